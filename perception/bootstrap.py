@@ -1,0 +1,56 @@
+"""Switches that must be set before ultralytics is imported, once per process.
+
+Without them ultralytics probes the network at import, posts usage, installs packages with pip when
+an image cannot be opened, and writes settings to the home folder (see its utils/__init__.py,
+utils/checks.py, utils/events.py at 8.4.190). Nothing of ultralytics is imported here: the module
+lives in the core because two adapters need it.
+"""
+
+import atexit
+import os
+import shutil
+import sys
+import tempfile
+
+from perception.errors import RequestError
+
+SWITCHES = {
+    "YOLO_OFFLINE": "True",
+    "YOLO_AUTOINSTALL": "False",
+    "ULTRALYTICS_SKIP_REQUIREMENTS_CHECKS": "1",
+    "YOLO_VERBOSE": "False",
+    "HF_HUB_OFFLINE": "1",
+}
+
+
+def harden() -> None:
+    """Set the switches and give this process a private settings folder, removed at exit.
+
+    Raises:
+        RequestError: `security.bootstrap` if ultralytics was imported before.
+    """
+    if os.environ.get("_PERCEPTION_HARDENED_PID") == str(os.getpid()):
+        return
+    if "ultralytics" in sys.modules:
+        raise RequestError(
+            "security.bootstrap",
+            "ultralytics was imported before its network and telemetry switches were set; "
+            "import it after the model of this package is loaded",
+        )
+    folder = tempfile.mkdtemp(prefix="perception-yolo-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ.update(SWITCHES)
+    # One folder per process: ultralytics' settings.json races between processes.
+    os.environ["YOLO_CONFIG_DIR"] = folder
+    os.environ["MPLCONFIGDIR"] = folder
+    os.environ["_PERCEPTION_HARDENED_PID"] = str(os.getpid())
+
+
+def refuse_compromised(version: str) -> None:
+    """Raise `security.version` for the four releases on PyPI that carried a miner."""
+    if version in {"8.3.41", "8.3.42", "8.3.45", "8.3.46"}:
+        raise RequestError(
+            "security.version",
+            f"ultralytics {version} was published with malicious code (ultralytics#18027); "
+            "install 8.4.154 or newer",
+        )

@@ -1,0 +1,64 @@
+"""Axis-aligned boxes, (N, 4) xyxy in pixels, half-open: pure functions."""
+
+import numpy as np
+
+from perception.types import Bool, Detections, Float32, Float64
+
+MIN_SIDE_PX = 1.0
+
+
+def areas(boxes_xyxy: Float32) -> Float64:
+    """Return (N,) areas in square pixels; 0 for inverted boxes."""
+    sides = np.maximum(boxes_xyxy[:, 2:].astype(np.float64) - boxes_xyxy[:, :2], 0)
+    return np.asarray(sides[:, 0] * sides[:, 1])
+
+
+def paired_ious(first_xyxy: Float32, second_xyxy: Float32) -> Float64:
+    """Return (N,) IoU of row i of one with row i of the other; 0 where the union is empty."""
+    low = np.maximum(first_xyxy[:, :2], second_xyxy[:, :2]).astype(np.float64)
+    high = np.minimum(first_xyxy[:, 2:], second_xyxy[:, 2:]).astype(np.float64)
+    overlap = np.prod(np.maximum(high - low, 0), axis=1)
+    union = areas(first_xyxy) + areas(second_xyxy) - overlap
+    return np.asarray(np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0))
+
+
+def clip(boxes_xyxy: Float32, size_hw: tuple[int, int]) -> Float32:
+    """Return the boxes cut at the borders of the image."""
+    height, width = size_hw
+    limit = np.array([width, height, width, height], np.float32)
+    return np.clip(boxes_xyxy, 0, limit).astype(np.float32)
+
+
+def usable(
+    detections: Detections, size_hw: tuple[int, int]
+) -> tuple[Detections, tuple[tuple[str, int], ...]]:
+    """Keep the boxes that can prompt a segmenter, clipped to the image; count the others by reason.
+
+    Args:
+        detections: N boxes.
+        size_hw: Height and width of the image.
+
+    Returns:
+        The rows that are left, and (("box.nan", n), ...) in alphabetical order.
+    """
+    boxes = detections.boxes_xyxy
+    nan = ~np.isfinite(boxes).all(axis=1) | ~np.isfinite(detections.scores)
+    finite = np.where(nan[:, None], 0, boxes).astype(np.float32)
+    inverted = (finite[:, 2] <= finite[:, 0]) | (finite[:, 3] <= finite[:, 1])
+    clipped = clip(finite, size_hw)
+    left = (clipped[:, 2] > clipped[:, 0]) & (clipped[:, 3] > clipped[:, 1])
+    small = ((clipped[:, 2:] - clipped[:, :2]) < MIN_SIDE_PX).any(axis=1)
+    faults: list[tuple[str, Bool]] = [
+        ("box.nan", nan),
+        ("box.inverted", ~nan & inverted),
+        ("box.outside_image", ~nan & ~inverted & ~left),
+        ("box.too_small", ~nan & ~inverted & left & small),
+    ]
+    keep = ~(nan | inverted | ~left | small)
+    kept = Detections(
+        boxes_xyxy=clipped[keep],
+        scores=detections.scores[keep],
+        class_ids=detections.class_ids[keep],
+        class_names=detections.class_names,
+    )
+    return kept, tuple(sorted((code, int(rows.sum())) for code, rows in faults if rows.any()))

@@ -1,0 +1,44 @@
+"""The error tree.
+
+PerceptionError      everything this package raises on purpose; has a `code` such as "image.empty"
+|-- RequestError     a bad request: nothing was done, the command exits with 2
+|-- SampleError      one sample cannot be used: it is quarantined with this code, the run goes on
+`-- ShapeError       arrays of one container disagree: a fault of the calling code
+
+A message names the file, the field, the value found, the value expected and the fix.
+"""
+
+
+class PerceptionError(Exception):
+    """Base of all errors raised on purpose.
+
+    Attributes:
+        code: Dotted, stable name of the fault ("calib.invalid"), for programs.
+        message: One sentence for people.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        """Keep the code beside the message."""
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+
+    def __reduce__(self) -> tuple[type["PerceptionError"], tuple[str, str]]:
+        """Let the error cross a process border whole."""
+        return (type(self), (self.code, self.message))
+
+
+class RequestError(PerceptionError):
+    """The request as a whole cannot be served; raised before any work."""
+
+
+class SampleError(PerceptionError):
+    """One sample cannot be used; the run quarantines it and goes on."""
+
+
+class ShapeError(PerceptionError):
+    """Arrays of one container disagree; a fault of the calling code."""
+
+    def __init__(self, code: str, message: str = "") -> None:
+        """Accept the message alone: the code of a shape error is always the same."""
+        super().__init__("shape.invalid", message or code)

@@ -1,0 +1,405 @@
+"""Frozen, row-aligned containers: what flows between the stages.
+
+Nothing here changes after construction: arrays are read-only views, because arrays that come out of
+Ray's object store are read-only too, and code that writes into its input works on a laptop only.
+Conventions (axes, pixel centres, box corners) stand once, in the table of perception/DESIGN.md.
+"""
+
+from dataclasses import dataclass, fields, replace
+from enum import IntEnum
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from perception.errors import ShapeError
+
+Bool = npt.NDArray[np.bool_]
+UInt8 = npt.NDArray[np.uint8]
+Int32 = npt.NDArray[np.int32]
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+
+
+class Status(IntEnum):
+    """What became of an instance; the order is the order of precedence for pixels."""
+
+    ACCEPTED = 0
+    REVIEW = 1
+    REJECTED = 2
+
+
+class PointState(IntEnum):
+    """What is known of a LiDAR point."""
+
+    UNKNOWN = 0
+    BACKGROUND = 1
+    LABELLED = 2
+
+
+def _read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    view = array.view()
+    view.setflags(write=False)
+    return view
+
+
+@dataclass(frozen=True, eq=False)
+class RowAligned:
+    """N rows in several columns: numpy arrays and tuples, but for the fields named in `shared`.
+
+    Indexing by an array of booleans or integers, or by a slice, gives the same type with those
+    rows.
+
+    Raises:
+        ShapeError: if the columns disagree on N.
+    """
+
+    shared: ClassVar[frozenset[str]] = frozenset()
+
+    def __post_init__(self) -> None:
+        """Check the row counts and make every array read-only."""
+        counts = {name: len(getattr(self, name)) for name in self._columns()}
+        if len(set(counts.values())) > 1:
+            raise ShapeError(f"{type(self).__name__} fields disagree on N: {counts}")
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, np.ndarray):
+                object.__setattr__(self, field.name, _read_only(value))
+
+    def _columns(self) -> list[str]:
+        return [field.name for field in fields(self) if field.name not in self.shared]
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(getattr(self, self._columns()[0]))
+
+    def __getitem__(self, rows: npt.NDArray[Any] | slice) -> Self:
+        """Return the chosen rows, in the order asked for."""
+        index = np.arange(len(self))[rows]
+        changed: dict[str, Any] = {}
+        for name in self._columns():
+            value = getattr(self, name)
+            if isinstance(value, np.ndarray | RowAligned):
+                changed[name] = value[index]
+            else:
+                changed[name] = tuple(value[i] for i in index)
+        return replace(self, **changed)
+
+
+@dataclass(frozen=True, eq=False)
+class Detections(RowAligned):
+    """N boxes found in, or given for, one image.
+
+    Attributes:
+        boxes_xyxy: (N, 4) float32, pixels, half-open [x0, x1) x [y0, y1).
+        scores: (N,) float32 in [0, 1]; 1 for boxes that a person gave.
+        class_ids: (N,) int32, index into `class_names`.
+        class_names: The names of the source (the detector's, or the box file's); not per row.
+    """
+
+    shared: ClassVar[frozenset[str]] = frozenset({"class_names"})
+
+    boxes_xyxy: Float32
+    scores: Float32
+    class_ids: Int32
+    class_names: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Masks(RowAligned):
+    """N masks of one image, run-length encoded inside their bounding boxes.
+
+    Attributes:
+        boxes_xyxy: (N, 4) int32, tight half-open bounds of each mask; all zero for an empty mask.
+        counts: N COCO run-length strings of the cropped box (column-major); b"" for an empty mask.
+        size_hw: Height and width of the image.
+    """
+
+    shared: ClassVar[frozenset[str]] = frozenset({"size_hw"})
+
+    boxes_xyxy: Int32
+    counts: tuple[bytes, ...]
+    size_hw: tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class LogitCrops(RowAligned):
+    """N low-resolution mask logits, each cropped to its mask's cells and compressed.
+
+    Attributes:
+        cells_xyxy: (N, 4) int32, half-open bounds of the crop in the grid.
+        data: N zlib strings of float16, row-major.
+        grid_hw: Size of the uncropped grid.
+        cells_per_px: Cells per image pixel along the longest side (SAM: 256 / max(H, W)).
+    """
+
+    shared: ClassVar[frozenset[str]] = frozenset({"grid_hw", "cells_per_px"})
+
+    cells_xyxy: Int32
+    data: tuple[bytes, ...]
+    grid_hw: tuple[int, int]
+    cells_per_px: float
+
+
+@dataclass(frozen=True, eq=False)
+class Segments(RowAligned):
+    """What a segmenter answers to N boxes, in the order of the boxes.
+
+    Attributes:
+        masks: (N) masks at image size.
+        predicted_ious: (N,) float32, the segmenter's own estimate; not a probability, may exceed 1.
+        stabilities: (N,) float32 in [0, 1], IoU of the mask at two thresholds; 0 where undefined.
+        logits: (N) low-resolution logits.
+    """
+
+    masks: Masks
+    predicted_ious: Float32
+    stabilities: Float32
+    logits: LogitCrops
+
+
+@dataclass(frozen=True, eq=False)
+class Camera:
+    """A pinhole camera and where it sits.
+
+    Attributes:
+        name: Matches `Picture.camera`.
+        K: (3, 3) float64 intrinsics, pixels; pixel centres at integer coordinates.
+        T_cam_from_lidar: (4, 4) float64 rigid transform, metres.
+    """
+
+    name: str
+    K: Float64
+    T_cam_from_lidar: Float64
+
+    def __post_init__(self) -> None:
+        """Check shapes and make the arrays read-only."""
+        if self.K.shape != (3, 3) or self.T_cam_from_lidar.shape != (4, 4):
+            raise ShapeError(
+                f"Camera {self.name}: K {self.K.shape} and T_cam_from_lidar "
+                f"{self.T_cam_from_lidar.shape}, expected (3, 3) and (4, 4)"
+            )
+        object.__setattr__(self, "K", _read_only(self.K))
+        object.__setattr__(self, "T_cam_from_lidar", _read_only(self.T_cam_from_lidar))
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """One decoded image of a sample.
+
+    Attributes:
+        camera: Name of the camera; unique within the sample.
+        file_name: POSIX path relative to the dataset's root, extension included.
+        image_rgb: (H, W, 3) uint8.
+    """
+
+    camera: str
+    file_name: str
+    image_rgb: UInt8
+
+    def __post_init__(self) -> None:
+        """Make the pixels read-only."""
+        object.__setattr__(self, "image_rgb", _read_only(self.image_rgb))
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.image_rgb.shape[0], self.image_rgb.shape[1]
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """The geometry of a sample: what `decide` needs besides the evidence.
+
+    Attributes:
+        cameras: Calibrated cameras; none where a dataset has no calibration.
+        points_lidar: (P, 3) float32, metres, LiDAR frame, in the order of the file; P may be 0.
+            Points that are not finite stay in place: their state is unknown.
+    """
+
+    cameras: tuple[Camera, ...]
+    points_lidar: Float32
+
+    def __post_init__(self) -> None:
+        """Check the shape and make the points read-only."""
+        if self.points_lidar.ndim != 2 or self.points_lidar.shape[1] != 3:
+            raise ShapeError(f"points_lidar has shape {self.points_lidar.shape}, expected (P, 3)")
+        object.__setattr__(self, "points_lidar", _read_only(self.points_lidar))
+
+
+@dataclass(frozen=True)
+class PictureRef:
+    """An image on disk.
+
+    Attributes:
+        camera: Name of the camera; unique within the sample.
+        file_name: POSIX path relative to the dataset's root, extension included.
+    """
+
+    camera: str
+    file_name: str
+
+
+@dataclass(frozen=True)
+class SampleRef:
+    """A sample on disk: names only, nothing opened yet. One line of a run's plan.
+
+    Attributes:
+        id: Dataset-relative POSIX path, or the dataset's own token (KITTI: the frame number).
+        layout: Key of `perception.sources.LAYOUTS`: who can load it.
+        root: The dataset's root folder.
+        pictures: The images.
+        sweep_file: POSIX path of the point cloud relative to the root; "" where there is none.
+        calib_files: POSIX paths of the calibration relative to the root.
+    """
+
+    id: str
+    layout: str
+    root: str
+    pictures: tuple[PictureRef, ...]
+    sweep_file: str = ""
+    calib_files: tuple[str, ...] = ()
+
+
+EMPTY_SCENE = Scene(cameras=(), points_lidar=np.zeros((0, 3), np.float32))
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One moment of a dataset, loaded: its images and its sweep.
+
+    Attributes:
+        id: Dataset-relative POSIX path, or the dataset's own token (KITTI: the frame number).
+        pictures: The images; there may be none.
+        scene: Cameras and points; `EMPTY_SCENE` for a folder of pictures.
+    """
+
+    id: str
+    pictures: tuple[Picture, ...]
+    scene: Scene
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What the models saw in one image, before any decision; this is what a run stores.
+
+    Attributes:
+        camera: Name of the camera.
+        file_name: As in `Picture`.
+        size_hw: Height and width of the image.
+        detections: (N) prompt boxes.
+        segments: (N) answers, aligned with `detections`.
+        dropped: Boxes that could not be prompts, counted by reason: (("box.nan", 2), ...).
+    """
+
+    camera: str
+    file_name: str
+    size_hw: tuple[int, int]
+    detections: Detections
+    segments: Segments
+    dropped: tuple[tuple[str, int], ...]
+
+    def __post_init__(self) -> None:
+        """Check that every box has an answer."""
+        if len(self.detections) != len(self.segments):
+            raise ShapeError(
+                f"{self.file_name}: {len(self.detections)} boxes, {len(self.segments)} answers"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Instances(RowAligned):
+    """N labelled objects of one image.
+
+    Attributes:
+        instance_ids: (N,) int32, 1-based, unique within the sample: 1 + the row of the prompt box,
+            counted over the sample's images, so that an id outlives every threshold.
+        class_ids: (N,) int32 ids of the run's ontology.
+        statuses: (N,) uint8, `Status`.
+        reasons: N tuples of reason codes; empty for an accepted instance.
+        scores: (N,) float32 detector score.
+        predicted_ious: (N,) float32, see `Segments`.
+        stabilities: (N,) float32, see `Segments`.
+        box_ious: (N,) float32, IoU of the mask's bounds and the prompt box.
+        outside_shares: (N,) float32, share of the mask outside the prompt box.
+        boxes_xyxy: (N, 4) float32 prompt box, clipped to the image.
+        masks: (N) masks after overlaps are settled: every pixel has one owner.
+    """
+
+    instance_ids: Int32
+    class_ids: Int32
+    statuses: UInt8
+    reasons: tuple[tuple[str, ...], ...]
+    scores: Float32
+    predicted_ious: Float32
+    stabilities: Float32
+    box_ious: Float32
+    outside_shares: Float32
+    boxes_xyxy: Float32
+    masks: Masks
+
+
+@dataclass(frozen=True, eq=False)
+class PictureLabels:
+    """The decided labels of one image.
+
+    Attributes:
+        camera: Name of the camera.
+        file_name: As in `Picture`.
+        size_hw: Height and width of the image.
+        instances: Every prompted object of a mapped class, whatever its status.
+        ignored: Objects of ignored classes, counted by source class name.
+    """
+
+    camera: str
+    file_name: str
+    size_hw: tuple[int, int]
+    instances: Instances
+    ignored: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class PointLabels(RowAligned):
+    """One label per LiDAR point, in the order of the file.
+
+    Attributes:
+        states: (P,) uint8, `PointState`.
+        class_ids: (P,) int32 ids of the run's ontology; -1 unless labelled.
+        instance_ids: (P,) int32; 0 unless labelled.
+    """
+
+    states: UInt8
+    class_ids: Int32
+    instance_ids: Int32
+
+
+@dataclass(frozen=True, eq=False)
+class SampleLabels:
+    """The decided labels of one sample.
+
+    Attributes:
+        id: As in `Sample`.
+        pictures: One entry per image.
+        points: One row per LiDAR point; none where there is no sweep.
+    """
+
+    id: str
+    pictures: tuple[PictureLabels, ...]
+    points: PointLabels
+
+
+@dataclass(frozen=True)
+class ExportSummary:
+    """What an export wrote, and what it could not.
+
+    Attributes:
+        samples: Samples written.
+        labels: Objects (for point formats: labelled points) written as labels.
+        ignored: Objects (points) written as regions that a trainer or an evaluation leaves out.
+        left_out: (("review", 3), ("class.ignored", 1), ...): objects that the format cannot hold.
+    """
+
+    samples: int
+    labels: int
+    ignored: int
+    left_out: tuple[tuple[str, int], ...]

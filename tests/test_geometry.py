@@ -1,0 +1,158 @@
+"""Worked by hand. LiDAR: x forward, y left, z up. Camera: x right, y down, z forward."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from perception.geometry import (
+    MIN_DEPTH_M,
+    points_in_view,
+    project,
+    rigid,
+    rotation_fault,
+    transform,
+)
+from perception.types import Camera, Float64
+
+SIZE_HW = (1080, 1920)
+K = np.array([[1000, 0, 960], [0, 1000, 540], [0, 0, 1.0]])
+R_CAM_FROM_LIDAR = np.array([[0, -1, 0], [0, 0, -1], [1, 0, 0.0]])
+# The camera sits 1 m above the LiDAR: what is 1 m up for the LiDAR is level with the camera.
+T_cam_from_lidar = rigid(R_CAM_FROM_LIDAR, np.array([0, 1, 0.0]))
+CAMERA = Camera("front", K, T_cam_from_lidar)
+
+
+def see(points_lidar: list[list[float]] | Float64) -> tuple[list[int], Float64, Float64]:
+    points = np.asarray(points_lidar, np.float64).reshape(-1, 3)
+    rows, uv, depth_m = points_in_view(CAMERA, points, SIZE_HW)
+    return rows.tolist(), uv, depth_m
+
+
+def test_a_point_ahead_of_the_lidar_lands_at_the_image_centre() -> None:
+    rows, uv, depth_m = see([[10, 0, 1]])
+    assert rows == [0]
+    np.testing.assert_allclose(uv, [[960, 540]])
+    np.testing.assert_allclose(depth_m, [10])
+
+
+def test_one_metre_to_the_left_at_ten_metres_is_a_hundred_pixels_to_the_left() -> None:
+    np.testing.assert_allclose(see([[10, 1, 1]])[1], [[860, 540]])
+
+
+def test_one_metre_down_at_ten_metres_is_a_hundred_pixels_down() -> None:
+    np.testing.assert_allclose(see([[10, 0, 0]])[1], [[960, 640]])
+
+
+def test_twice_as_far_is_half_as_far_from_the_centre() -> None:
+    np.testing.assert_allclose(see([[10, 1, 0], [20, 1, 0]])[1], [[860, 640], [910, 590]])
+
+
+def test_the_depth_is_along_the_optical_axis_not_along_the_ray() -> None:
+    np.testing.assert_allclose(see([[10, 5, 1]])[2], [10])
+
+
+def test_a_point_behind_the_camera_is_not_mirrored_into_the_image() -> None:
+    # Divided by its negative depth it would land at (1060, 440), well inside the image.
+    rows, _, _ = see([[-10, 1, 0], [10, 0, 1]])
+    assert rows == [1]
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        [],
+        [[-10, 0, 1], [-0.5, 0, 1], [-1000, 3, -2]],
+        [[0, 0, 1], [0, 5, 5], [-0.0, 0, 0], [1e-300, 1, 1], [0.99 * MIN_DEPTH_M, 0, 1]],
+        [[math.nan, 0, 1], [10, math.nan, 1], [10, 0, math.inf], [-math.inf, 0, 0]],
+        [[10, 0, 1000], [10, 1000, 1], [10, -1000, 1], [10, 0, -1000]],
+        [[3e38, 3e38, 3e38]],
+    ],
+    ids=["none", "behind", "z about 0", "not finite", "outside", "largest float32"],
+)
+def test_nothing_is_projected_and_nothing_warns(points: list[list[float]]) -> None:
+    for dtype in (np.float32, np.float64):  # warnings are errors in this suite
+        given = np.array(points, dtype).reshape(-1, 3)
+        rows, uv, depth_m = points_in_view(CAMERA, given, SIZE_HW)  # type: ignore[arg-type]
+        assert rows.shape == (0,)
+        assert uv.shape == (0, 2)
+        assert depth_m.shape == (0,)
+
+
+def test_rows_point_into_the_callers_cloud_though_points_were_culled() -> None:
+    rows, uv, depth_m = see([[math.nan, 0, 0], [10, 0, 1], [-10, 0, 1], [10, 0, 1000], [20, 0, 1]])
+    assert rows == [1, 4]
+    assert uv.shape == (2, 2)
+    np.testing.assert_allclose(depth_m, [10, 20])
+
+
+def test_the_first_pixel_reaches_half_a_pixel_beyond_its_centre() -> None:
+    # Pixel centres are at integers: at 1 m depth a pixel is 1 mm wide.
+    left_m, top_m = 0.960, 0.540
+    inside = [[1, left_m + 0.0004, 1 + top_m + 0.0004]]  # u = v = -0.4
+    outside = [[1, left_m + 0.0006, 1 + top_m]]  # u = -0.6
+    assert see(inside)[0] == [0]
+    assert see(outside)[0] == []
+
+
+def test_the_last_pixel_ends_half_a_pixel_beyond_its_centre() -> None:
+    inside = [[1, -0.9594, 1 - 0.5394]]  # u = 1919.4, v = 1079.4
+    outside = [[1, -0.9596, 1 - 0.5394], [1, -0.9594, 1 - 0.5396]]  # u = 1919.6, v = 1079.6
+    assert see(inside)[0] == [0]
+    assert see(outside)[0] == []
+
+
+def test_looking_at_points_changes_neither_the_cloud_nor_the_camera() -> None:
+    points = np.array([[10, 0, 1], [-10, 0, 1], [math.nan, 0, 0]])
+    before = points.copy()
+    points_in_view(CAMERA, points, SIZE_HW)
+    np.testing.assert_array_equal(points, before)
+    np.testing.assert_array_equal(CAMERA.T_cam_from_lidar, T_cam_from_lidar)
+
+
+def test_there_and_back_again_is_where_it_was() -> None:
+    points_lidar = np.random.default_rng(0).normal(scale=30, size=(50, 3))
+    T_lidar_from_cam = np.linalg.inv(T_cam_from_lidar).astype(np.float64)
+    points_cam = transform(T_cam_from_lidar, points_lidar)
+    np.testing.assert_allclose(transform(T_lidar_from_cam, points_cam), points_lidar, atol=1e-12)
+
+
+def test_composing_transforms_is_applying_one_after_the_other() -> None:
+    T_ego_from_lidar = rigid(
+        Rotation.from_euler("z", 90, degrees=True).as_matrix(), np.array([1, 0, 2.0])
+    )
+    T_world_from_ego = rigid(np.eye(3), np.array([100, 0, 0.0]))
+    point_lidar = np.array([[1, 0, 0.0]])  # a quarter turn to the left: forward becomes left
+    point_ego = transform(T_ego_from_lidar, point_lidar)
+    np.testing.assert_allclose(point_ego, [[1, 1, 2]], atol=1e-12)
+    np.testing.assert_allclose(
+        transform(T_world_from_ego @ T_ego_from_lidar, point_lidar),
+        transform(T_world_from_ego, point_ego),
+    )
+
+
+def test_no_points_stay_no_points() -> None:
+    assert transform(T_cam_from_lidar, np.zeros((0, 3))).shape == (0, 3)
+    uv, depth_m = project(K, np.zeros((0, 3)))
+    assert uv.shape == (0, 2)
+    assert depth_m.shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("R", "fault"),
+    [
+        (np.eye(3), ""),
+        (R_CAM_FROM_LIDAR, ""),
+        (Rotation.from_euler("xyz", [10, 20, 30], degrees=True).as_matrix(), ""),
+        (np.round(Rotation.from_euler("xyz", [1, 2, 3]).as_matrix(), 5), ""),
+        (np.eye(3) * 1.01, "not orthonormal"),
+        (np.zeros((3, 3)), "not orthonormal"),
+        (np.diag([1, 1, -1.0]), "reflection"),
+        (np.full((3, 3), math.nan), "not finite"),
+        (np.diag([1, 1, math.inf]), "not finite"),
+    ],
+)
+def test_what_is_no_rotation_is_told(R: Float64, fault: str) -> None:
+    found = rotation_fault(R)
+    assert (fault in found) and bool(found) == bool(fault)
