@@ -1,0 +1,490 @@
+"""COCO instances and results JSON. All knowledge of COCO's files lives here.
+
+Source: https://cocodataset.org/#format-data and #format-results; pycocotools/coco.py.
+
+- `bbox` is xywh and encloses the mask; `area` is the area of the mask, not of the box.
+- `iscrowd` says "leave this region out of the evaluation", not "this mask has holes": it is 1 for
+  instances that are no labels, 0 for all others, whatever their shape.
+- Annotation ids start at 1: COCOeval stores matches by id and takes 0 for "no match".
+- Results carry no `bbox`: `loadRes` would take the area of the box for the area of the mask, and
+  objects would change their size class (mmdetection #4898). `loadRes` fails on an empty list.
+- Further keys are allowed; readers of COCO skip what they do not know.
+- Hostile polygons (NaN, 1e9) and run-lengths crash pycocotools, and the process; `read` checks
+  first.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+from pycocotools import mask as coco_mask
+
+from perception import masks as rle
+from perception.errors import RequestError, SampleError
+from perception.files import replacing
+from perception.formats import LABEL, Tally, fates, relative_name
+from perception.ontology import Ontology, Target
+from perception.types import (
+    Bool,
+    Detections,
+    ExportSummary,
+    Float32,
+    Instances,
+    Int32,
+    Masks,
+    PictureLabels,
+    RowAligned,
+    SampleLabels,
+    Status,
+)
+
+MAX_JSON_BYTES = 1 << 29  # COCO's own train2017 has 450 MB; Python needs ten times that in memory
+MAX_SIDE_PX = 1 << 16  # pycocotools computes with 5 * coordinate in 32 bits
+MAX_PERIMETER_PX = 1 << 22  # and stores every pixel of the outline, five times as fine
+
+
+@dataclass(frozen=True, eq=False)
+class CocoAnnotations(RowAligned):
+    """N annotations of one image.
+
+    Attributes:
+        annotation_ids: (N,) int64, unique in the file.
+        instance_ids: (N,) int32, the key `instance_id` that `write` adds; 0 where it is missing.
+        iscrowd: (N,) bool, regions that an evaluation leaves out.
+        detections: (N) boxes; scores are 1 where the file has none, class names stand in the order
+            of their ids. Boxes are as in the file: `perception.boxes.usable` drops the bad ones.
+        masks: (N) masks; empty where an annotation has only a box.
+    """
+
+    annotation_ids: npt.NDArray[np.int64]
+    instance_ids: Int32
+    iscrowd: Bool
+    detections: Detections
+    masks: Masks
+
+
+@dataclass(frozen=True, eq=False)
+class CocoPicture:
+    """One image of a COCO file and what is annotated in it.
+
+    Attributes:
+        image_id: Id of the image in the file.
+        file_name: POSIX path as in the file.
+        size_hw: Height and width of the image.
+        annotations: (N) rows; there may be none.
+    """
+
+    image_id: int
+    file_name: str
+    size_hw: tuple[int, int]
+    annotations: CocoAnnotations
+
+
+def write(
+    samples: Iterable[SampleLabels],
+    out: Path,
+    target: Target,
+    *,
+    statuses: frozenset[Status],
+    ontology: Ontology | None = None,
+) -> ExportSummary:
+    """Write the instances file `out` (.json); annotations stream, so memory holds one sample.
+
+    Args:
+        samples: Labels; images are numbered from 1 in their order.
+        out: The JSON file.
+        target: Class ids and names to write.
+        statuses: Instances with these are labels; the others are written with `iscrowd` 1.
+        ontology: Where the supercategories come from; "" without it.
+
+    Raises:
+        RequestError: `export.collision` for a file name that comes twice, `path.outside_root`.
+    """
+    tally, images = Tally(), list[bytes]()
+    with replacing(out) as stream:
+        stream.write(b'{"info": {"description": "driving-perception labels"}, "licenses": [],\n')
+        stream.write(b'"categories": ' + _dumps(_categories(target, ontology)))
+        stream.write(b',\n"annotations": [')
+        annotation_id = 0
+        for sample, picture, image_id in _numbered(samples, tally):
+            height, width = picture.size_hw
+            images.append(
+                _dumps(
+                    {
+                        "id": image_id,
+                        "width": width,
+                        "height": height,
+                        "file_name": picture.file_name,
+                    }
+                )
+            )
+            for row, fate in fates(picture.instances, target, statuses):
+                if fate in {"mask.empty", "class.ignored"}:
+                    tally.left_out[fate] += 1
+                    continue
+                annotation_id += 1
+                tally.labels += fate == LABEL
+                tally.ignored += fate != LABEL
+                annotation = {
+                    "id": annotation_id,
+                    "image_id": image_id,
+                    "category_id": target.ids[int(picture.instances.class_ids[row])],
+                    "iscrowd": int(fate != LABEL),
+                    **_shape(picture.instances.masks, row),
+                    **_extras(picture.instances, row),
+                    "sample_id": sample.id,
+                    "camera": picture.camera,
+                }
+                stream.write((b",\n" if annotation_id > 1 else b"\n") + _dumps(annotation))
+        stream.write(b'],\n"images": [' + b",\n".join(images) + b"]}\n")
+    return tally.summary()
+
+
+def write_results(
+    samples: Iterable[SampleLabels],
+    out: Path,
+    target: Target,
+    *,
+    statuses: frozenset[Status],
+    image_ids: Mapping[str, int] | None = None,
+) -> ExportSummary:
+    """Write the results file `out` (.json): a list of rows for `COCO.loadRes`, without boxes.
+
+    Args:
+        samples: Labels.
+        out: The JSON file.
+        target: Class ids to write.
+        statuses: Instances with these are results; the others are left out.
+        image_ids: File name to the image id of the ground truth; by default numbered as in `write`.
+
+    Raises:
+        RequestError: `export.unknown_image` for a picture that `image_ids` lacks.
+    """
+    tally, first = Tally(), True
+    with replacing(out) as stream:
+        stream.write(b"[")
+        for _, picture, number in _numbered(samples, tally):
+            image_id = number if image_ids is None else image_ids.get(picture.file_name)
+            if image_id is None:
+                raise RequestError(
+                    "export.unknown_image",
+                    f"{out}: the ground truth has no image with file_name {picture.file_name!r}",
+                )
+            for row, fate in fates(picture.instances, target, statuses):
+                if fate != LABEL:
+                    tally.left_out[fate] += 1
+                    continue
+                tally.labels += 1
+                result = {
+                    "image_id": image_id,
+                    "category_id": target.ids[int(picture.instances.class_ids[row])],
+                    "segmentation": rle.to_coco(picture.instances.masks, row),
+                    "score": _finite(picture.instances.scores[row]),
+                }
+                stream.write((b"\n" if first else b",\n") + _dumps(result))
+                first = False
+        stream.write(b"]\n")
+    return tally.summary()
+
+
+def _numbered(
+    samples: Iterable[SampleLabels], tally: Tally
+) -> Iterator[tuple[SampleLabels, PictureLabels, int]]:
+    owners: dict[str, str] = {}
+    for sample in samples:
+        tally.samples += 1
+        for picture in sample.pictures:
+            relative_name(picture.file_name, f"sample {sample.id!r}")
+            if picture.file_name in owners:
+                raise RequestError(
+                    "export.collision",
+                    f"sample {owners[picture.file_name]!r} and sample {sample.id!r} both have a "
+                    f"picture {picture.file_name!r}, expected each file once",
+                )
+            owners[picture.file_name] = sample.id
+            yield sample, picture, len(owners)
+
+
+def _dumps(value: Any) -> bytes:
+    return json.dumps(value, allow_nan=False).encode("ascii")
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if math.isfinite(value) else None  # JSON has no NaN
+
+
+def _categories(target: Target, ontology: Ontology | None) -> list[dict[str, Any]]:
+    parents: dict[int, str] = {}
+    if ontology is not None:
+        for class_id, category_id in target.ids.items():
+            parents.setdefault(category_id, ontology.by_id(class_id).parent)
+    return [
+        {"id": category_id, "name": name, "supercategory": parents.get(category_id, "")}
+        for category_id, name in sorted(target.names.items())
+    ]
+
+
+def _shape(masks: Masks, row: int) -> dict[str, Any]:
+    x0, y0, x1, y1 = masks.boxes_xyxy[row].tolist()
+    return {
+        "bbox": [x0, y0, x1 - x0, y1 - y0],
+        "area": int(rle.decode_crop(masks, row).sum()),
+        "segmentation": rle.to_coco(masks, row),
+    }
+
+
+def _extras(instances: Instances, row: int) -> dict[str, Any]:
+    x0, y0, x1, y1 = (float(side) for side in instances.boxes_xyxy[row])
+    return {
+        "score": _finite(instances.scores[row]),
+        "instance_id": int(instances.instance_ids[row]),
+        "status": Status(int(instances.statuses[row])).name.lower(),
+        "reasons": list(instances.reasons[row]),
+        "predicted_iou": _finite(instances.predicted_ious[row]),
+        "stability": _finite(instances.stabilities[row]),
+        "box_iou": _finite(instances.box_ious[row]),
+        "prompt_box": [_finite(value) for value in (x0, y0, x1 - x0, y1 - y0)],
+    }
+
+
+def read(path: Path) -> tuple[CocoPicture, ...]:
+    """Read an instances file from outside, pictures in the order of its `images`.
+
+    Raises:
+        RequestError: `io.not_found`; `coco.too_large`; `coco.invalid` for wrong types, ids that
+            come twice and ids that lead nowhere; `rle.invalid`; `polygon.invalid`;
+            `path.outside_root`.
+    """
+    document = _load(path)
+    categories = _by_id(document, "categories", path)
+    images = _by_id(document, "images", path)
+    annotations = _by_id(document, "annotations", path)
+    _check_links(annotations, "image_id", images, "images", path)
+    _check_links(annotations, "category_id", categories, "categories", path)
+    names = [
+        _text(categories[key], "name", f"{path}: category {key}") for key in sorted(categories)
+    ]
+    index = {key: number for number, key in enumerate(sorted(categories))}
+    of_image: dict[int, list[dict[str, Any]]] = {key: [] for key in images}
+    for annotation in annotations.values():
+        of_image[annotation["image_id"]].append(annotation)
+    return tuple(
+        _picture(image, of_image[key], tuple(names), index, path) for key, image in images.items()
+    )
+
+
+def _invalid(where: str, key: str, value: object, expected: str) -> NoReturn:
+    shown = repr(value)
+    shown = shown if len(shown) <= 80 else shown[:77] + "..."
+    raise RequestError("coco.invalid", f"{where}: {key} is {shown}, expected {expected}")
+
+
+def _load(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise RequestError("io.not_found", f"{path}: no such file")
+    size = path.stat().st_size
+    if size > MAX_JSON_BYTES:
+        raise RequestError(
+            "coco.too_large", f"{path}: {size} bytes, expected at most {MAX_JSON_BYTES}; split it"
+        )
+
+    def refuse(constant: str) -> NoReturn:
+        raise RequestError("coco.invalid", f"{path}: holds {constant}, which JSON does not know")
+
+    try:
+        document = json.loads(path.read_bytes(), parse_constant=refuse)
+    except (ValueError, RecursionError) as error:
+        raise RequestError("coco.invalid", f"{path}: is not JSON: {error}") from error
+    if not isinstance(document, dict):
+        hint = "an object with images, annotations and categories (a results list has none of them)"
+        _invalid(str(path), "the top level", document, hint)
+    return document
+
+
+def _whole(
+    row: dict[str, Any], key: str, where: str, low: int, high: int, default: int | None = None
+) -> int:
+    value = row.get(key, default)
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        _invalid(where, key, value, f"a whole number from {low} to {high}")
+    return value
+
+
+def _text(row: dict[str, Any], key: str, where: str) -> str:
+    value = row.get(key)
+    if not isinstance(value, str) or not value:
+        _invalid(where, key, value, "text")
+    return value
+
+
+def _number(value: object, key: str, where: str) -> float:
+    try:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+    except OverflowError:
+        pass
+    _invalid(where, key, value, "a number")
+
+
+def _by_id(document: dict[str, Any], key: str, path: Path) -> dict[int, dict[str, Any]]:
+    rows = document.get(key)
+    if not isinstance(rows, list):
+        _invalid(str(path), key, rows, "a list")
+    found: dict[int, dict[str, Any]] = {}
+    twice: list[int] = []
+    for number, row in enumerate(rows):
+        where = f"{path}: {key}[{number}]"
+        if not isinstance(row, dict):
+            _invalid(where, "the row", row, "an object")
+        row_id = _whole(row, "id", where, 0, (1 << 63) - 1)
+        if row_id in found:
+            twice.append(row_id)
+        found[row_id] = row
+    if twice:
+        _invalid(str(path), f"{key}[].id", twice[0], f"each id once; {_first(twice)} come twice")
+    return found
+
+
+def _first(ids: list[int]) -> str:
+    return f"{len(ids)} ({', '.join(str(value) for value in ids[:5])})"
+
+
+def _check_links(
+    annotations: dict[int, dict[str, Any]], key: str, known: dict[int, Any], table: str, path: Path
+) -> None:
+    lost = []
+    for annotation_id, row in annotations.items():
+        value = _whole(row, key, f"{path}: annotation {annotation_id}", 0, (1 << 63) - 1)
+        if value not in known:
+            lost.append(annotation_id)
+    if lost:
+        value = annotations[lost[0]][key]
+        expected = f"an id of `{table}`; wrong in annotations: {_first(lost)}"
+        _invalid(f"{path}: annotation {lost[0]}", key, value, expected)
+
+
+def _picture(
+    image: dict[str, Any],
+    rows: list[dict[str, Any]],
+    names: tuple[str, ...],
+    index: dict[int, int],
+    path: Path,
+) -> CocoPicture:
+    where = f"{path}: image {image['id']}"
+    file_name = _text(image, "file_name", where)
+    relative_name(file_name, where)
+    size_hw = (
+        _whole(image, "height", where, 1, MAX_SIDE_PX),
+        _whole(image, "width", where, 1, MAX_SIDE_PX),
+    )
+    if size_hw[0] * size_hw[1] > rle.MAX_PIXELS:
+        _invalid(where, "height and width", size_hw, f"at most {rle.MAX_PIXELS} pixels")
+    places = [f"{path}: annotation {row['id']}" for row in rows]
+    placed = list(zip(rows, places, strict=True))
+    masks = rle.join(tuple(_mask(row, size_hw, at) for row, at in placed), size_hw)
+    boxes = [_box(row, masks.boxes_xyxy[number], at) for number, (row, at) in enumerate(placed)]
+    class_ids = [index[row["category_id"]] for row in rows]
+    return CocoPicture(
+        image_id=image["id"],
+        file_name=file_name,
+        size_hw=size_hw,
+        annotations=CocoAnnotations(
+            annotation_ids=np.array([row["id"] for row in rows], np.int64),
+            instance_ids=np.array(
+                [_whole(row, "instance_id", at, 0, (1 << 31) - 1, 0) for row, at in placed],
+                np.int32,
+            ),
+            iscrowd=np.array([_whole(row, "iscrowd", at, 0, 1, 0) for row, at in placed], bool),
+            detections=Detections(
+                boxes_xyxy=_float32(boxes).reshape(-1, 4),
+                scores=_float32([_score(row, at) for row, at in placed]),
+                class_ids=np.array(class_ids, np.int32),
+                class_names=names,
+            ),
+            masks=masks,
+        ),
+    )
+
+
+def _float32(values: list[Any]) -> Float32:
+    with np.errstate(over="ignore"):
+        return np.array(values, np.float64).astype(np.float32)
+
+
+def _score(row: dict[str, Any], where: str) -> float:
+    score = row.get("score", 1.0)
+    return math.nan if score is None else _number(score, "score", where)  # null: `write` had a NaN
+
+
+def _box(row: dict[str, Any], bounds_xyxy: Int32, where: str) -> list[float]:
+    if "bbox" not in row:
+        return [float(side) for side in bounds_xyxy]
+    values = row["bbox"]
+    if not isinstance(values, list) or len(values) != 4:
+        _invalid(where, "bbox", values, "[x, y, width, height]")
+    x, y, width, height = (_number(value, "bbox", where) for value in values)
+    return [x, y, x + width, y + height]
+
+
+def _mask(row: dict[str, Any], size_hw: tuple[int, int], where: str) -> tuple[Int32, bytes]:
+    shape = row.get("segmentation")
+    if shape is None or shape == []:
+        return np.zeros(4, np.int32), b""
+    if isinstance(shape, list):
+        return _polygons(shape, size_hw, where)
+    if not isinstance(shape, dict):
+        _invalid(where, "segmentation", shape, "run-lengths or a list of polygons")
+    if shape.get("size") != list(size_hw):
+        raise RequestError(
+            "rle.invalid",
+            f"{where}: segmentation.size is {shape.get('size')!r}, expected the image's "
+            f"[height, width] = {list(size_hw)}",
+        )
+    return _runs(shape, where)
+
+
+def _runs(shape: dict[str, Any], where: str) -> tuple[Int32, bytes]:
+    try:
+        mask = rle.from_coco(shape)
+    except SampleError as error:
+        raise RequestError(error.code, f"{where}: segmentation: {error.message}") from error
+    return mask.boxes_xyxy[0], mask.counts[0]
+
+
+def _polygons(parts: list[Any], size_hw: tuple[int, int], where: str) -> tuple[Int32, bytes]:
+    for number, part in enumerate(parts):
+        fault = _polygon_fault(part, size_hw)
+        if fault:
+            raise RequestError("polygon.invalid", f"{where}: segmentation[{number}] {fault}")
+    checked = [[float(value) for value in part] for part in parts]
+    return _runs(coco_mask.merge(coco_mask.frPyObjects(checked, *size_hw)), where)
+
+
+def _polygon_fault(part: Any, size_hw: tuple[int, int]) -> str:
+    """Say why a polygon may not reach pycocotools; "" if it may. Self-intersection is accepted."""
+    if not isinstance(part, list) or len(part) < 6 or len(part) % 2:
+        size = f"a list of {len(part)}" if isinstance(part, list) else type(part).__name__
+        return f"is {size}, expected a flat list of x, y, at least 6 numbers, an even count"
+    for value in part:
+        if not isinstance(value, int | float) or isinstance(value, bool) or abs(value) > 1e9:
+            return f"holds {str(value)[:40]!r}, expected finite numbers of pixels"
+    points = np.array(part, np.float64).reshape(-1, 2)
+    height, width = size_hw
+    side = np.array([width, height])
+    if not np.isfinite(points).all() or (points < -side).any() or (points > 2 * side).any():
+        return (
+            f"spans {points.min(axis=0)} to {points.max(axis=0)}, expected points within "
+            f"{(-side).tolist()} to {(2 * side).tolist()}"
+        )
+    if np.abs(points - np.roll(points, 1, axis=0)).max(axis=1).sum() > MAX_PERIMETER_PX:
+        return f"is longer than {MAX_PERIMETER_PX} px"
+    arms = points - points[0]
+    far = arms[np.abs(arms).sum(axis=1).argmax()]
+    if not (arms[:, 0] * far[1] - arms[:, 1] * far[0]).any():
+        return "has no area: all its points lie on one line"
+    return ""

@@ -1,0 +1,173 @@
+"""KITTI object labels (label_2): one text row per object.
+
+Source: http://www.cvlibs.net/datasets/kitti/eval_object.php (devkit readme).
+
+- Columns: type truncated occluded alpha left top right bottom height width length x y z rotation_y
+  and, in results only, a score. Ground truth has 15, results have 16.
+- Sizes come before the place, in the order height, width, length. The place is the centre of the
+  bottom face, not of the box, in the rectified camera frame (x right, y down, z forward).
+- `DontCare` rows mark regions where objects were not labelled; their other columns are -1, -10 and
+  -1000. They are no objects.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from perception.errors import RequestError, SampleError
+from perception.files import write_bytes
+from perception.formats import parse_number, read_lines
+from perception.types import Detections, Float32, Float64, Int32, RowAligned
+
+TYPES = (
+    "Car",
+    "Van",
+    "Truck",
+    "Pedestrian",
+    "Person_sitting",
+    "Cyclist",
+    "Tram",
+    "Misc",
+    "DontCare",
+)
+DONT_CARE = "DontCare"
+_COLUMNS = (
+    *("type", "truncated", "occluded", "alpha", "left", "top", "right", "bottom"),
+    *("height", "width", "length", "x", "y", "z", "rotation_y", "score"),
+)
+_LARGEST = 1e9  # nothing in a label file is larger; float32 holds it
+
+
+@dataclass(frozen=True, eq=False)
+class KittiObjects(RowAligned):
+    """N rows of a label file, `DontCare` rows among them.
+
+    Attributes:
+        types: N words, see `TYPES`.
+        truncated: (N,) float64 in [0, 1]; -1 where unknown.
+        occluded: (N,) int32, 0 visible, 1 partly, 2 largely occluded, 3 unknown; -1 in DontCare.
+        alphas_rad: (N,) float64, observation angle.
+        boxes_xyxy: (N, 4) float32, pixels.
+        dimensions_hwl_m: (N, 3) float64, height, width, length.
+        locations_cam_m: (N, 3) float64, centre of the bottom face, rectified camera frame.
+        rotations_y_rad: (N,) float64, about the camera's y axis.
+        scores: (N,) float64; 1 where the column is missing.
+    """
+
+    types: tuple[str, ...]
+    truncated: Float64
+    occluded: Int32
+    alphas_rad: Float64
+    boxes_xyxy: Float32
+    dimensions_hwl_m: Float64
+    locations_cam_m: Float64
+    rotations_y_rad: Float64
+    scores: Float64
+
+
+def read(path: Path) -> KittiObjects:
+    """Read a label file; an empty file has no objects.
+
+    Raises:
+        SampleError: `io.not_found`; `label.invalid`, naming the line and the column.
+    """
+    types, rows = list[str](), list[list[float]]()
+    for number, words in read_lines(path):
+        if len(words) not in (len(_COLUMNS) - 1, len(_COLUMNS)):
+            raise SampleError(
+                "label.invalid",
+                f"{path}:{number}: {len(words)} columns, expected 15, or 16 with a score",
+            )
+        types.append(words[0])
+        values = [
+            _value(word, name, f"{path}:{number}")
+            for word, name in zip(words[1:], _COLUMNS[1:], strict=False)
+        ]
+        rows.append(values if len(words) == len(_COLUMNS) else [*values, 1.0])
+    table = np.array(rows, np.float64).reshape(-1, len(_COLUMNS) - 1)
+    return KittiObjects(
+        types=tuple(types),
+        truncated=table[:, 0],
+        occluded=table[:, 1].astype(np.int32),
+        alphas_rad=table[:, 2],
+        boxes_xyxy=table[:, 3:7].astype(np.float32),
+        dimensions_hwl_m=table[:, 7:10],
+        locations_cam_m=table[:, 10:13],
+        rotations_y_rad=table[:, 13],
+        scores=table[:, 14],
+    )
+
+
+def _value(word: str, name: str, where: str) -> float:
+    value = parse_number(word)
+    if not abs(value) <= _LARGEST:
+        raise SampleError("label.invalid", f"{where}: {name} is {word!r}, expected a finite number")
+    if name == "occluded" and value not in (-1, 0, 1, 2, 3):
+        raise SampleError(
+            "label.invalid", f"{where}: {name} is {word!r}, expected -1, 0, 1, 2 or 3"
+        )
+    return value
+
+
+def write(objects: KittiObjects, path: Path, *, with_scores: bool = False) -> None:
+    """Write a label file; numbers have as many digits as reading them back exactly takes.
+
+    Args:
+        objects: The rows.
+        path: The file.
+        with_scores: True writes results (16 columns), False ground truth (15, no scores).
+
+    Raises:
+        RequestError: `label.invalid` for a type that is no single word and numbers that are not
+            finite.
+    """
+    numbers = np.column_stack(
+        [
+            objects.truncated,
+            objects.occluded,
+            objects.alphas_rad,
+            objects.boxes_xyxy,
+            objects.dimensions_hwl_m,
+            objects.locations_cam_m,
+            objects.rotations_y_rad,
+            objects.scores,
+        ]
+    ).astype(np.float64)
+    lines = []
+    for row, kind in enumerate(objects.types):
+        if len(kind.split()) != 1 or not (np.abs(numbers[row]) <= _LARGEST).all():
+            raise RequestError(
+                "label.invalid",
+                f"{path}: row {row} is {kind!r} {numbers[row].tolist()}, expected a type of one "
+                "word and finite numbers",
+            )
+        words = [kind, *(_text(value) for value in numbers[row])]
+        words[2] = str(int(objects.occluded[row]))
+        words[4:8] = [_text(side) for side in objects.boxes_xyxy[row]]
+        lines.append(" ".join(words if with_scores else words[:-1]) + "\n")
+    write_bytes(path, "".join(lines).encode())
+
+
+def _text(value: np.floating) -> str:
+    return np.format_float_positional(value, trim="0")
+
+
+def detections(objects: KittiObjects) -> Detections:
+    """Return the objects as prompt boxes, without the `DontCare` regions.
+
+    Raises:
+        SampleError: `class.unknown` for a type that KITTI does not have.
+    """
+    unknown = [kind for kind in objects.types if kind not in TYPES]
+    if unknown:
+        raise SampleError(
+            "class.unknown", f"type {unknown[0]!r} is no KITTI type, expected {', '.join(TYPES)}"
+        )
+    kept = objects[np.array([kind != DONT_CARE for kind in objects.types], bool)]
+    return Detections(
+        boxes_xyxy=kept.boxes_xyxy,
+        scores=kept.scores.astype(np.float32),
+        class_ids=np.array([TYPES.index(kind) for kind in kept.types], np.int32),
+        class_names=TYPES,
+    )

@@ -1,0 +1,157 @@
+"""Label images: class ids and instance ids as PNG, by the rule of Cityscapes.
+
+Source: https://github.com/mcordts/cityscapesScripts (helpers/labels.py, json2instanceImg.py).
+
+- class/*.png is 8 bit: the class id, 0 where nothing is labelled; regular ids, not trainIds.
+- instance/*.png is 16 bit: class id * 1000 + n, n counting from 0 for each class of the picture;
+  0 where nothing is labelled. A thousand instances of a class is the end: the next number belongs
+  to the next class.
+- Every label is an instance here. Cityscapes has classes without instances (traffic lights and
+  signs), whose pixels hold the plain class id in its own instance files.
+- A label image has no ignore region: instances that are no labels become 0, like the background.
+"""
+
+import struct
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from perception import masks as rle
+from perception.errors import RequestError, SampleError
+from perception.files import write_bytes
+from perception.formats import (
+    LABEL,
+    Outputs,
+    Tally,
+    fates,
+    read_bytes,
+    relative_name,
+)
+from perception.ontology import Target
+from perception.types import ExportSummary, PictureLabels, SampleLabels, Status, UInt8
+
+UInt16 = npt.NDArray[np.uint16]
+PER_CLASS = 1000
+_MAX_BYTES = 1 << 30
+_HEADER = struct.Struct(">8s4x4sIIBB")  # signature, length, "IHDR", width, height, depth, colour
+
+
+def write(
+    samples: Iterable[SampleLabels], out: Path, target: Target, *, statuses: frozenset[Status]
+) -> ExportSummary:
+    """Write OUT/class/<file name>.png and OUT/instance/<file name>.png for every picture.
+
+    Args:
+        samples: Labels.
+        out: The folder.
+        target: Class ids to write.
+        statuses: Instances with these are labels; the others are left out.
+
+    Raises:
+        RequestError: `id.overflow` for ids that the pixels cannot hold (nothing is written for that
+            picture), `export.collision`, `path.outside_root`.
+    """
+    tally, outputs = Tally(), Outputs(out)
+    for sample in samples:
+        tally.samples += 1
+        for picture in sample.pictures:
+            owner = f"sample {sample.id!r}, {picture.file_name!r}"
+            relative_name(picture.file_name, owner)
+            class_path, instance_path = (
+                outputs.claim(name, owner) for name in _names(picture.file_name)
+            )
+            classes, instances = _paint(picture, target, statuses, tally)
+            write_bytes(class_path, _png(classes))
+            write_bytes(instance_path, _png(instances))
+    return tally.summary()
+
+
+def _names(file_name: str) -> tuple[PurePosixPath, PurePosixPath]:
+    name = PurePosixPath(file_name).with_suffix(".png")
+    return PurePosixPath("class") / name, PurePosixPath("instance") / name
+
+
+def _paint(
+    picture: PictureLabels, target: Target, statuses: frozenset[Status], tally: Tally
+) -> tuple[UInt8, UInt16]:
+    classes = np.zeros(picture.size_hw, np.uint8)
+    instances = np.zeros(picture.size_hw, np.uint16)
+    counts: Counter[int] = Counter()
+    masks = picture.instances.masks
+    for row, fate in fates(picture.instances, target, statuses):
+        if fate != LABEL:
+            tally.left_out[fate] += 1
+            continue
+        class_id = target.ids[int(picture.instances.class_ids[row])]
+        value = class_id * PER_CLASS + counts[class_id]
+        if class_id < 1 or counts[class_id] >= PER_CLASS or value > np.iinfo(np.uint16).max:
+            raise RequestError(
+                "id.overflow",
+                f"{picture.file_name}: instance {counts[class_id] + 1} of class id {class_id} "
+                f"would be pixel value {value}, expected class ids from 1, at most {PER_CLASS} "
+                "instances of a class and values up to 65535; nothing was written for this picture",
+            )
+        counts[class_id] += 1
+        x0, y0, x1, y1 = masks.boxes_xyxy[row]
+        crop = rle.decode_crop(masks, row)
+        classes[y0:y1, x0:x1][crop] = class_id
+        instances[y0:y1, x0:x1][crop] = value
+    tally.labels += counts.total()
+    return classes, instances
+
+
+def _png(pixels: npt.NDArray[Any]) -> bytes:
+    return cv2.imencode(".png", pixels)[1].tobytes()
+
+
+def read(out: Path, file_name: str) -> tuple[UInt8, UInt16]:
+    """Return (H, W) class ids and (H, W) instance values of one picture.
+
+    Args:
+        out: The folder that `write` filled.
+        file_name: As in `PictureLabels`.
+
+    Raises:
+        SampleError: `io.not_found`; `label.invalid` if a file is no grey PNG of the depth expected;
+            `size.mismatch` if the two differ in size.
+        RequestError: `path.outside_root`.
+    """
+    relative_name(file_name, str(out))
+    class_path, instance_path = (out / name for name in _names(file_name))
+    classes = _decode(class_path, 8).astype(np.uint8)
+    instances = _decode(instance_path, 16).astype(np.uint16)
+    if classes.shape != instances.shape:
+        raise SampleError(
+            "size.mismatch",
+            f"{class_path} is {classes.shape}, {instance_path} is {instances.shape}, "
+            "expected one size",
+        )
+    return classes, instances
+
+
+def _decode(path: Path, depth: int) -> npt.NDArray[Any]:
+    data = read_bytes(path, _MAX_BYTES)
+    fault = _header_fault(data, depth)
+    pixels = None if fault else cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise SampleError("label.invalid", f"{path}: {fault or 'is damaged or cut off'}")
+    return pixels
+
+
+def _header_fault(data: bytes, depth: int) -> str:
+    """Say why a file must not be decoded; a small PNG can claim gigabytes of pixels."""
+    if len(data) < _HEADER.size:
+        return f"{len(data)} bytes, expected a PNG"
+    signature, chunk, width, height, found, colour = _HEADER.unpack_from(data)
+    if signature != b"\x89PNG\r\n\x1a\n" or chunk != b"IHDR":
+        return "is not a PNG"
+    if found != depth or colour != 0:
+        return f"bit depth {found}, colour type {colour}, expected {depth}-bit grey (colour type 0)"
+    if not 0 < width * height <= rle.MAX_PIXELS:
+        return f"{width} x {height} pixels, expected at most {rle.MAX_PIXELS}"
+    return ""

@@ -1,0 +1,419 @@
+"""YOLO label files: one text row per object, coordinates as shares of the image's width and height.
+
+Source: https://docs.ultralytics.com/datasets/segment; ultralytics/data/{utils,converter}.py (8.4).
+
+- A row is `class x1 y1 x2 y2 ...` (one ring, 3 points or more) or `class xc yc w h [score]`.
+  Classes count from 0. No score, no holes, no second ring, no ignore region.
+- Labels are found by path: the last `/images/` becomes `/labels/`, the extension `.txt`. A folder
+  called `images` inside a dataset is therefore exported as `images_`.
+- More than 6 words in any row make ultralytics read every row of that file as a polygon; one
+  coordinate above 1 makes it drop the picture. `download:` in a data.yaml is executed: never
+  written here, refused when read.
+- A picture without objects has an empty file; without a file it would be "missing".
+
+From mask to ring and back: ultralytics rounds vertices down to pixels and fills with cv2.fillPoly,
+which paints the outline too. So a vertex may stand anywhere in its pixel of the outline; `write`
+puts it next to the edge that borders on the outside, which keeps the bounds of the object as well
+(cv2's contours run through pixel centres and lose half a pixel on each side). Holes and further
+parts are joined to the ring by a bridge, there and back, between the closest points, as
+ultralytics' merge_multi_segment does; even-odd filling leaves holes open. The bridge itself is
+painted: a part smaller than its bridge is left out.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import yaml
+
+from perception import masks as rle
+from perception.config import load_yaml
+from perception.errors import RequestError, SampleError
+from perception.files import write_bytes
+from perception.formats import (
+    LABEL,
+    Outputs,
+    Tally,
+    fates,
+    parse_number,
+    read_lines,
+    relative_name,
+)
+from perception.ontology import Target
+from perception.types import (
+    Bool,
+    Detections,
+    ExportSummary,
+    Float64,
+    Int32,
+    Masks,
+    PictureLabels,
+    RowAligned,
+    SampleLabels,
+    Status,
+)
+
+TOLERANCE = 1e-3  # how far outside [0, 1] a coordinate may lie: rounding
+MAX_RINGS = 64  # of one mask; the smallest go first
+_INSET_PX = (
+    0.1  # distance of a vertex from the edge of its pixel: more than six decimals round away
+)
+_Points = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class YoloSummary:
+    """What an export wrote, and what the polygons lost.
+
+    Attributes:
+        export: The counts.
+        mean_iou: Mean IoU of the masks with what `read` gives back; 1 without labels.
+        min_iou: The worst.
+    """
+
+    export: ExportSummary
+    mean_iou: float
+    min_iou: float
+
+
+@dataclass(frozen=True, eq=False)
+class YoloObjects(RowAligned):
+    """N polygons of one picture.
+
+    Attributes:
+        class_ids: (N,) int32, from 0.
+        masks: (N) masks.
+    """
+
+    class_ids: Int32
+    masks: Masks
+
+
+def write(
+    samples: Iterable[SampleLabels],
+    out: Path,
+    target: Target,
+    *,
+    statuses: frozenset[Status],
+    image_root: Path,
+) -> YoloSummary:
+    """Write OUT/labels/*.txt, OUT/data.yaml, and links OUT/images/* to the pictures.
+
+    Args:
+        samples: Labels.
+        out: The folder.
+        target: Its classes are numbered from 0 in the order of their ids.
+        statuses: Instances with these are labels; the others are left out.
+        image_root: Folder that the pictures' file names are relative to.
+
+    Raises:
+        RequestError: `io.not_found` for a missing picture, `export.collision`, `path.outside_root`.
+    """
+    if out.resolve() == image_root.resolve():
+        raise RequestError(
+            "export.collision", f"{out}: is the dataset itself; export into a folder of its own"
+        )
+    tally, outputs, ious = Tally(), Outputs(out), list[float]()
+    category_ids = sorted(set(target.ids.values()))
+    index = {class_id: category_ids.index(value) for class_id, value in target.ids.items()}
+    for folder in ("images", "labels"):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    for sample in samples:
+        tally.samples += 1
+        for picture in sample.pictures:
+            owner = f"sample {sample.id!r}, {picture.file_name!r}"
+            image, label = _names(picture.file_name, owner)
+            link, path = outputs.claim(image, owner), outputs.claim(label, owner)
+            _link(link, image_root.resolve() / picture.file_name, owner)
+            rows = [row for row, fate in fates(picture.instances, target, statuses) if not fate]
+            for _, fate in fates(picture.instances, target, statuses):
+                tally.left_out[fate] += fate != LABEL
+            write_bytes(path, _text(picture, rows, index))
+            tally.labels += len(rows)
+            ious += _losses(picture, rows, path, len(category_ids))
+    names = {number: target.names[value] for number, value in enumerate(category_ids)}
+    _write_yaml(out, names)
+    return YoloSummary(tally.summary(), float(np.mean(ious or [1.0])), min(ious, default=1.0))
+
+
+def _names(file_name: str, owner: str) -> tuple[PurePosixPath, PurePosixPath]:
+    """Return where the picture and its labels stand in an export."""
+    *folders, last = relative_name(file_name, owner).parts
+    folders = ["images_" if folder == "images" else folder for folder in folders]
+    name = PurePosixPath(*folders, last)
+    return PurePosixPath("images") / name, PurePosixPath("labels") / name.with_suffix(".txt")
+
+
+def _link(link: Path, source: Path, owner: str) -> None:
+    if not source.is_file():
+        raise RequestError(
+            "io.not_found", f"{owner}: {source} does not exist; check the image root"
+        )
+    if link.is_symlink() and link.readlink() == source:
+        return
+    if link.exists() and not link.is_symlink():
+        raise RequestError(
+            "export.collision", f"{link}: is a file, not a link; use an empty folder"
+        )
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(source)
+
+
+def _write_yaml(out: Path, names: dict[int, str]) -> None:
+    # Absolute: ultralytics resolves "." against its working directory, not against this file.
+    values = {"path": str(out.resolve()), "train": "images", "val": "images", "names": names}
+    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    write_bytes(out / "data.yaml", text.encode())
+
+
+def _text(picture: PictureLabels, rows: list[int], index: dict[int, int]) -> bytes:
+    height, width = picture.size_hw
+    lines = []
+    for row in rows:
+        corner = picture.instances.masks.boxes_xyxy[row, :2]
+        ring = polygon(rle.decode_crop(picture.instances.masks, row)) + corner
+        values = (ring / (width, height)).ravel()
+        words = " ".join(f"{value:.6f}" for value in values)
+        lines.append(f"{index[int(picture.instances.class_ids[row])]} {words}\n")
+    return "".join(lines).encode()
+
+
+def _losses(picture: PictureLabels, rows: list[int], path: Path, classes: int) -> list[float]:
+    again = _read_file(path, picture.size_hw, classes).masks
+    ious = list[float]()
+    for number, row in enumerate(rows):
+        ours, theirs = rle.decode_one(picture.instances.masks, row), rle.decode_one(again, number)
+        union = np.count_nonzero(ours | theirs)
+        ious.append(float(np.count_nonzero(ours & theirs) / union))
+    return ious
+
+
+def polygon(bitmap: Bool) -> Float64:
+    """Return one ring (V, 2) around a bitmap that is not empty, V >= 3, x y in pixels."""
+    padded = np.pad(bitmap, 1)
+    ring = _straightened(_joined(_rings(padded)))
+    if len(ring) < 3:
+        # A pixel, or a straight line of them: a slim box around it.
+        (x0, y0), (x1, y1) = sorted((ring[0].tolist(), ring[-1].tolist()))
+        near, far = _INSET_PX, 1 - _INSET_PX
+        corners = [(x0 + near, y0 + near), (x0 + near, y0 + far)]
+        return np.array([*corners, (x1 + far, y1 + far), (x1 + far, y1 + near)]) - 1
+    x, y = ring.T
+    offset_x = _offset(padded[y, x - 1], padded[y, x + 1])
+    offset_y = _offset(padded[y - 1, x], padded[y + 1, x])
+    return np.asarray(ring + np.column_stack([offset_x, offset_y]) - 1, np.float64)
+
+
+def _offset(before: Bool, after: Bool) -> Float64:
+    """Return where a vertex stands in its pixel, given which neighbours belong to the mask."""
+    return np.where(before == after, 0.5, np.where(before, 1 - _INSET_PX, _INSET_PX))
+
+
+@dataclass(frozen=True)
+class _Ring:
+    points: _Points  # (V, 2), a step of one pixel each
+    parent: int  # the ring that this one is a hole of; -1 for the outline of a part
+    area: float  # pixels
+
+
+def _rings(padded: Bool) -> list[_Ring]:
+    """Return outlines and holes, the largest outline first."""
+    contours, hierarchy = cv2.findContours(
+        padded.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE
+    )
+    found = []
+    for contour, links in zip(contours, hierarchy[0], strict=True):
+        points = contour.reshape(-1, 2).astype(np.int64)
+        area = cv2.contourArea(contour) + len(points) / 2 + 1  # Pick's theorem
+        found.append(_Ring(points, int(links[3]), area))
+    order = sorted(range(len(found)), key=lambda i: (found[i].parent >= 0, -found[i].area))
+    outlines = [i for i in order if found[i].parent < 0][:MAX_RINGS]
+    holes = [i for i in order if found[i].parent in outlines][:MAX_RINGS]
+    place = {old: new for new, old in enumerate([*outlines, *holes])}
+    return [
+        _Ring(found[i].points, place.get(found[i].parent, -1), found[i].area)
+        for i in (*outlines, *holes)
+    ]
+
+
+def _joined(rings: list[_Ring]) -> _Points:
+    """Join rings to the first, the closest one next; leave out parts below their bridge."""
+    path, joined = rings[0].points, {0}
+    waiting = {i: _closest(path, rings[i].points) for i in range(1, len(rings))}
+    while True:
+        ready = {
+            gap: i
+            for i, (gap, _, _) in waiting.items()
+            if rings[i].parent in joined or (rings[i].parent < 0 and gap - 1 <= rings[i].area)
+        }
+        if not ready:
+            return path
+        chosen = ready[min(ready)]
+        _, anchor, start = waiting.pop(chosen)
+        added = rings[chosen].points
+        at = int(np.flatnonzero((path == anchor).all(axis=1))[0])
+        loop = np.concatenate([added[start:], added[: start + 1]])
+        path = np.concatenate([path[: at + 1], loop, path[at:]])
+        joined.add(chosen)
+        for i, link in waiting.items():
+            waiting[i] = min(link, _closest(added, rings[i].points), key=lambda entry: entry[0])
+
+
+def _closest(anchors: _Points, points: _Points) -> tuple[float, _Points, int]:
+    """Return the smallest distance, the anchor and the index of the point."""
+    best: tuple[float, _Points, int] = (np.inf, anchors[0], 0)
+    for start in range(0, len(anchors), 256):
+        part = anchors[start : start + 256]
+        squares = ((part[:, None] - points[None]) ** 2).sum(axis=2)
+        i, j = divmod(int(squares.argmin()), len(points))
+        if squares[i, j] < best[0]:
+            best = (float(squares[i, j]), part[i], j)
+    return float(np.sqrt(best[0])), best[1], best[2]
+
+
+def _straightened(ring: _Points) -> _Points:
+    """Drop repeated vertices and those in the middle of a straight line."""
+    ring = ring[(ring != np.roll(ring, 1, axis=0)).any(axis=1)] if len(ring) > 1 else ring
+    if len(ring) < 3:
+        return ring
+    before, after = ring - np.roll(ring, 1, axis=0), np.roll(ring, -1, axis=0) - ring
+    turn = before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0]
+    bent: Bool = (turn != 0) | ((before * after).sum(axis=1) < 0)
+    return np.asarray(ring[bent])
+
+
+def read(out: Path, sizes_hw: Mapping[str, tuple[int, int]]) -> dict[str, YoloObjects]:
+    """Read an export back, filling rings the way ultralytics does.
+
+    Args:
+        out: The folder that `write` filled.
+        sizes_hw: File name, as in `PictureLabels`, to height and width.
+
+    Raises:
+        RequestError: as `read_names`.
+        SampleError: `io.not_found` for a missing label file; `label.invalid`, naming the line.
+    """
+    classes = len(read_names(out / "data.yaml"))
+    return {
+        file_name: _read_file(out / _names(file_name, str(out))[1], size_hw, classes)
+        for file_name, size_hw in sizes_hw.items()
+    }
+
+
+def _read_file(path: Path, size_hw: tuple[int, int], classes: int) -> YoloObjects:
+    class_ids, rows = list[int](), list[tuple[Int32, bytes]]()
+    for where, class_id, values in _rows(path, classes):
+        if len(values) < 6:
+            raise SampleError(
+                "label.invalid", f"{where}: a box, expected a polygon; read boxes as boxes"
+            )
+        class_ids.append(class_id)
+        rows.append(_filled(np.array(values).reshape(-1, 2), size_hw))
+    return YoloObjects(np.array(class_ids, np.int32), rle.join(tuple(rows), size_hw))
+
+
+def _filled(shares: Float64, size_hw: tuple[int, int]) -> tuple[Int32, bytes]:
+    height, width = size_hw
+    ring = np.clip(np.floor(shares * (width, height)), 0, (width - 1, height - 1)).astype(np.int32)
+    low, high = ring.min(axis=0), ring.max(axis=0) + 1
+    canvas = np.zeros((high[1] - low[1], high[0] - low[0]), np.uint8)
+    cv2.fillPoly(canvas, [ring - low], 1)
+    return rle.encode_one(canvas.astype(bool), (int(low[0]), int(low[1])))
+
+
+def _rows(path: Path, classes: int) -> Iterator[tuple[str, int, list[float]]]:
+    """Yield where a row stands, its class and its numbers: 4, 5 (with a score) or 6, 8, 10, ..."""
+    for number, words in read_lines(path):
+        where = f"{path}:{number}"
+        if len(words) not in (5, 6) and (len(words) < 7 or len(words) % 2 == 0):
+            raise SampleError(
+                "label.invalid",
+                f"{where}: {len(words)} words, expected 5 (class and box), 6 (and a score), or a "
+                "class and the x y of at least 3 points",
+            )
+        values = [parse_number(word) for word in words]
+        for word, value in zip(words, values, strict=True):
+            if not np.isfinite(value):
+                raise SampleError("label.invalid", f"{where}: {word!r}, expected a finite number")
+        if not values[0].is_integer() or not 0 <= values[0] < classes:
+            raise SampleError(
+                "label.invalid",
+                f"{where}: class {words[0]!r}, expected 0 to {classes - 1}: there are "
+                f"{classes} names",
+            )
+        for word, value in zip(words[1:], values[1:], strict=True):
+            if not -TOLERANCE <= value <= 1 + TOLERANCE:
+                raise SampleError(
+                    "label.invalid",
+                    f"{where}: {word}, expected 0 to 1: a share of the image's width or height",
+                )
+        yield where, int(values[0]), values[1:]
+
+
+def read_boxes(
+    txt_path: Path, size_hw: tuple[int, int], class_names: tuple[str, ...]
+) -> Detections:
+    """Read one label file as boxes; polygons give their bounds. No file, or an empty one: no boxes.
+
+    Args:
+        txt_path: The file.
+        size_hw: Height and width of the picture.
+        class_names: Names of the classes, see `read_names`.
+
+    Raises:
+        SampleError: `label.invalid`, naming the file, the line and the word.
+    """
+    boxes, scores, class_ids = list[list[float]](), list[float](), list[int]()
+    rows = _rows(txt_path, len(class_names)) if txt_path.exists() else iter(())
+    for _, class_id, values in rows:
+        if len(values) < 6:
+            x, y, width, height = values[:4]
+            boxes.append([x - width / 2, y - height / 2, x + width / 2, y + height / 2])
+        else:
+            boxes.append(
+                [*map(min, (values[::2], values[1::2])), *map(max, (values[::2], values[1::2]))]
+            )
+        scores.append(values[4] if len(values) == 5 else 1.0)
+        class_ids.append(class_id)
+    side_xyxy = np.tile(size_hw[::-1], 2)
+    return Detections(
+        boxes_xyxy=(np.array(boxes, np.float64).reshape(-1, 4) * side_xyxy).astype(np.float32),
+        scores=np.array(scores, np.float32),
+        class_ids=np.array(class_ids, np.int32),
+        class_names=class_names,
+    )
+
+
+def read_names(data_yaml: Path) -> tuple[str, ...]:
+    """Read the class names of a data.yaml, a list or `{0: name, ...}`.
+
+    Raises:
+        RequestError: `config.unsafe` for a `download` key, which ultralytics would execute;
+            `config.invalid`; `io.not_found`.
+    """
+    values = load_yaml(data_yaml)
+    if not isinstance(values, dict):
+        raise RequestError(
+            "config.invalid", f"{data_yaml}: expected keys and values, one is `names`"
+        )
+    if "download" in values:
+        raise RequestError(
+            "config.unsafe",
+            f"{data_yaml}: has the key `download`, which ultralytics would execute; "
+            "remove the line",
+        )
+    names: Any = values.get("names")
+    if isinstance(names, dict) and set(names) == set(range(len(names))):
+        names = [names[number] for number in range(len(names))]
+    if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
+        raise RequestError(
+            "config.invalid",
+            f"{data_yaml}: names is {str(names)[:80]}, expected a list of texts or {{0: text}}, no "
+            "gaps; put quotes around names that YAML takes for something else (no, 1)",
+        )
+    return tuple(names)
