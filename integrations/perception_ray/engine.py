@@ -1,0 +1,125 @@
+"""The Ray engine: Ray Data hands shard numbers to actors, each with a supervised child process.
+
+Only shard numbers and the job's plain values cross processes; images and masks never do. Workers
+write into the run folder, which every node must reach under the same path. Ray owns no results: a
+shard is done when the run folder says so, so any mixture of engines and crashes can be resumed.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from perception.engine.job import Job
+from perception.engine.supervisor import Supervisor
+from perception.errors import PerceptionError, RequestError
+
+MIN_RAY = (2, 54)  # CVE-2026-27482
+
+
+class ShardActor:
+    """One worker process per actor, models loaded once."""
+
+    def __init__(self, job_json: str) -> None:
+        """Start the child process."""
+        self._supervisor: Supervisor | None = None
+        self._failure = ""
+        try:
+            self._supervisor = Supervisor(Job.model_validate_json(job_json)).__enter__()
+        except PerceptionError as error:  # told to the driver with the first shard: an actor that
+            self._failure = (
+                f"{error.code}\n{error.message}"  # cannot start would be restarted for ever
+            )
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Make the shards of a batch whole; Ray sees no application errors."""
+        if self._supervisor is not None and not self._failure:
+            try:
+                for index in batch["shard"]:
+                    self._supervisor.do_shard(int(index))
+            except PerceptionError as error:
+                self._failure = f"{error.code}\n{error.message}"
+        return {"shard": batch["shard"], "failure": [self._failure] * len(batch["shard"])}
+
+
+def run(
+    job: Job, indices: Sequence[int], workers: int, address: str, done: Callable[[int], None]
+) -> None:
+    """Make shards whole on a Ray cluster.
+
+    Args:
+        job: What to do.
+        indices: The shards that are not whole yet.
+        workers: Number of actors; each is given one GPU on a CUDA device, else its share of CPUs.
+        address: "" for a cluster of this machine's own, "auto" or a host for one that runs.
+        done: Called with each shard that is whole.
+
+    Raises:
+        RequestError: `extra.missing`, `security.version`, or what a worker reports.
+    """
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        raise RequestError(
+            "extra.missing", "--engine ray needs pip install 'driving-perception[ray]'"
+        ) from error
+    if tuple(int(part) for part in ray.__version__.split(".")[:2]) < MIN_RAY:
+        raise RequestError("security.version", f"ray {ray.__version__}: expected 2.54 or newer")
+    own = not ray.is_initialized()
+    if own:
+        _connect(address, workers)
+    try:
+        _schedule(job, indices, workers, done)
+    finally:
+        if own:
+            ray.shutdown()
+
+
+def _connect(address: str, workers: int) -> None:
+    import ray
+
+    # One logical CPU more than workers: a reader must find one, or the actors starve it for ever.
+    local: dict[str, Any] = {} if address else {"num_cpus": workers + 1, "include_dashboard": False}
+    ray.init(
+        address=address or "local",
+        logging_level=logging.ERROR,
+        log_to_driver=False,
+        runtime_env={"py_modules": [str(folder) for folder in _packages()]} if address else None,
+        **local,
+    )
+
+
+def _packages() -> list[Path]:
+    """Return our own packages, shipped to clusters that do not have them installed."""
+    import perception
+    import perception_ray
+
+    core = Path(perception.__file__).parent
+    edge = Path(perception_ray.__file__).parent.parent
+    return [core, *sorted(edge.glob("perception_*"))]
+
+
+def _schedule(job: Job, indices: Sequence[int], workers: int, done: Callable[[int], None]) -> None:
+    import ray
+
+    cuda = job.spec.config.observe.device.startswith("cuda")
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    results = ray.data.from_items(
+        [{"shard": index} for index in indices], override_num_blocks=len(indices)
+    ).map_batches(
+        ShardActor,
+        fn_constructor_args=(job.model_dump_json(),),
+        batch_size=1,
+        concurrency=min(workers, len(indices)),
+        num_cpus=1,
+        num_gpus=1 if cuda else 0,
+    )
+    for row in results.iter_rows():
+        if row["failure"]:
+            code, _, message = row["failure"].partition("\n")
+            raise RequestError(code, message)
+        done(int(row["shard"]))

@@ -1,0 +1,1 @@
+"""SAM checkpoints as a Segmenter: encode an image once, decode many boxes."""

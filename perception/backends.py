@@ -1,0 +1,89 @@
+"""The one table of models: kind -> "module:function". Importing it imports none of them.
+
+Each function takes the weights' path and the `observe` settings and returns the model. A new back
+end is a line here and a package in integrations/.
+"""
+
+import pkgutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from perception import weights
+from perception.config import ModelSpec, ObserveConfig
+from perception.errors import RequestError
+from perception.ports import Detector, Segmenter
+
+DETECTORS = {
+    "yolo": "perception_ultralytics.detector:load_detector",
+    "bright": "perception.fakes:load_bright_detector",
+}
+SEGMENTERS = {
+    "sam": "perception_sam.segmenter:load_segmenter",
+    "grabcut": "perception.fakes:load_grabcut",
+    "boxes": "perception.fakes:load_box_filler",
+}
+ENGINES = {"local": "perception.engine.local:run", "ray": "perception_ray.engine:run"}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A model that was asked for: what it is, and where its weights lie on this machine."""
+
+    spec: ModelSpec
+    path: Path
+
+
+def choose_detector(text: str, trust_weights: bool) -> Choice:
+    """Resolve `--detector`: the name of a model without weights, or YOLO weights.
+
+    Raises:
+        RequestError: `weights.missing`, `weights.corrupt`, `weights.untrusted`.
+    """
+    if text == "bright":
+        return Choice(ModelSpec(kind=text), Path())
+    path = Path(text)
+    if path.suffix not in {".pt", ".onnx"}:
+        raise RequestError(
+            "weights.invalid", f"--detector {text}: expected YOLO weights, a .pt or .onnx file"
+        )
+    choice = _with_weights("yolo", path)
+    if path.suffix == ".pt":
+        weights.require_trusted_pickle(path, trust_weights)
+    return choice
+
+
+def choose_segmenter(text: str) -> Choice:
+    """Resolve `--segmenter`: "grabcut", "boxes", or a SAM checkpoint.
+
+    Raises:
+        RequestError: `weights.missing`, `weights.corrupt`.
+    """
+    if text in {"grabcut", "boxes"}:
+        return Choice(ModelSpec(kind=text), Path())
+    path = Path(text)
+    if path.suffix not in {".pt", ".pth"}:
+        raise RequestError(
+            "weights.invalid",
+            f"--segmenter {text}: expected a SAM checkpoint (.pt, .pth), grabcut or boxes",
+        )
+    return _with_weights("sam", path)
+
+
+def _with_weights(kind: str, path: Path) -> Choice:
+    digest = weights.check(path)
+    known = weights.identify(path)
+    licence = known.licence if known else "unknown"
+    spec = ModelSpec(kind=kind, file_name=path.name, sha256=digest, licence=licence)
+    return Choice(spec, path.resolve())
+
+
+def load_detector(kind: str, path: Path, config: ObserveConfig) -> Detector:
+    """Build a detector."""
+    detector: Detector = pkgutil.resolve_name(DETECTORS[kind])(path, config)
+    return detector
+
+
+def load_segmenter(kind: str, path: Path, config: ObserveConfig) -> Segmenter:
+    """Build a segmenter."""
+    segmenter: Segmenter = pkgutil.resolve_name(SEGMENTERS[kind])(path, config)
+    return segmenter

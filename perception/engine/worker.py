@@ -1,0 +1,119 @@
+"""One shard at a time: observe it, write the evidence, decide from what was written.
+
+The same functions serve the local engine, a Ray actor, a test and `relabel`.
+"""
+
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+
+from perception import pipeline, report, sources
+from perception.engine.job import PREVIEW_SAMPLES, Job, load_models, rules_of
+from perception.errors import SampleError
+from perception.files import write_bytes
+from perception.pipeline import Models
+from perception.runs import evidence, labels, shards
+from perception.runs.folder import Plan, RunSpec, read_plan
+from perception.runs.shards import Outcome
+from perception.types import Evidence, SampleLabels, SampleRef
+
+
+class Worker:
+    """Models loaded once, shards worked through one by one."""
+
+    def __init__(self, job: Job) -> None:
+        """Load the models; raise RequestError if they cannot serve the job."""
+        self._run = Path(job.run)
+        self._spec = job.spec
+        self._plan = read_plan(self._run, job.spec.config.shard_size)
+        self._models = load_models(job)
+
+    def __call__(self, index: int, poisoned: frozenset[int], begin: Callable[[int], None]) -> None:
+        """Make one shard whole: its evidence if it is not there, then its labels.
+
+        Args:
+            index: Number of the shard.
+            poisoned: Places within the shard of samples that killed a worker twice.
+            begin: Called with a sample's place before anything touches it.
+        """
+        if not shards.shard_is_whole(evidence.folder_of(self._run), index):
+            seen = []
+            for place, ref in enumerate(self._plan.shard(index)):
+                begin(place)
+                seen.append(observe_one(ref, self._models, place in poisoned))
+            evidence.write(self._run, index, seen)
+        decide_shard(self._run, self._spec, self._plan, index)
+
+
+def observe_one(
+    ref: SampleRef, models: Models, poisoned: bool
+) -> tuple[Outcome, tuple[Evidence, ...]]:
+    """Load a sample and look at it; whatever goes wrong becomes its status row."""
+    if poisoned:
+        message = "killed its worker process twice (crash, exit or out of memory)"
+        return Outcome(ref.id, "quarantined", "process", "process.crash", message), ()
+    stage = "load"
+    try:
+        sample = sources.load_sample(ref)
+        stage = "observe"
+        seen = pipeline.observe(sample, models)
+    except Exception as error:  # one bad sample must not end the run; its reason is kept
+        return _quarantined(ref, stage, error), ()
+    found = any(len(picture.detections) for picture in seen)
+    return Outcome(ref.id, "ok" if found else "empty"), seen
+
+
+def decide_shard(run: Path, spec: RunSpec, plan: Plan, index: int) -> None:
+    """Decide one shard from its stored evidence, unless this label set has it."""
+    if shards.shard_is_whole(labels.folder_of(run, spec.label_set()), index):
+        return
+    rules = rules_of(spec)
+    decided: list[tuple[Outcome, SampleLabels]] = []
+    for ref, (outcome, seen) in zip(plan.shard(index), evidence.read(run, index), strict=True):
+        stage, sample_labels = "load", labels.no_labels(ref.id)
+        if outcome.status != "quarantined":
+            try:
+                scene = sources.load_scene(ref)
+                stage = "decide"
+                sample_labels = pipeline.decide(ref.id, seen, scene, rules)
+            except Exception as error:  # as in observe_one
+                outcome = _quarantined(ref, stage, error)
+        decided.append((outcome, sample_labels))
+    names = {entry.id: entry.name for entry in spec.ontology.classes}
+    for place, (ref, (_, sample_labels)) in enumerate(zip(plan.shard(index), decided, strict=True)):
+        if index * plan.shard_size + place < PREVIEW_SAMPLES:
+            write_preview(run, ref, sample_labels, names)
+    labels.write(run, spec.label_set(), index, decided, names)
+
+
+def _quarantined(ref: SampleRef, stage: str, error: Exception) -> Outcome:
+    if isinstance(error, SampleError):
+        return Outcome(ref.id, "quarantined", stage, error.code, error.message)
+    return Outcome(
+        ref.id, "quarantined", stage, "internal.error", f"{type(error).__name__}: {error}"
+    )
+
+
+def write_preview(
+    run: Path, ref: SampleRef, sample_labels: SampleLabels, names: dict[int, str]
+) -> None:
+    """Write the overlays of a sample, and its points from above where it has a sweep."""
+    if not sample_labels.pictures:
+        return
+    try:
+        sample = sources.load_sample(ref)
+    except SampleError:  # the source changed since; the labels do not need it
+        return
+    several = len(sample.pictures) > 1
+    for picture, picture_labels in zip(sample.pictures, sample_labels.pictures, strict=True):
+        stem = f"{ref.id}-{picture.camera}" if several else ref.id
+        overlay = report.overlay(picture.image_rgb, picture_labels, names)
+        write_bytes(run / "preview" / f"{_file_stem(stem)}.jpg", report.to_jpeg(overlay))
+    if len(sample.scene.points_lidar):
+        view = report.birds_eye(sample.scene.points_lidar, sample_labels.points, names)
+        write_bytes(run / "preview" / f"{_file_stem(ref.id)}.birds-eye.png", report.to_png(view))
+
+
+def _file_stem(sample_id: str) -> PurePosixPath:
+    """Return the preview's name: of "a/b.jpg" it is "a/b", any other ending stays in the name."""
+    path = PurePosixPath(sample_id)
+    return path.with_suffix("") if path.suffix == ".jpg" else path

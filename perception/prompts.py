@@ -1,0 +1,177 @@
+"""Boxes that a person already has, in place of a detector: KITTI label_2, COCO JSON, YOLO txt."""
+
+import hashlib
+from pathlib import Path, PurePosixPath
+
+from perception.errors import RequestError, SampleError
+from perception.formats import coco, kitti_label, yolo
+from perception.ontology import ClassMap, Ontology, load_class_map
+from perception.types import Detections, Picture
+
+LABEL_2 = "label_2"  # `--boxes label_2`: the folder beside each image's
+
+
+class KittiBoxes:
+    """Boxes from KITTI label files, one per image.
+
+    Args:
+        root: The dataset's root.
+        folder: Where the files are; None: in label_2 beside each image's folder.
+    """
+
+    class_names = kitti_label.TYPES
+
+    def __init__(self, root: Path, folder: Path | None) -> None:
+        """Keep the places."""
+        self._root = root
+        self._folder = folder
+
+    def __call__(self, picture: Picture) -> Detections:
+        """Return the boxes of one image; a missing file means unlabelled, not empty."""
+        image = PurePosixPath(picture.file_name)
+        folder = self._folder or self._root / image.parent.parent / LABEL_2
+        path = folder / f"{image.stem}.txt"
+        if not path.is_file():
+            raise SampleError("io.not_found", f"{path}: no such file, expected the image's boxes")
+        return kitti_label.detections(kitti_label.read(path))
+
+
+class YoloBoxes:
+    """Boxes from YOLO txt files in a tree parallel to the images; no file means no object."""
+
+    def __init__(self, folder: Path, class_names: tuple[str, ...]) -> None:
+        """Keep the place and the names of data.yaml."""
+        self._folder = folder
+        self.class_names = class_names
+
+    def __call__(self, picture: Picture) -> Detections:
+        """Return the boxes of one image."""
+        relative = PurePosixPath(picture.file_name).with_suffix(".txt")
+        if relative.parts[0] == "images" and not (self._folder / relative).is_file():
+            relative = relative.relative_to("images")
+        return yolo.read_boxes(self._folder / relative, picture.size_hw, self.class_names)
+
+
+class CocoBoxes:
+    """Boxes from a COCO JSON file, matched by `file_name` relative to the source folder."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the file once."""
+        self._path = path
+        self._pictures = {entry.file_name: entry for entry in coco.read(path)}
+        first = next(iter(self._pictures.values()), None)
+        self.class_names: tuple[str, ...] = (
+            first.annotations.detections.class_names if first else ()
+        )
+
+    def __call__(self, picture: Picture) -> Detections:
+        """Return the boxes of one image."""
+        entry = self._pictures.get(picture.file_name)
+        if entry is None:
+            raise SampleError(
+                "boxes.missing",
+                f"{self._path}: no image has file_name {picture.file_name!r}; file names are "
+                "relative to the source folder",
+            )
+        if entry.size_hw != picture.size_hw:
+            raise SampleError(
+                "size.mismatch",
+                f"{picture.file_name}: the image is {picture.size_hw[1]} x {picture.size_hw[0]}, "
+                f"{self._path} says {entry.size_hw[1]} x {entry.size_hw[0]}",
+            )
+        return entry.annotations.detections[~entry.annotations.iscrowd]  # crowds are regions
+
+
+GivenBoxes = KittiBoxes | YoloBoxes | CocoBoxes
+
+
+def open_boxes(text: str, layout: str, root: Path) -> GivenBoxes:
+    """Open what `--boxes` names.
+
+    Args:
+        text: "label_2", a COCO JSON file, or a folder of KITTI or YOLO txt files.
+        layout: Of the source.
+        root: Of the source.
+
+    Raises:
+        RequestError: `boxes.invalid`, `io.not_found`.
+    """
+    path = Path(text)
+    if text == LABEL_2:
+        if layout != "kitti":
+            raise RequestError(
+                "boxes.invalid", f"--boxes label_2 goes with kitti:ROOT, the source is {layout}"
+            )
+        return KittiBoxes(root, None)
+    if path.is_dir():
+        data_yaml = _data_yaml(path)
+        if data_yaml is not None:
+            return YoloBoxes(path.resolve(), yolo.read_names(data_yaml))
+        _expect_kitti_rows(path)
+        return KittiBoxes(root, path.resolve())
+    if path.suffix == ".json":
+        if not path.is_file():
+            raise RequestError("io.not_found", f"--boxes {path}: no such file")
+        return CocoBoxes(path.resolve())
+    raise RequestError(
+        "boxes.invalid",
+        f"--boxes {text}: expected label_2, a COCO .json, or a folder of KITTI or YOLO .txt files",
+    )
+
+
+def _data_yaml(folder: Path) -> Path | None:
+    for place in (folder, *list(folder.resolve().parents)[:2]):
+        if (place / "data.yaml").is_file():
+            return place / "data.yaml"
+    return None
+
+
+def _expect_kitti_rows(folder: Path) -> None:
+    for path in sorted(folder.rglob("*.txt")):
+        words = path.read_text(encoding="utf-8", errors="replace").split()
+        if words:
+            if words[0][:1].isdigit():
+                raise RequestError(
+                    "boxes.invalid",
+                    f"{path}: looks like YOLO boxes, but no data.yaml with `names` lies in "
+                    f"{folder} or the two folders above it",
+                )
+            return
+    raise RequestError("boxes.invalid", f"{folder}: holds no .txt file with boxes")
+
+
+def digest(text: str, root: Path) -> str:
+    """Return the sha256 of all that `--boxes` names: file names and bytes."""
+    path = Path(text)
+    if path.is_file():
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    if text == LABEL_2:
+        found = [*root.glob("label_2/*.txt"), *root.glob("*/label_2/*.txt")]
+    else:
+        found = list(path.rglob("*.txt"))
+    total = hashlib.sha256()
+    for file in sorted(found):
+        total.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    return total.hexdigest()
+
+
+def class_map_for(names: tuple[str, ...], ontology: Ontology) -> ClassMap:
+    """Choose a shipped class map that knows all the names of a box file.
+
+    Raises:
+        RequestError: `class.unknown` if none does.
+    """
+    own = {entry.name for entry in ontology.classes}
+    if set(names) <= own:
+        return ClassMap(
+            source=ontology.name, target=ontology.name, map={name: name for name in own}
+        )
+    for shipped in ("kitti-to-road", "coco80-to-road"):
+        candidate = load_class_map(shipped)
+        if set(names) <= {*candidate.map, *candidate.ignore}:
+            return candidate
+    raise RequestError(
+        "class.unknown",
+        f"no shipped class map knows all of {', '.join(map(repr, names[:8]))}; "
+        "write one and pass it with --class-map",
+    )

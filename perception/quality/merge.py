@@ -1,0 +1,159 @@
+"""Which instances are one object: riders put together, duplicates found."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from perception import boxes as boxes_
+from perception import masks as masks_
+from perception.config import ResolveConfig
+from perception.ontology import Ontology
+from perception.types import Float32, Instances, Int32, Masks, Status
+
+RIDER_BELOW = 0.1  # a rider ends at most this share of the two-wheeler's height below it ...
+RIDER_REACH = 0.2  # ... and reaches at least this share of it down from its top
+
+
+@dataclass(frozen=True)
+class Join:
+    """Row `under` becomes part of row `over`, which takes class `class_id`."""
+
+    over: int
+    under: int
+    class_id: int
+
+
+def find_riders(instances: Instances, ontology: Ontology) -> tuple[Join, ...]:
+    """Pair people with the two-wheelers they sit on, each at most once, the closest fit first.
+
+    A person sits on it if the person's centre is within its width, the person's top is above its
+    top, and the person's feet are on it rather than on the ground beside it.
+    """
+    found: list[tuple[float, int, int, int]] = []
+    names = [ontology.by_id(int(i)).name for i in instances.class_ids]
+    usable = instances.statuses != Status.REJECTED
+    for rule in ontology.compose:
+        becomes = ontology.id_of(rule.becomes)
+        for over in (i for i, name in enumerate(names) if name == rule.over and usable[i]):
+            for under in (i for i, name in enumerate(names) if name == rule.under and usable[i]):
+                offset = _seat_offset(instances.boxes_xyxy[over], instances.boxes_xyxy[under])
+                if offset is not None:
+                    found.append((offset, over, under, becomes))
+    joins: list[Join] = []
+    taken: set[int] = set()
+    for _, over, under, becomes in sorted(found):
+        if over not in taken and under not in taken:
+            taken |= {over, under}
+            joins.append(Join(over, under, becomes))
+    return tuple(joins)
+
+
+def _seat_offset(person: Float32, wheeler: Float32) -> float | None:
+    width, height = wheeler[2] - wheeler[0], wheeler[3] - wheeler[1]
+    centre = (person[0] + person[2]) / 2
+    offset = abs(centre - (wheeler[0] + wheeler[2]) / 2) / width
+    feet = (person[3] - wheeler[1]) / height  # 0: top of the two-wheeler, 1: the ground
+    sits = offset <= 0.5 and person[1] < wheeler[1] and RIDER_REACH <= feet <= 1 + RIDER_BELOW
+    return float(offset) if sits else None
+
+
+def join_riders(instances: Instances, joins: tuple[Join, ...]) -> Instances:
+    """Join the masks and boxes of each pair; the two-wheeler's row stays, empty and rejected."""
+    if not joins:
+        return instances
+    rows = [
+        (box, counts)
+        for box, counts in zip(instances.masks.boxes_xyxy, instances.masks.counts, strict=True)
+    ]
+    class_ids, statuses = instances.class_ids.copy(), instances.statuses.copy()
+    boxes, reasons = instances.boxes_xyxy.copy(), list(instances.reasons)
+    for join in joins:
+        whole = masks_.decode_one(instances.masks, join.over) | masks_.decode_one(
+            instances.masks, join.under
+        )
+        rows[join.over] = masks_.encode_one(whole)
+        rows[join.under] = (np.zeros(4, np.int32), b"")
+        boxes[join.over, :2] = np.minimum(boxes[join.over, :2], boxes[join.under, :2])
+        boxes[join.over, 2:] = np.maximum(boxes[join.over, 2:], boxes[join.under, 2:])
+        class_ids[join.over] = join.class_id
+        statuses[join.over] = max(statuses[join.over], statuses[join.under])
+        reasons[join.over] = tuple(dict.fromkeys(reasons[join.over] + reasons[join.under]))
+        statuses[join.under] = Status.REJECTED
+        reasons[join.under] = (f"part_of.{instances.instance_ids[join.over]}",)
+    return replace(
+        instances,
+        class_ids=class_ids,
+        statuses=statuses,
+        reasons=tuple(reasons),
+        boxes_xyxy=boxes,
+        masks=masks_.join(tuple(rows), instances.masks.size_hw),
+    )
+
+
+def reject_duplicates(instances: Instances, ontology: Ontology, config: ResolveConfig) -> Instances:
+    """Reject every instance that a better one already covers.
+
+    Two masks with a high IoU are one object, whatever their classes. A mask inside another of the
+    same family is a part of it if its box is inside too and its score is lower: of two boxes that a
+    person gave, neither is a part.
+    """
+    order = precedence(instances)
+    overlap = masks_.overlaps(instances.masks)
+    area = np.diag(overlap)
+    families = [ontology.by_id(int(i)).parent for i in instances.class_ids]
+    statuses, reasons = instances.statuses.copy(), list(instances.reasons)
+    kept: list[int] = []
+    for row in order:
+        if statuses[row] == Status.REJECTED or area[row] == 0:
+            continue
+        for better in kept:
+            shared = overlap[row, better]
+            same = shared >= config.duplicate_iou * (area[row] + area[better] - shared)
+            part = (
+                families[row] == families[better]
+                and instances.scores[row] < instances.scores[better]
+                and shared >= config.duplicate_containment * area[row]
+                and _contained(instances.boxes_xyxy[row], instances.boxes_xyxy[better])
+                >= config.duplicate_containment
+            )
+            if same or part:
+                statuses[row] = Status.REJECTED
+                reasons[row] = (*reasons[row], f"duplicate_of.{instances.instance_ids[better]}")
+                break
+        else:
+            kept.append(int(row))
+    return replace(instances, statuses=statuses, reasons=tuple(reasons))
+
+
+def precedence(instances: Instances) -> list[int]:
+    """Return the rows from the best claim to the worst.
+
+    By status, then detector score, then predicted IoU (given boxes all score 1), then id.
+    """
+    keys = (
+        instances.instance_ids,
+        -instances.predicted_ious.astype(np.float64),
+        -instances.scores.astype(np.float64),
+        instances.statuses,
+    )
+    return [int(row) for row in np.lexsort(keys)]
+
+
+def settle_overlaps(masks: Masks, order: list[int]) -> Masks:
+    """Give each pixel to the first row of `order` whose mask covers it."""
+    taken = np.zeros(masks.size_hw, bool)
+    rows: list[tuple[Int32, bytes]] = [(np.zeros(4, np.int32), b"")] * len(masks)
+    for row in order:
+        x0, y0, x1, y1 = (int(side) for side in masks.boxes_xyxy[row])
+        window = taken[y0:y1, x0:x1]
+        own = masks_.decode_crop(masks, row) & ~window if masks.counts[row] else window
+        if own.any():
+            rows[row] = masks_.encode_one(own, (x0, y0))
+            window |= own
+    return masks_.join(tuple(rows), masks.size_hw)
+
+
+def _contained(inner: Float32, outer: Float32) -> float:
+    low, high = np.maximum(inner[:2], outer[:2]), np.minimum(inner[2:], outer[2:])
+    area = boxes_.areas(inner[None])[0]
+    return float(np.prod(np.maximum(high - low, 0)) / area) if area else 0.0

@@ -1,0 +1,149 @@
+"""Pictures of what was decided: overlays on images, points from above. Arrays in, arrays out."""
+
+import colorsys
+
+import cv2
+import numpy as np
+
+from perception import masks as masks_
+from perception.errors import PerceptionError
+from perception.types import (
+    Float32,
+    Int32,
+    PictureLabels,
+    PointLabels,
+    PointState,
+    Status,
+    UInt8,
+)
+
+FILL = 0.45  # opacity of an accepted mask
+STATUS_RGB = {
+    Status.ACCEPTED: (255, 255, 255),
+    Status.REVIEW: (255, 200, 0),
+    Status.REJECTED: (230, 40, 40),
+}
+AHEAD_M, ASIDE_M, PX_PER_M = 60.0, 30.0, 10  # what the view from above shows
+POINT_RGB = {PointState.UNKNOWN: (60, 60, 75), PointState.BACKGROUND: (120, 120, 120)}
+JPEG_QUALITY = 90
+
+
+def class_rgb(class_id: int) -> tuple[int, int, int]:
+    """Return a colour per class; the hues of neighbouring ids lie far apart."""
+    r, g, b = colorsys.hsv_to_rgb(class_id * 6 / 13 % 1, 0.7, 1.0)
+    return int(255 * r), int(255 * g), int(255 * b)
+
+
+def overlay(image_rgb: UInt8, labels: PictureLabels, names: dict[int, str]) -> UInt8:
+    """Draw masks, boxes, classes and statuses over an image.
+
+    Accepted masks are filled; masks for review have a yellow edge and box and their first reason;
+    rejected ones have a thin red box only.
+
+    Args:
+        image_rgb: (H, W, 3); not changed.
+        labels: The labels of that image.
+        names: Class id to name.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
+    canvas = image_rgb.copy()
+    instances = labels.instances
+    for row in np.lexsort((instances.scores, -instances.statuses.astype(int))):
+        status = Status(instances.statuses[row])
+        if status != Status.REJECTED:
+            _paint_mask(canvas, labels, row, status)
+        x0, y0, x1, y1 = (int(v) for v in instances.boxes_xyxy[row].round())
+        # A dark line under a light one reads on any background.
+        cv2.rectangle(canvas, (x0, y0), (x1, y1), (0, 0, 0), 2, cv2.LINE_AA)
+        cv2.rectangle(canvas, (x0, y0), (x1, y1), STATUS_RGB[status], 1, cv2.LINE_AA)
+        if status != Status.REJECTED:
+            text = f"{names[int(instances.class_ids[row])]} {instances.scores[row]:.2f}"
+            if instances.reasons[row]:
+                text += f" {instances.reasons[row][0]}"
+            _write(canvas, text, x0, y0, STATUS_RGB[status])
+    return canvas
+
+
+def _paint_mask(canvas: UInt8, labels: PictureLabels, row: int, status: Status) -> None:
+    masks = labels.instances.masks
+    x0, y0, x1, y1 = masks.boxes_xyxy[row]
+    crop = masks_.decode_crop(masks, row)
+    if not crop.any():
+        return
+    colour = np.array(class_rgb(int(labels.instances.class_ids[row])), np.float32)
+    # Neighbours of one class differ in brightness.
+    colour *= 0.7 + 0.3 * (int(labels.instances.instance_ids[row]) * 0.618034 % 1)
+    window = canvas[y0:y1, x0:x1]
+    if status == Status.ACCEPTED:
+        mixed = (1 - FILL) * window[crop].astype(np.float32) + FILL * colour
+        window[crop] = mixed.round().astype(np.uint8)
+    padded = np.pad(crop, 1).astype(np.uint8)
+    edge = (cv2.erode(padded, np.ones((3, 3), np.uint8)) != padded)[1:-1, 1:-1]
+    window[edge] = STATUS_RGB[status] if status == Status.REVIEW else colour.astype(np.uint8)
+
+
+def _write(canvas: UInt8, text: str, x: int, y: int, rgb: tuple[int, int, int]) -> None:
+    (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.4, 1)
+    x = max(0, min(x, canvas.shape[1] - width))
+    y = y - 4 if y - height - 6 >= 0 else y + height + 6
+    for shade, thickness in (((0, 0, 0), 3), (rgb, 1)):
+        cv2.putText(
+            canvas, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.4, shade, thickness, cv2.LINE_AA
+        )
+
+
+def birds_eye(points_lidar: Float32, labels: PointLabels, names: dict[int, str]) -> UInt8:
+    """Draw a sweep from above: the car at the bottom, looking up; a ring every 10 m.
+
+    Args:
+        points_lidar: (P, 3) metres, x forward, y left.
+        labels: (P) labels; labelled points in their class's colour, background grey, unknown dim.
+        names: Class id to name, for the legend.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
+    height, width = int(AHEAD_M * PX_PER_M), int(2 * ASIDE_M * PX_PER_M)
+    canvas = np.full((height, width, 3), 12, np.uint8)
+    for ring_m in range(10, int(AHEAD_M) + 1, 10):
+        cv2.circle(canvas, (width // 2, height), ring_m * PX_PER_M, (40, 40, 40), 1, cv2.LINE_AA)
+    rows = np.flatnonzero(np.isfinite(points_lidar).all(axis=1))
+    rows = rows[np.argsort(labels.states[rows], kind="stable")]  # labelled points on top
+    u = np.floor(width / 2 - points_lidar[rows, 1] * PX_PER_M).astype(np.int64)
+    v = np.floor(height - points_lidar[rows, 0] * PX_PER_M).astype(np.int64)
+    seen = (u >= 0) & (u < width) & (v >= 0) & (v < height)
+    canvas[v[seen], u[seen]] = _point_rgb(labels, rows[seen])
+    present = np.unique(labels.class_ids[labels.states == PointState.LABELLED])
+    for line, class_id in enumerate(present):
+        _write(canvas, names[int(class_id)], 8, 20 + 16 * line, class_rgb(int(class_id)))
+    return canvas
+
+
+def _point_rgb(labels: PointLabels, rows: Int32) -> UInt8:
+    colours = np.array([POINT_RGB.get(state, (0, 0, 0)) for state in PointState], np.uint8)
+    result = colours[labels.states[rows]]
+    for class_id in np.unique(labels.class_ids[rows]):
+        if class_id >= 0:
+            result[labels.class_ids[rows] == class_id] = class_rgb(int(class_id))
+    return result
+
+
+def to_jpeg(image_rgb: UInt8) -> bytes:
+    """Return the bytes of a JPEG file."""
+    return _encoded(".jpg", image_rgb, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+
+
+def to_png(image_rgb: UInt8) -> bytes:
+    """Return the bytes of a PNG file."""
+    return _encoded(".png", image_rgb, [])
+
+
+def _encoded(ending: str, image_rgb: UInt8, options: list[int]) -> bytes:
+    done, data = cv2.imencode(ending, np.ascontiguousarray(image_rgb[..., ::-1]), options)
+    if not done:
+        raise PerceptionError(
+            "image.unsupported", f"OpenCV cannot encode {image_rgb.shape} as {ending}"
+        )
+    return data.tobytes()

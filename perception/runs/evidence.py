@@ -1,0 +1,123 @@
+"""Evidence shards: what the models saw. Written once, never rewritten."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from perception import masks as masks_
+from perception.runs import shards
+from perception.runs.shards import Outcome, Row, Tallies
+from perception.types import Detections, Evidence, LogitCrops, Masks, Segments
+
+SCHEMA = pa.schema(
+    [
+        *shards.SAMPLE_FIELDS,
+        *shards.PICTURE_FIELDS,
+        ("grid_h", pa.int32()),
+        ("grid_w", pa.int32()),
+        ("cells_per_px", pa.float64()),
+        ("dropped", shards.COUNTS),
+        ("class_name", pa.string()),
+        ("score", pa.float32()),
+        ("box_xyxy", pa.list_(pa.float32(), 4)),
+        ("predicted_iou", pa.float32()),
+        ("stability", pa.float32()),
+        *shards.MASK_FIELDS,
+        ("cells_xyxy", pa.list_(pa.int32(), 4)),
+        ("logits", pa.binary()),
+    ]
+)
+
+
+def folder_of(run: Path) -> Path:
+    """Return where a run keeps its evidence."""
+    return run / "evidence"
+
+
+def write(run: Path, index: int, samples: list[tuple[Outcome, tuple[Evidence, ...]]]) -> None:
+    """Write one shard: all its samples, the quarantined ones too."""
+    rows: list[Row] = []
+    counts: Tallies = {"boxes_dropped": {}}
+    for outcome, pictures in samples:
+        rows.append(shards.sample_row(outcome))
+        for evidence in pictures:
+            rows.extend(_picture_rows(evidence))
+            shards.add_tallies(counts, {"boxes_dropped": dict(evidence.dropped)})
+    shards.write_shard(folder_of(run), index, rows, SCHEMA, counts)
+
+
+def read(run: Path, index: int) -> Iterator[tuple[Outcome, tuple[Evidence, ...]]]:
+    """Yield the samples of one shard; masks are checked before anything decodes them."""
+    for outcome, pictures, _ in shards.grouped(shards.read_shard(folder_of(run), index, SCHEMA)):
+        yield outcome, tuple(_evidence(picture, instances) for picture, instances in pictures)
+
+
+def _picture_rows(evidence: Evidence) -> Iterator[Row]:
+    logits = evidence.segments.logits
+    yield {
+        "kind": "picture",
+        "camera": evidence.camera,
+        "file_name": evidence.file_name,
+        "height": evidence.size_hw[0],
+        "width": evidence.size_hw[1],
+        "grid_h": logits.grid_hw[0],
+        "grid_w": logits.grid_hw[1],
+        "cells_per_px": logits.cells_per_px,
+        "dropped": shards.counts_to_rows(evidence.dropped),
+    }
+    found, segments = evidence.detections, evidence.segments
+    for i in range(len(found)):
+        yield {
+            "kind": "instance",
+            "class_name": found.class_names[found.class_ids[i]],
+            "score": float(found.scores[i]),
+            "box_xyxy": found.boxes_xyxy[i].tolist(),
+            "predicted_iou": float(segments.predicted_ious[i]),
+            "stability": float(segments.stabilities[i]),
+            "mask_xyxy": segments.masks.boxes_xyxy[i].tolist(),
+            "mask_counts": segments.masks.counts[i],
+            "cells_xyxy": logits.cells_xyxy[i].tolist(),
+            "logits": logits.data[i],
+        }
+
+
+def _evidence(picture: Row, rows: list[Row]) -> Evidence:
+    size_hw = (picture["height"], picture["width"])
+    names = tuple(sorted({row["class_name"] for row in rows}))
+    return Evidence(
+        camera=picture["camera"],
+        file_name=picture["file_name"],
+        size_hw=size_hw,
+        detections=Detections(
+            boxes_xyxy=_column(rows, "box_xyxy", np.float32).reshape(-1, 4),
+            scores=_column(rows, "score", np.float32),
+            class_ids=np.array([names.index(row["class_name"]) for row in rows], np.int32),
+            class_names=names,
+        ),
+        segments=Segments(
+            masks=masks_.checked(
+                Masks(
+                    boxes_xyxy=_column(rows, "mask_xyxy", np.int32).reshape(-1, 4),
+                    counts=tuple(row["mask_counts"] for row in rows),
+                    size_hw=size_hw,
+                )
+            ),
+            predicted_ious=_column(rows, "predicted_iou", np.float32),
+            stabilities=_column(rows, "stability", np.float32),
+            logits=LogitCrops(
+                cells_xyxy=_column(rows, "cells_xyxy", np.int32).reshape(-1, 4),
+                data=tuple(row["logits"] for row in rows),
+                grid_hw=(picture["grid_h"], picture["grid_w"]),
+                cells_per_px=picture["cells_per_px"],
+            ),
+        ),
+        dropped=shards.counts_from_rows(picture["dropped"]),
+    )
+
+
+def _column(rows: list[Row], name: str, dtype: type) -> npt.NDArray[Any]:
+    return np.array([row[name] for row in rows], dtype)

@@ -1,0 +1,235 @@
+"""A run folder as a whole: its plan, its settings and fingerprint, and what it has so far.
+
+Resume asks the folder what it has; there is no state file. `run.json` holds no clock, so that two
+runs with the same settings are the same bytes; times go to `timings.json`.
+"""
+
+import difflib
+import importlib.metadata
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from perception import __version__
+from perception.config import Config, DecideConfig, ModelSpec, Settings
+from perception.errors import RequestError
+from perception.files import remove_temporaries, write_bytes
+from perception.ontology import ClassMap, Ontology
+from perception.runs import evidence, labels, records, shards
+from perception.runs.shards import Outcome, Tallies
+from perception.types import PictureRef, SampleLabels, SampleRef
+
+LIBRARIES = ("numpy", "opencv-python", "torch", "ultralytics", "onnxruntime", "pycocotools")
+
+
+class RunSpec(Settings):
+    """Everything that the bytes of a run depend on: hashed, it is the run's fingerprint."""
+
+    code_version: str = __version__
+    libraries: dict[str, str]
+    source: str
+    source_licence: str
+    plan_sha256: str
+    detector: ModelSpec
+    segmenter: ModelSpec
+    engine: str = "torch"
+    precision: str = "fp32"
+    config: Config
+    ontology: Ontology
+    class_map: ClassMap
+
+    def fingerprint(self) -> str:
+        """Return the sha256 of the canonical form."""
+        return records.sha256(records.to_json(self.model_dump(mode="json")))
+
+    def label_set(self) -> str:
+        """Return the name of the label set that these settings decide: 12 hex digits."""
+        decided = {
+            "code_version": self.code_version,
+            "decide": self.config.decide.model_dump(mode="json"),
+            "ontology": self.ontology.model_dump(mode="json"),
+            "class_map": self.class_map.model_dump(mode="json"),
+        }
+        return records.sha256(records.to_json(decided))[:12]
+
+    def with_decisions(self, decide: DecideConfig, class_map: ClassMap) -> "RunSpec":
+        """Return the same run, decided otherwise."""
+        config = self.config.model_copy(update={"decide": decide})
+        return self.model_copy(update={"config": config, "class_map": class_map})
+
+
+def installed_libraries() -> dict[str, str]:
+    """Return the versions of the libraries whose numbers end up in a run; nothing is imported."""
+    versions = {}
+    for name in LIBRARIES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "absent"
+    return versions
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The samples of a run in canonical order, cut into shards."""
+
+    samples: tuple[SampleRef, ...]
+    shard_size: int
+
+    def __len__(self) -> int:
+        """Number of shards."""
+        return -(-len(self.samples) // self.shard_size)
+
+    def shard(self, index: int) -> tuple[SampleRef, ...]:
+        """Return the samples of one shard."""
+        return self.samples[index * self.shard_size : (index + 1) * self.shard_size]
+
+    def to_bytes(self) -> bytes:
+        """Return the plan as JSON lines."""
+        rows = (
+            json.dumps({"shard": i // self.shard_size, **asdict(ref)}, sort_keys=True)
+            for i, ref in enumerate(self.samples)
+        )
+        return "".join(f"{row}\n" for row in rows).encode()
+
+
+def read_plan(run: Path, shard_size: int) -> Plan:
+    """Read `plan.jsonl`."""
+    path = run / "plan.jsonl"
+    samples = []
+    try:
+        lines = path.read_bytes().splitlines()
+        for line in lines:
+            row = json.loads(line)
+            row.pop("shard")
+            pictures = tuple(PictureRef(**picture) for picture in row.pop("pictures"))
+            calib_files = tuple(row.pop("calib_files"))
+            samples.append(SampleRef(**row, pictures=pictures, calib_files=calib_files))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RequestError("run.damaged", f"{path}: cannot be read as a plan: {error}") from error
+    return Plan(tuple(samples), shard_size)
+
+
+def read_spec(run: Path) -> RunSpec:
+    """Read the settings of a run from its `run.json`."""
+    stated = records.read_json(run / "run.json")
+    try:
+        return RunSpec.model_validate(stated["spec"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise RequestError(
+            "run.damaged", f"{run / 'run.json'}: is no run of this version: {error}"
+        ) from error
+
+
+def begin(run: Path, spec: RunSpec, plan: Plan) -> None:
+    """Open a run folder: a new one, or the same run again.
+
+    Raises:
+        RequestError: `run.mismatch` if the folder holds a run with another fingerprint, showing the
+            difference; `run.occupied` if it holds something else.
+    """
+    remove_temporaries(run)
+    if (run / "run.json").exists():
+        _refuse_difference(run, spec)
+        if (run / "plan.jsonl").read_bytes() == plan.to_bytes():
+            return
+    elif run.exists() and any(run.iterdir()) and not (run / "plan.jsonl").exists():
+        raise RequestError(
+            "run.occupied", f"{run}: is not empty and holds no run; choose another --out"
+        )
+    write_bytes(run / "plan.jsonl", plan.to_bytes())
+    write_summary(run, spec, None)
+
+
+def _refuse_difference(run: Path, spec: RunSpec) -> None:
+    there = read_spec(run)
+    if there.fingerprint() == spec.fingerprint():
+        return
+    old, new = (
+        records.to_json(one.model_dump(mode="json")).decode().splitlines() for one in (there, spec)
+    )
+    changed = [
+        line
+        for line in difflib.unified_diff(old, new, lineterm="", n=0)
+        if line[:1] in "+-" and line[:3] not in ("+++", "---")
+    ]
+    shown = "\n  ".join(changed[:12])
+    raise RequestError(
+        "run.mismatch",
+        f"{run} was made with other settings (- there, + asked for):\n  {shown}\n"
+        "use --new-run to start another run beside it, --overwrite to discard it, or "
+        "`perception relabel` where only decisions change",
+    )
+
+
+def write_summary(run: Path, spec: RunSpec, counts: dict[str, Any] | None) -> None:
+    """Write `run.json`; `counts` is None until the run is complete."""
+    records.write_json(
+        run / "run.json",
+        {
+            "fingerprint": spec.fingerprint(),
+            "spec": spec.model_dump(mode="json"),
+            "labels": spec.label_set(),
+            "licences": {
+                "source": spec.source_licence,
+                "detector": spec.detector.licence,
+                "segmenter": spec.segmenter.licence,
+            },
+            "counts": counts,
+        },
+    )
+
+
+def finish(run: Path, spec: RunSpec, plan: Plan) -> dict[str, Any]:
+    """Sum up a run whose shards are all there: `quarantine.jsonl` and the counts in `run.json`.
+
+    Returns:
+        The counts: samples by status, tallies by group, quarantined samples by reason.
+    """
+    tallies: Tallies = {}
+    quarantine: list[dict[str, str]] = []
+    samples = {"input": len(plan.samples), "ok": 0, "empty": 0, "quarantined": 0}
+    decided = labels.folder_of(run, spec.label_set())
+    for index in range(len(plan)):
+        by_status, shard_tallies = shards.stated_counts(decided, index)
+        for name, count in by_status.items():
+            samples[name] += count
+        shards.add_tallies(tallies, shard_tallies)
+        shards.add_tallies(tallies, shards.stated_counts(evidence.folder_of(run), index)[1])
+        if by_status["quarantined"]:
+            outcomes = (outcome for outcome, _ in labels.read(run, spec.label_set(), index))
+            quarantine.extend(_quarantine_row(o) for o in outcomes if o.status == "quarantined")
+    lines = (json.dumps(row, sort_keys=True, ensure_ascii=False) for row in quarantine)
+    write_bytes(run / "quarantine.jsonl", "".join(f"{line}\n" for line in lines).encode())
+    by_code: dict[str, int] = {}
+    for row in quarantine:
+        by_code[row["code"]] = by_code.get(row["code"], 0) + 1
+    counts = {"samples": samples, "quarantined_by": by_code, **tallies}
+    write_summary(run, spec, counts)
+    return counts
+
+
+def _quarantine_row(outcome: Outcome) -> dict[str, str]:
+    return {
+        "sample_id": outcome.sample_id,
+        "stage": outcome.stage,
+        "code": outcome.code,
+        "message": outcome.message,
+    }
+
+
+def read_labels(run: Path) -> Iterator[tuple[Outcome, SampleLabels]]:
+    """Yield every sample of a run's current label set, in the order of the plan.
+
+    Raises:
+        RequestError: `run.incomplete` if the run has not finished.
+    """
+    spec = read_spec(run)
+    if records.read_json(run / "run.json")["counts"] is None:
+        raise RequestError(
+            "run.incomplete", f"{run}: has not finished; run `label` again to resume"
+        )
+    for index in range(len(read_plan(run, spec.config.shard_size))):
+        yield from labels.read(run, spec.label_set(), index)
