@@ -16,6 +16,18 @@ check:  ## the gate
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q
 
-demo: setup
+# A photograph that the ultralytics package ships, boxes given. SEGMENTER=FILE takes SAM weights.
+SEGMENTER ?= grabcut
+demo: setup  ## label one image, export COCO; open demo/run/preview/bus.jpg
+	$(BIN)/perception label \
+	  "$$($(BIN)/python -c 'import importlib.util as i; print(*i.find_spec("ultralytics").submodule_search_locations)')/assets/bus.jpg" \
+	  --boxes datasets/demo/boxes.json --segmenter $(SEGMENTER) --out demo/run --overwrite
+	$(BIN)/perception export demo/run --to coco --out demo/bus.json
 
-bench: setup
+# The figures of the README. DATA holds kitti_object/, cityscapes/ and weights/.
+DATA ?= ../shared/data
+bench: setup  ## measure on real data
+	$(BIN)/perception bench masks $(DATA)/cityscapes --segmenter $(DATA)/weights/mobile_sam.pt
+	$(BIN)/perception bench points $(DATA)/kitti_object --segmenter $(DATA)/weights/mobile_sam.pt
+	$(BIN)/perception bench memory --segmenter $(DATA)/weights/mobile_sam.pt
+	$(BIN)/perception bench evidence $(DATA)/kitti_object --segmenter $(DATA)/weights/mobile_sam.pt

@@ -29,6 +29,10 @@ app = App(
 )
 weights_app = App(name="weights", help="List, verify and pull model weights.")
 app.command(weights_app)
+bench_app = App(
+    name="bench", help="Measure quality, memory and size; the README states the figures."
+)
+app.command(bench_app)
 
 AsJson = Annotated[bool, Parameter(name="--json", negative="")]
 Flag = Annotated[bool, Parameter(negative="")]
@@ -251,6 +255,82 @@ def doctor(*, as_json: AsJson = False) -> int:
     return FINE if all(f.fine for f in findings) else QUARANTINED
 
 
+@bench_app.command(name="masks")
+def bench_masks(root: Path, *, segmenter: str, threads: int = 2, as_json: AsJson = False) -> int:
+    """Compare masks of Cityscapes' true boxes with its true masks.
+
+    Args:
+        root: A Cityscapes folder.
+        segmenter: A SAM checkpoint, grabcut or boxes.
+        threads: Of the segmenter.
+        as_json: Print one JSON object for programs.
+    """
+    from perception import bench
+
+    with _progress(as_json) as progress:
+        scores = bench.cityscapes_masks(root, bench.load_segmenter(segmenter, threads), progress)
+    _say(dict(bench.summarise(scores)), as_json, bench.score_lines(scores, "px"))
+    return FINE
+
+
+@bench_app.command(name="points")
+def bench_points(root: Path, *, segmenter: str, threads: int = 2, as_json: AsJson = False) -> int:
+    """Compare labelled points of KITTI's label_2 boxes with the points in its 3D boxes.
+
+    Args:
+        root: A KITTI object folder.
+        segmenter: A SAM checkpoint, grabcut or boxes.
+        threads: Of the segmenter.
+        as_json: Print one JSON object for programs.
+    """
+    from perception import bench
+
+    with _progress(as_json) as progress:
+        scores = bench.kitti_points(root, bench.load_segmenter(segmenter, threads), progress)
+    _say(dict(bench.summarise(scores)), as_json, bench.score_lines(scores, "points"))
+    return FINE
+
+
+@bench_app.command(name="memory")
+def bench_memory(
+    *,
+    segmenter: str,
+    boxes: int = 300,
+    width: int = 3840,
+    height: int = 2160,
+    as_json: AsJson = False,
+) -> int:
+    """Measure the peak memory of many boxes on a large image.
+
+    Args:
+        segmenter: A SAM checkpoint, grabcut or boxes.
+        boxes: Number of boxes.
+        width: Of the image.
+        height: Of the image.
+        as_json: Print one JSON object for programs.
+    """
+    from perception import bench
+
+    figures = bench.segment_memory(segmenter, boxes, width, height)
+    _say(dict(figures), as_json, [f"{name} {value:g}" for name, value in figures.items()])
+    return FINE
+
+
+@bench_app.command(name="evidence")
+def bench_evidence(run: Path, *, as_json: AsJson = False) -> int:
+    """Measure what a run's evidence takes per instance.
+
+    Args:
+        run: A run folder.
+        as_json: Print one JSON object for programs.
+    """
+    from perception import bench
+
+    figures = bench.evidence_size(run)
+    _say(dict(figures), as_json, [f"{name} {value:g}" for name, value in figures.items()])
+    return FINE
+
+
 def _nested(values: dict[str, Any]) -> dict[str, Any]:
     """Turn {"a.b": 1, "a.c": None} into {"a": {"b": 1}}."""
     nested: dict[str, Any] = {}
@@ -350,6 +430,9 @@ def run(tokens: Sequence[str]) -> int:
         return USAGE
     except PerceptionError as error:
         sys.stderr.write(f"perception: {error}\n")
+        return USAGE
+    except OSError as error:  # of the run folder or the export: a full disk, no permission
+        sys.stderr.write(f"perception: io.failed: {error}\n")
         return USAGE
     except KeyboardInterrupt:
         sys.stderr.write("perception: interrupted; the same command resumes\n")

@@ -2,7 +2,6 @@
 
 import os
 import pkgutil
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from perception.config import (
     read_overrides,
 )
 from perception.engine.job import Job
-from perception.engine.worker import decide_shard
+from perception.engine.worker import decide_shard, draw_shard
 from perception.errors import RequestError
 from perception.formats import coco, label_png, semantic_kitti, yolo
 from perception.formats.yolo import YoloSummary
@@ -115,14 +114,16 @@ def label(
         RequestError: before any work, for anything wrong with the request.
     """
     settings = load_config(config, overrides or {})
+    _check_engine(engine, workers, address)
+    if limit < 0:
+        raise RequestError("config.invalid", f"--limit {limit}: expected 0, for all, or more")
     origin = sources.parse_source(source)
     refs = sources.find(origin)[: limit or None]
     run = Path(out).resolve()
-    _keep_out_of_the_source(run, origin)
-    settings = _resolve_threads(settings, run, workers)
+    _keep_out_of_the_source(run, origin, Path(refs[0].root))
+    settings = _resolve_threads(settings, run, workers, overwrite)
     plan = Plan(refs, settings.shard_size)
     job = _job(origin, run, plan, settings, detector, segmenter, boxes, class_map, trust_weights)
-    _check_engine(engine, workers, address)
     if new_run:
         run = _free_folder(run, job.spec)
         job = job.model_copy(update={"run": str(run)})
@@ -131,7 +132,7 @@ def label(
             run, len(refs), len(plan), _done(run, job.spec, plan), job.spec.fingerprint()
         )
     if overwrite and (run / "run.json").exists():
-        shutil.rmtree(run)
+        folder.discard(run)
     folder.begin(run, job.spec, plan)
     return Run(run, _work(job, plan, engine, workers, address, progress))
 
@@ -178,20 +179,21 @@ def _done(run: Path, spec: RunSpec, plan: Plan) -> int:
     return sum(_whole(run, spec, index) for index in range(len(plan)))
 
 
-def _keep_out_of_the_source(run: Path, origin: Source) -> None:
-    root = origin.root.resolve()
-    if run == root or (root.is_dir() and run.is_relative_to(root)):
+def _keep_out_of_the_source(run: Path, origin: Source, root: Path) -> None:
+    # A list file, or one picture, does not make its whole folder a dataset.
+    inside = run.is_relative_to(root) and not origin.root.is_file()
+    if inside or root.is_relative_to(run):
         raise RequestError(
             "path.inside_source",
-            f"--out {run} lies inside the source {root}; choose another folder",
+            f"--out {run} lies inside or around the source {root}; choose another folder",
         )
 
 
-def _resolve_threads(settings: Config, run: Path, workers: int) -> Config:
+def _resolve_threads(settings: Config, run: Path, workers: int, overwrite: bool) -> Config:
     """Fix the threads per model: they change the last bits, so a resumed run keeps its own."""
     if settings.observe.threads:
         return settings
-    if (run / "run.json").exists():
+    if (run / "run.json").exists() and not overwrite:
         threads = folder.read_spec(run).config.observe.threads
     else:
         threads = max(1, len(os.sched_getaffinity(0)) // workers)
@@ -319,9 +321,10 @@ def relabel(
         )
     mapping = load_class_map(class_map) if class_map else spec.class_map
     spec = spec.with_decisions(asked.decide, mapping)
-    plan = folder.read_plan(path, spec.config.shard_size)
+    plan = folder.read_plan(path, spec)
     for index in range(len(plan)):
-        decide_shard(path, spec, plan, index)
+        if not decide_shard(path, spec, plan, index):
+            draw_shard(path, spec, plan, index)  # the previews show another label set
         progress(min((index + 1) * plan.shard_size, len(plan.samples)), len(plan.samples))
     return Run(path, folder.finish(path, spec, plan))
 
@@ -401,7 +404,7 @@ def export(
     if to == "coco-results":
         return coco.write_results(samples, target_path, target, statuses=chosen)
     if to == "yolo":
-        root = _root(folder.read_plan(path, spec.config.shard_size))
+        root = _root(folder.read_plan(path, spec))
         return yolo.write(samples, target_path, target, statuses=chosen, image_root=root)
     writer = semantic_kitti.write if to == "semantic-kitti" else label_png.write
     return writer(samples, target_path, target, statuses=chosen)

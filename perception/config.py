@@ -56,6 +56,7 @@ class ResolveConfig(Settings):
     """Which masks are the same object, and who owns a pixel."""
 
     duplicate_iou: float = Field(default=0.8, ge=0, le=1)  # any two classes
+    review_lost_share: float = Field(default=0.5, ge=0, le=1)  # of the pixels, to other masks
     duplicate_containment: float = Field(default=0.9, ge=0, le=1)  # classes of one family
 
 

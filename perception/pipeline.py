@@ -1,6 +1,6 @@
 """The story of a sample: see, then decide."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from perception.ports import Detector, Segmenter
 from perception.quality.judge import judge
 from perception.quality.merge import (
     find_riders,
+    flag_contested,
     join_riders,
     precedence,
     reject_duplicates,
@@ -135,6 +136,6 @@ def _decide_picture(seen: Evidence, first_id: int, rules: Rules) -> PictureLabel
         camera=seen.camera,
         file_name=seen.file_name,
         size_hw=seen.size_hw,
-        instances=replace(instances, masks=settled),
+        instances=flag_contested(instances, settled, rules.config.resolve),
         ignored=tuple((name, ignored.count(name)) for name in dict.fromkeys(ignored)),
     )

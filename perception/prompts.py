@@ -1,6 +1,8 @@
 """Boxes that a person already has, in place of a detector: KITTI label_2, COCO JSON, YOLO txt."""
 
 import hashlib
+import os
+from collections import Counter
 from pathlib import Path, PurePosixPath
 
 from perception.errors import RequestError, SampleError
@@ -17,23 +19,30 @@ class KittiBoxes:
     Args:
         root: The dataset's root.
         folder: Where the files are; None: in label_2 beside each image's folder.
+        parallel: True if `folder` is a tree parallel to the images, as images of one stem may lie
+            in two folders; False if it is flat, as KITTI's own are.
     """
 
     class_names = kitti_label.TYPES
 
-    def __init__(self, root: Path, folder: Path | None) -> None:
+    def __init__(self, root: Path, folder: Path | None, *, parallel: bool = False) -> None:
         """Keep the places."""
         self._root = root
         self._folder = folder
+        self._parallel = parallel
 
     def __call__(self, picture: Picture) -> Detections:
         """Return the boxes of one image; a missing file means unlabelled, not empty."""
-        image = PurePosixPath(picture.file_name)
-        folder = self._folder or self._root / image.parent.parent / LABEL_2
-        path = folder / f"{image.stem}.txt"
+        path = self.label_file(picture.file_name)
         if not path.is_file():
             raise SampleError("io.not_found", f"{path}: no such file, expected the image's boxes")
         return kitti_label.detections(kitti_label.read(path))
+
+    def label_file(self, file_name: str) -> Path:
+        """Return where the boxes of an image should be."""
+        image = PurePosixPath(file_name)
+        folder = self._folder or self._root / image.parent.parent / LABEL_2
+        return folder / (image.with_suffix(".txt") if self._parallel else f"{image.stem}.txt")
 
 
 class YoloBoxes:
@@ -58,8 +67,17 @@ class CocoBoxes:
     def __init__(self, path: Path) -> None:
         """Read the file once."""
         self._path = path
-        self._pictures = {entry.file_name: entry for entry in coco.read(path)}
-        first = next(iter(self._pictures.values()), None)
+        pictures = coco.read(path)
+        counts = Counter(entry.file_name for entry in pictures)
+        repeated = [name for name, count in counts.items() if count > 1]
+        if repeated:
+            raise RequestError(
+                "boxes.invalid",
+                f"{path}: {len(repeated)} file_name stand in more than one image: {repeated[:5]}; "
+                "expected each once",
+            )
+        self._pictures = {entry.file_name: entry for entry in pictures}
+        first = next(iter(pictures), None)
         self.class_names: tuple[str, ...] = (
             first.annotations.detections.class_names if first else ()
         )
@@ -108,7 +126,7 @@ def open_boxes(text: str, layout: str, root: Path) -> GivenBoxes:
         if data_yaml is not None:
             return YoloBoxes(path.resolve(), yolo.read_names(data_yaml))
         _expect_kitti_rows(path)
-        return KittiBoxes(root, path.resolve())
+        return KittiBoxes(root, path.resolve(), parallel=layout == "images")
     if path.suffix == ".json":
         if not path.is_file():
             raise RequestError("io.not_found", f"--boxes {path}: no such file")
@@ -141,17 +159,20 @@ def _expect_kitti_rows(folder: Path) -> None:
 
 
 def digest(text: str, root: Path) -> str:
-    """Return the sha256 of all that `--boxes` names: file names and bytes."""
+    """Return the sha256 of all that `--boxes` names: relative paths and bytes."""
     path = Path(text)
     if path.is_file():
         return hashlib.sha256(path.read_bytes()).hexdigest()
-    if text == LABEL_2:
-        found = [*root.glob("label_2/*.txt"), *root.glob("*/label_2/*.txt")]
-    else:
-        found = list(path.rglob("*.txt"))
     total = hashlib.sha256()
+    if text == LABEL_2:
+        base, found = root, [*root.glob("label_2/*.txt"), *root.glob("*/label_2/*.txt")]
+    else:
+        base, found = path, list(path.rglob("*.txt"))
+        data_yaml = _data_yaml(path)
+        if data_yaml is not None:  # its names say what the class numbers mean
+            total.update(data_yaml.read_bytes() + b"\0")
     for file in sorted(found):
-        total.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+        total.update(os.fsencode(file.relative_to(base)) + b"\0" + file.read_bytes() + b"\0")
     return total.hexdigest()
 
 

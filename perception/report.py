@@ -111,10 +111,11 @@ def birds_eye(points_lidar: Float32, labels: PointLabels, names: dict[int, str])
         cv2.circle(canvas, (width // 2, height), ring_m * PX_PER_M, (40, 40, 40), 1, cv2.LINE_AA)
     rows = np.flatnonzero(np.isfinite(points_lidar).all(axis=1))
     rows = rows[np.argsort(labels.states[rows], kind="stable")]  # labelled points on top
-    u = np.floor(width / 2 - points_lidar[rows, 1] * PX_PER_M).astype(np.int64)
-    v = np.floor(height - points_lidar[rows, 0] * PX_PER_M).astype(np.int64)
+    x_m, y_m = points_lidar[rows, :2].astype(np.float64).T
+    u, v = np.floor(width / 2 - y_m * PX_PER_M), np.floor(height - x_m * PX_PER_M)
     seen = (u >= 0) & (u < width) & (v >= 0) & (v < height)
-    canvas[v[seen], u[seen]] = _point_rgb(labels, rows[seen])
+    u, v = u[seen].astype(np.int64), v[seen].astype(np.int64)  # cull first: 3e38 m fits no integer
+    canvas[v, u] = _point_rgb(labels, rows[seen])
     present = np.unique(labels.class_ids[labels.states == PointState.LABELLED])
     for line, class_id in enumerate(present):
         _write(canvas, names[int(class_id)], 8, 20 + 16 * line, class_rgb(int(class_id)))

@@ -7,6 +7,7 @@ shard is done when the run folder says so, so any mixture of engines and crashes
 
 import logging
 import os
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,6 @@ def run(
         RequestError: `extra.missing`, `security.version`, or what a worker reports.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         import ray
     except ModuleNotFoundError as error:
@@ -68,28 +68,26 @@ def run(
         ) from error
     if tuple(int(part) for part in ray.__version__.split(".")[:2]) < MIN_RAY:
         raise RequestError("security.version", f"ray {ray.__version__}: expected 2.54 or newer")
-    own = not ray.is_initialized()
-    if own:
-        _connect(address, workers)
-    try:
-        _schedule(job, indices, workers, done)
-    finally:
-        if own:
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    # Ray's sockets and logs go to a folder of their own, which goes when the run ends.
+    with tempfile.TemporaryDirectory(prefix="perception-ray-", ignore_cleanup_errors=True) as place:
+        if address:
+            packages = [str(folder) for folder in _packages()]
+            ray.init(address, runtime_env={"py_modules": packages}, logging_level=logging.ERROR)
+        else:
+            ray.init(
+                "local",
+                # One more than workers: Ray's own reader must find a CPU, or all starve for ever.
+                num_cpus=workers + 1,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _temp_dir=place,
+            )
+        try:
+            _schedule(job, indices, workers, done)
+        finally:
             ray.shutdown()
-
-
-def _connect(address: str, workers: int) -> None:
-    import ray
-
-    # One logical CPU more than workers: a reader must find one, or the actors starve it for ever.
-    local: dict[str, Any] = {} if address else {"num_cpus": workers + 1, "include_dashboard": False}
-    ray.init(
-        address=address or "local",
-        logging_level=logging.ERROR,
-        log_to_driver=False,
-        runtime_env={"py_modules": [str(folder) for folder in _packages()]} if address else None,
-        **local,
-    )
 
 
 def _packages() -> list[Path]:
@@ -114,7 +112,7 @@ def _schedule(job: Job, indices: Sequence[int], workers: int, done: Callable[[in
         ShardActor,
         fn_constructor_args=(job.model_dump_json(),),
         batch_size=1,
-        concurrency=min(workers, len(indices)),
+        compute=ray.data.ActorPoolStrategy(size=min(workers, len(indices))),
         num_cpus=1,
         num_gpus=1 if cuda else 0,
     )

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -36,6 +37,7 @@ class Supervisor:
         self._deaths: Counter[tuple[int, int]] = Counter()
         self._child: subprocess.Popen[str] | None = None
         self._stderr: IO[bytes] | None = None
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
 
     def __enter__(self) -> Self:
         """Start the child and wait until its models are loaded.
@@ -86,6 +88,10 @@ class Supervisor:
     def _start(self) -> None:
         threads = str(self._job.spec.config.observe.threads)
         self._stderr = tempfile.TemporaryFile()
+        # What the child's libraries leave behind goes with it, even when it is killed.
+        self._scratch = tempfile.TemporaryDirectory(
+            prefix="perception-", ignore_cleanup_errors=True
+        )
         self._child = subprocess.Popen(
             [sys.executable, "-m", "perception.engine.child"],
             stdin=subprocess.PIPE,
@@ -93,7 +99,12 @@ class Supervisor:
             stderr=self._stderr,
             text=True,
             encoding="utf-8",
-            env={**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
+            env={
+                **os.environ,
+                "OMP_NUM_THREADS": threads,
+                "MKL_NUM_THREADS": threads,
+                "TMPDIR": self._scratch.name,
+            },
         )
         try:
             self._send(self._job.model_dump(mode="json"))
@@ -103,6 +114,9 @@ class Supervisor:
             raise RequestError(
                 "process.crash", f"the worker died while loading: {death}"
             ) from death
+        except BaseException:  # __exit__ is not called when __enter__ fails
+            self._stop()
+            raise
 
     def _stop(self) -> None:
         if self._child is not None:
@@ -110,11 +124,15 @@ class Supervisor:
             self._child.wait()
             for stream in (self._child.stdin, self._child.stdout):
                 if stream is not None:
-                    stream.close()
+                    with suppress(BrokenPipeError):  # a request that a dead child never read
+                        stream.close()
             self._child = None
         if self._stderr is not None:
             self._stderr.close()
             self._stderr = None
+        if self._scratch is not None:
+            self._scratch.cleanup()
+            self._scratch = None
 
     def _send(self, value: dict[str, Any]) -> None:
         child = self._alive()

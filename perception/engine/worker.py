@@ -24,7 +24,7 @@ class Worker:
         """Load the models; raise RequestError if they cannot serve the job."""
         self._run = Path(job.run)
         self._spec = job.spec
-        self._plan = read_plan(self._run, job.spec.config.shard_size)
+        self._plan = read_plan(self._run, job.spec)
         self._models = load_models(job)
 
     def __call__(self, index: int, poisoned: frozenset[int], begin: Callable[[int], None]) -> None:
@@ -62,10 +62,14 @@ def observe_one(
     return Outcome(ref.id, "ok" if found else "empty"), seen
 
 
-def decide_shard(run: Path, spec: RunSpec, plan: Plan, index: int) -> None:
-    """Decide one shard from its stored evidence, unless this label set has it."""
+def decide_shard(run: Path, spec: RunSpec, plan: Plan, index: int) -> bool:
+    """Decide one shard from its stored evidence, unless this label set has it.
+
+    Returns:
+        Whether there was anything to decide.
+    """
     if shards.shard_is_whole(labels.folder_of(run, spec.label_set()), index):
-        return
+        return False
     rules = rules_of(spec)
     decided: list[tuple[Outcome, SampleLabels]] = []
     for ref, (outcome, seen) in zip(plan.shard(index), evidence.read(run, index), strict=True):
@@ -78,11 +82,27 @@ def decide_shard(run: Path, spec: RunSpec, plan: Plan, index: int) -> None:
             except Exception as error:  # as in observe_one
                 outcome = _quarantined(ref, stage, error)
         decided.append((outcome, sample_labels))
-    names = {entry.id: entry.name for entry in spec.ontology.classes}
+    _draw(run, spec, plan, index, decided)
+    labels.write(run, spec.label_set(), index, decided, _names(spec))
+    return True
+
+
+def draw_shard(run: Path, spec: RunSpec, plan: Plan, index: int) -> None:
+    """Draw the previews of a shard that was decided before."""
+    if index * plan.shard_size < PREVIEW_SAMPLES:
+        _draw(run, spec, plan, index, list(labels.read(run, spec.label_set(), index)))
+
+
+def _draw(
+    run: Path, spec: RunSpec, plan: Plan, index: int, decided: list[tuple[Outcome, SampleLabels]]
+) -> None:
     for place, (ref, (_, sample_labels)) in enumerate(zip(plan.shard(index), decided, strict=True)):
         if index * plan.shard_size + place < PREVIEW_SAMPLES:
-            write_preview(run, ref, sample_labels, names)
-    labels.write(run, spec.label_set(), index, decided, names)
+            write_preview(run, ref, sample_labels, _names(spec))
+
+
+def _names(spec: RunSpec) -> dict[int, str]:
+    return {entry.id: entry.name for entry in spec.ontology.classes}
 
 
 def _quarantined(ref: SampleRef, stage: str, error: Exception) -> Outcome:
@@ -102,6 +122,9 @@ def write_preview(
     try:
         sample = sources.load_sample(ref)
     except SampleError:  # the source changed since; the labels do not need it
+        return
+    sizes = [picture.size_hw for picture in sample_labels.pictures]
+    if [picture.size_hw for picture in sample.pictures] != sizes:  # changed since, too
         return
     several = len(sample.pictures) > 1
     for picture, picture_labels in zip(sample.pictures, sample_labels.pictures, strict=True):

@@ -128,15 +128,43 @@ def reject_duplicates(instances: Instances, ontology: Ontology, config: ResolveC
 def precedence(instances: Instances) -> list[int]:
     """Return the rows from the best claim to the worst.
 
-    By status, then detector score, then predicted IoU (given boxes all score 1), then id.
+    By status, then detector score, then predicted IoU (given boxes all score 1); where all these
+    are equal, the smaller mask first, then the lower id.
     """
     keys = (
         instances.instance_ids,
+        masks_.areas(instances.masks),
         -instances.predicted_ious.astype(np.float64),
         -instances.scores.astype(np.float64),
         instances.statuses,
     )
     return [int(row) for row in np.lexsort(keys)]
+
+
+def flag_contested(instances: Instances, settled: Masks, config: ResolveConfig) -> Instances:
+    """Send instances to review that lost a large share of their pixels to better claims.
+
+    Args:
+        instances: N instances with the masks that the segmenter gave.
+        settled: (N) masks after `settle_overlaps`.
+        config: The share.
+
+    Returns:
+        The instances with the settled masks.
+    """
+    before, after = masks_.areas(instances.masks), masks_.areas(settled)
+    lost = (before - after > config.review_lost_share * before) & (
+        instances.statuses != Status.REJECTED
+    )
+    return replace(
+        instances,
+        statuses=np.where(lost, Status.REVIEW, instances.statuses).astype(np.uint8),
+        reasons=tuple(
+            (*reasons, "mask.contested") if row_lost else reasons
+            for reasons, row_lost in zip(instances.reasons, lost, strict=True)
+        ),
+        masks=settled,
+    )
 
 
 def settle_overlaps(masks: Masks, order: list[int]) -> Masks:

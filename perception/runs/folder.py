@@ -4,9 +4,9 @@ Resume asks the folder what it has; there is no state file. `run.json` holds no 
 runs with the same settings are the same bytes; times go to `timings.json`.
 """
 
-import difflib
 import importlib.metadata
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from perception.runs.shards import Outcome, Tallies
 from perception.types import PictureRef, SampleLabels, SampleRef
 
 LIBRARIES = ("numpy", "opencv-python", "torch", "ultralytics", "onnxruntime", "pycocotools")
+SHOWN = 12  # differences of a refused run
 
 
 class RunSpec(Settings):
@@ -95,13 +96,19 @@ class Plan:
         return "".join(f"{row}\n" for row in rows).encode()
 
 
-def read_plan(run: Path, shard_size: int) -> Plan:
-    """Read `plan.jsonl`."""
+def read_plan(run: Path, spec: RunSpec) -> Plan:
+    """Read `plan.jsonl`; a plan that lost its last lines would lose samples in silence.
+
+    Raises:
+        RequestError: `run.damaged` if it is missing or not the plan of `spec`.
+    """
     path = run / "plan.jsonl"
     samples = []
     try:
-        lines = path.read_bytes().splitlines()
-        for line in lines:
+        data = path.read_bytes()
+        if records.sha256(data) != spec.plan_sha256:
+            raise ValueError("it is not the plan that run.json states; run `label` again")
+        for line in data.splitlines():
             row = json.loads(line)
             row.pop("shard")
             pictures = tuple(PictureRef(**picture) for picture in row.pop("pictures"))
@@ -109,7 +116,7 @@ def read_plan(run: Path, shard_size: int) -> Plan:
             samples.append(SampleRef(**row, pictures=pictures, calib_files=calib_files))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RequestError("run.damaged", f"{path}: cannot be read as a plan: {error}") from error
-    return Plan(tuple(samples), shard_size)
+    return Plan(tuple(samples), spec.config.shard_size)
 
 
 def read_spec(run: Path) -> RunSpec:
@@ -133,9 +140,10 @@ def begin(run: Path, spec: RunSpec, plan: Plan) -> None:
     remove_temporaries(run)
     if (run / "run.json").exists():
         _refuse_difference(run, spec)
-        if (run / "plan.jsonl").read_bytes() == plan.to_bytes():
+        stored = run / "plan.jsonl"
+        if stored.is_file() and stored.read_bytes() == plan.to_bytes():
             return
-    elif run.exists() and any(run.iterdir()) and not (run / "plan.jsonl").exists():
+    elif run.exists() and any(path.name != "plan.jsonl" for path in run.iterdir()):
         raise RequestError(
             "run.occupied", f"{run}: is not empty and holds no run; choose another --out"
         )
@@ -143,25 +151,46 @@ def begin(run: Path, spec: RunSpec, plan: Plan) -> None:
     write_summary(run, spec, None)
 
 
+def discard(run: Path) -> None:
+    """Delete a run; its run.json last, so that what a killed deletion leaves is still a run."""
+    for path in sorted(run.iterdir()):
+        if path.name == "run.json":
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    (run / "run.json").unlink()
+
+
 def _refuse_difference(run: Path, spec: RunSpec) -> None:
     there = read_spec(run)
     if there.fingerprint() == spec.fingerprint():
         return
-    old, new = (
-        records.to_json(one.model_dump(mode="json")).decode().splitlines() for one in (there, spec)
-    )
+    old, new = (_flat(one.model_dump(mode="json")) for one in (there, spec))
     changed = [
-        line
-        for line in difflib.unified_diff(old, new, lineterm="", n=0)
-        if line[:1] in "+-" and line[:3] not in ("+++", "---")
+        f"{key}: {old.get(key, 'nothing')!r} there, {new.get(key, 'nothing')!r} asked for"
+        for key in sorted(old | new)
+        if old.get(key) != new.get(key)
     ]
-    shown = "\n  ".join(changed[:12])
+    more = [f"and {len(changed) - SHOWN} more"] if len(changed) > SHOWN else []
+    shown = "\n  ".join(changed[:SHOWN] + more)
     raise RequestError(
         "run.mismatch",
-        f"{run} was made with other settings (- there, + asked for):\n  {shown}\n"
+        f"{run} was made with other settings:\n  {shown}\n"
         "use --new-run to start another run beside it, --overwrite to discard it, or "
         "`perception relabel` where only decisions change",
     )
+
+
+def _flat(value: Any, key: str = "") -> dict[str, Any]:
+    """Return nested values by dotted key."""
+    if not isinstance(value, dict):
+        return {key: value}
+    flat: dict[str, Any] = {}
+    for name, inner in value.items():
+        flat |= _flat(inner, f"{key}.{name}" if key else name)
+    return flat
 
 
 def write_summary(run: Path, spec: RunSpec, counts: dict[str, Any] | None) -> None:
@@ -231,5 +260,5 @@ def read_labels(run: Path) -> Iterator[tuple[Outcome, SampleLabels]]:
         raise RequestError(
             "run.incomplete", f"{run}: has not finished; run `label` again to resume"
         )
-    for index in range(len(read_plan(run, spec.config.shard_size))):
+    for index in range(len(read_plan(run, spec))):
         yield from labels.read(run, spec.label_set(), index)

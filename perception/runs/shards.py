@@ -1,9 +1,9 @@
 """One shard on disk: a Parquet file, and beside it a small JSON file that says it is whole.
 
-Both evidence and label sets are shards. The JSON file (size, sha256, counts) is written last: a
-shard exists when that file does and agrees with the Parquet file. Rows are flat and of three kinds,
-in order: a "sample" row with the status, then for each image a "picture" row and its "instance"
-rows. Plain types only: nothing in a shard can carry code.
+Both evidence and label sets are shards. The JSON file (size, sha256, counts, and a sha256 of these)
+is written last: a shard exists when that file does and agrees with the Parquet file. Rows are flat
+and of three kinds, in order: a "sample" row with the status, then for each image a "picture" row
+and its "instance" rows. Plain types only: nothing in a shard can carry code.
 """
 
 from collections.abc import Iterator
@@ -79,15 +79,14 @@ def write_shard(
     data: bytes = sink.getvalue().to_pybytes()
     statuses = [row["status"] for row in rows if row["kind"] == "sample"]
     write_bytes(folder / f"{shard_name(index)}.parquet", data)
-    records.write_json(
-        folder / f"{shard_name(index)}.json",
-        {
-            "bytes": len(data),
-            "sha256": records.sha256(data),
-            "samples": {name: statuses.count(name) for name in ("ok", "empty", "quarantined")},
-            "counts": counts,
-        },
-    )
+    stated = {
+        "bytes": len(data),
+        "sha256": records.sha256(data),
+        "samples": {name: statuses.count(name) for name in ("ok", "empty", "quarantined")},
+        "counts": counts,
+    }
+    own = records.sha256(records.to_json(stated))  # a flipped digit of a count must show too
+    records.write_json(folder / f"{shard_name(index)}.json", {**stated, "own_sha256": own})
 
 
 def shard_is_whole(folder: Path, index: int) -> bool:
@@ -99,12 +98,15 @@ def _read_checked(folder: Path, index: int) -> bytes | None:
     data_path = folder / f"{shard_name(index)}.parquet"
     try:
         stated = records.read_json(folder / f"{shard_name(index)}.json")
-        if not isinstance(stated, dict) or data_path.stat().st_size != stated.get("bytes"):
+        own = stated.pop("own_sha256", "") if isinstance(stated, dict) else ""
+        if own != records.sha256(records.to_json(stated)):
+            return None
+        if data_path.stat().st_size != stated["bytes"]:
             return None
         data = data_path.read_bytes()
-    except (RequestError, FileNotFoundError):
+    except (RequestError, FileNotFoundError, ValueError):  # ValueError: a NaN, half a surrogate
         return None
-    return data if records.sha256(data) == stated.get("sha256") else None
+    return data if records.sha256(data) == stated["sha256"] else None
 
 
 def read_shard(folder: Path, index: int, schema: pa.Schema) -> list[Row]:
