@@ -18,6 +18,7 @@ SWITCHES = {
     "YOLO_OFFLINE": "True",
     "YOLO_AUTOINSTALL": "False",
     "ULTRALYTICS_SKIP_REQUIREMENTS_CHECKS": "1",
+    "ULTRALYTICS_SAFE_LOAD": "1",  # a .pt brings no classes but torch's and ultralytics' own
     "YOLO_VERBOSE": "False",
     "HF_HUB_OFFLINE": "1",
 }

@@ -232,6 +232,7 @@ def _job(
     detector_path = ""
     if boxes:
         opened = prompts.open_boxes(boxes, origin.layout, _root(plan))
+        prompts.check_boxes(opened, plan.samples)
         looks = ModelSpec(
             kind="boxes", file_name=Path(boxes).name, sha256=prompts.digest(boxes, _root(plan))
         )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from perception import masks as masks_
 from perception.config import LiftConfig
@@ -23,6 +24,7 @@ from perception.types import (
     Masks,
     PointLabels,
     PointState,
+    UInt8,
 )
 
 
@@ -35,19 +37,21 @@ class View:
         masks: (N) masks that do not overlap.
         instance_ids: (N,) int32, at least 1.
         class_ids: (N,) int32.
+        statuses: (N,) uint8, `Status`: what decides between two cameras.
     """
 
     camera: Camera
     masks: Masks
     instance_ids: Int32
     class_ids: Int32
+    statuses: UInt8
 
 
 def lift(views: Sequence[View], points_lidar: Float32, config: LiftConfig) -> PointLabels:
     """Label points by the masks of one or more cameras.
 
-    A point that an earlier view labelled keeps that label; background in one view does not take a
-    label away.
+    Where two cameras claim a point, the mask of the better status has it, then the earlier view.
+    A point under a mask that it is not on is unknown, whatever another camera sees behind it.
 
     Args:
         views: Cameras with their masks.
@@ -57,31 +61,33 @@ def lift(views: Sequence[View], points_lidar: Float32, config: LiftConfig) -> Po
     Returns:
         (P) labels, in the order of the points.
     """
-    states = np.zeros(len(points_lidar), np.uint8)
+    states = np.full(len(points_lidar), PointState.UNKNOWN, np.uint8)
     class_ids = np.full(len(points_lidar), -1, np.int32)
     instance_ids = np.zeros(len(points_lidar), np.int32)
-    for view in views:
-        rows, uv, depth_m = points_in_view(view.camera, points_lidar, view.masks.size_hw)
-        pixels_xy = np.floor(uv + 0.5).astype(np.int64)  # pixel centres at integers
-        free = states[rows] != PointState.LABELLED
-        states[rows[free]] = PointState.BACKGROUND
-        for i in range(len(view.masks)):
-            under, inset_px = _points_under(view.masks, i, pixels_xy)
-            under, inset_px = under[free[under]], inset_px[free[under]]
-            on = under[nearest_strong_mode(depth_m[under], inset_px, config)]
-            states[rows[under]] = PointState.UNKNOWN
-            states[rows[on]] = PointState.LABELLED
-            class_ids[rows[on]] = view.class_ids[i]
-            instance_ids[rows[on]] = view.instance_ids[i]
+    projected = [points_in_view(v.camera, points_lidar, v.masks.size_hw) for v in views]
+    for rows, _, _ in projected:
+        states[rows] = PointState.BACKGROUND
+    claims = [
+        (int(s), number, i) for number, v in enumerate(views) for i, s in enumerate(v.statuses)
+    ]
+    for _, number, i in sorted(claims):
+        view, (rows, uv, depth_m) = views[number], projected[number]
+        under, inset_px = _points_under(view.masks, i, uv)
+        # The mode is that of all points: where a better mask has it, this one gets nothing.
+        chosen = nearest_strong_mode(depth_m[under], inset_px, config)
+        free = states[rows[under]] != PointState.LABELLED
+        on = under[chosen & free]
+        states[rows[under[free]]] = PointState.UNKNOWN
+        states[rows[on]] = PointState.LABELLED
+        class_ids[rows[on]] = view.class_ids[i]
+        instance_ids[rows[on]] = view.instance_ids[i]
     return PointLabels(states=states, class_ids=class_ids, instance_ids=instance_ids)
 
 
-def _points_under(
-    masks: Masks, row: int, pixels_xy: np.ndarray[tuple[int, int], np.dtype[np.int64]]
-) -> tuple[np.ndarray[tuple[int], np.dtype[np.intp]], Float64]:
+def _points_under(masks: Masks, row: int, uv: Float64) -> tuple[npt.NDArray[np.intp], Float64]:
     """Return the points whose pixel lies in a mask, and each one's distance to the mask's edge."""
     x0, y0, x1, y1 = masks.boxes_xyxy[row]
-    x, y = pixels_xy.T
+    x, y = np.floor(uv + 0.5).astype(np.int64).T  # pixel centres at integers
     near = np.flatnonzero((x >= x0) & (x < x1) & (y >= y0) & (y < y1))
     crop = np.pad(masks_.decode_crop(masks, row), 1).astype(np.uint8)
     inset_px = cv2.distanceTransform(crop, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)

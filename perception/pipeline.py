@@ -100,6 +100,7 @@ def decide(
             masks=labels.instances.masks,
             instance_ids=labels.instances.instance_ids,
             class_ids=labels.instances.class_ids,
+            statuses=labels.instances.statuses,
         )
         for labels in pictures
         if labels.camera in cameras
@@ -129,9 +130,11 @@ def _decide_picture(seen: Evidence, first_id: int, rules: Rules) -> PictureLabel
         boxes_xyxy=detections.boxes_xyxy,
         masks=segments.masks,
     )
-    instances = join_riders(instances, find_riders(instances, rules.ontology))
     instances = reject_duplicates(instances, rules.ontology, rules.config.resolve)
-    settled = settle_overlaps(instances.masks, precedence(instances))
+    instances = join_riders(instances, find_riders(instances, rules.ontology))
+    # A mask of everything says nothing: it owns no pixel, and no point.
+    claims = [i for i in precedence(instances) if "mask.full_frame" not in instances.reasons[i]]
+    settled = settle_overlaps(instances.masks, claims)
     return PictureLabels(
         camera=seen.camera,
         file_name=seen.file_name,

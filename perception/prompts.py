@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from perception.errors import RequestError, SampleError
 from perception.formats import coco, kitti_label, yolo
 from perception.ontology import ClassMap, Ontology, load_class_map
-from perception.types import Detections, Picture
+from perception.types import Detections, Picture, SampleRef
 
 LABEL_2 = "label_2"  # `--boxes label_2`: the folder beside each image's
 
@@ -55,10 +55,24 @@ class YoloBoxes:
 
     def __call__(self, picture: Picture) -> Detections:
         """Return the boxes of one image."""
-        relative = PurePosixPath(picture.file_name).with_suffix(".txt")
-        if relative.parts[0] == "images" and not (self._folder / relative).is_file():
-            relative = relative.relative_to("images")
-        return yolo.read_boxes(self._folder / relative, picture.size_hw, self.class_names)
+        path = self.label_file(picture.file_name)
+        return yolo.read_boxes(path, picture.size_hw, self.class_names)
+
+    def label_file(self, file_name: str) -> Path:
+        """Return where the boxes of an image are, or would be.
+
+        Beside the image's own path, with `images` left out, or with `labels` in its place, as
+        ultralytics has it.
+        """
+        relative = PurePosixPath(file_name).with_suffix(".txt")
+        parts = list(relative.parts)
+        places = [relative]
+        if "images" in parts[:-1]:
+            last = len(parts) - 2 - parts[-2::-1].index("images")
+            before, after = parts[:last], parts[last + 1 :]
+            places += [PurePosixPath(*before, *after), PurePosixPath(*before, "labels", *after)]
+        found = [place for place in places if (self._folder / place).is_file()]
+        return self._folder / (found or places)[0]
 
 
 class CocoBoxes:
@@ -123,10 +137,9 @@ def open_boxes(text: str, layout: str, root: Path) -> GivenBoxes:
         return KittiBoxes(root, None)
     if path.is_dir():
         data_yaml = _data_yaml(path)
-        if data_yaml is not None:
-            return YoloBoxes(path.resolve(), yolo.read_names(data_yaml))
-        _expect_kitti_rows(path)
-        return KittiBoxes(root, path.resolve(), parallel=layout == "images")
+        if data_yaml is None:
+            return KittiBoxes(root, path.resolve(), parallel=layout == "images")
+        return YoloBoxes(path.resolve(), yolo.read_names(data_yaml))
     if path.suffix == ".json":
         if not path.is_file():
             raise RequestError("io.not_found", f"--boxes {path}: no such file")
@@ -137,25 +150,48 @@ def open_boxes(text: str, layout: str, root: Path) -> GivenBoxes:
     )
 
 
+def check_boxes(boxes: GivenBoxes, refs: tuple[SampleRef, ...]) -> None:
+    """Refuse a box folder that holds a file for none of the planned images.
+
+    For YOLO a missing file means no object: only this tells a wrong folder from an empty street.
+
+    Raises:
+        RequestError: `boxes.invalid`.
+    """
+    if isinstance(boxes, CocoBoxes):
+        return
+    places = (boxes.label_file(picture.file_name) for ref in refs for picture in ref.pictures)
+    tried = next(places, None)
+    if tried is not None and not tried.is_file() and not any(path.is_file() for path in places):
+        raise RequestError(
+            "boxes.invalid", f"no image has a box file; the first was looked for at {tried}"
+        )
+
+
 def _data_yaml(folder: Path) -> Path | None:
-    for place in (folder, *list(folder.resolve().parents)[:2]):
-        if (place / "data.yaml").is_file():
-            return place / "data.yaml"
-    return None
+    """Return the data.yaml of a YOLO folder; None for a KITTI folder, whose rows begin with names.
 
-
-def _expect_kitti_rows(folder: Path) -> None:
-    for path in sorted(folder.rglob("*.txt")):
+    Raises:
+        RequestError: `boxes.invalid` for YOLO rows without a data.yaml, and without a txt file.
+    """
+    places = [place / "data.yaml" for place in (folder, *list(folder.resolve().parents)[:2])]
+    data_yaml = next((place for place in places if place.is_file()), None)
+    paths = sorted(folder.rglob("*.txt"))
+    if not paths:
+        raise RequestError("boxes.invalid", f"{folder}: holds no .txt file")
+    for path in paths:
         words = path.read_text(encoding="utf-8", errors="replace").split()
+        if words and not words[0][:1].isdigit():
+            return None
+        if words and data_yaml is None:
+            raise RequestError(
+                "boxes.invalid",
+                f"{path}: looks like YOLO boxes, but no data.yaml with `names` lies in "
+                f"{folder} or the two folders above it",
+            )
         if words:
-            if words[0][:1].isdigit():
-                raise RequestError(
-                    "boxes.invalid",
-                    f"{path}: looks like YOLO boxes, but no data.yaml with `names` lies in "
-                    f"{folder} or the two folders above it",
-                )
-            return
-    raise RequestError("boxes.invalid", f"{folder}: holds no .txt file with boxes")
+            break
+    return data_yaml
 
 
 def digest(text: str, root: Path) -> str:

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from perception import masks as masks_
+from perception.bench import segment_memory
 from perception.bootstrap import harden
 from perception.boxes import paired_ious
 from perception.config import ObserveConfig
@@ -134,6 +135,15 @@ def test_row_12_chunks_do_not_change_the_masks(tiny: SamSegmenter) -> None:
     both = np.stack([masks_.decode(first.masks), masks_.decode(second.masks)])
     union = both.any(axis=0).sum(axis=(1, 2))
     assert (both.all(axis=0).sum(axis=(1, 2)) >= 0.999 * union).all()
+
+
+def test_row_12_many_boxes_on_a_4k_image_stay_under_three_gigabytes(
+    tiny: SamSegmenter, tmp_path: Path
+) -> None:
+    torch.save(tiny._sam.state_dict(), tmp_path / "random.pt")
+    figures = segment_memory(str(tmp_path / "random.pt"), boxes=40, width=3840, height=2160)
+    # 40 masks at full size alone would be 1.3 GB more than the chunk of 8 that is ever in memory.
+    assert figures["peak_gb"] < min(3.0, figures["loaded_gb"] + 1.3)
 
 
 def test_without_boxes_nothing_is_encoded(

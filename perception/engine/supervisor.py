@@ -104,6 +104,8 @@ class Supervisor:
                 "OMP_NUM_THREADS": threads,
                 "MKL_NUM_THREADS": threads,
                 "TMPDIR": self._scratch.name,
+                # onnxruntime 1.29 and newer report to Microsoft from Linux too (its Privacy.md).
+                "ORT_DISABLE_TELEMETRY": "1",
             },
         )
         try:

@@ -8,19 +8,26 @@ from perception import boxes as boxes_
 from perception import masks as masks_
 from perception.config import ResolveConfig
 from perception.ontology import Ontology
+from perception.quality.judge import outside_shares
 from perception.types import Float32, Instances, Int32, Masks, Status
 
-RIDER_BELOW = 0.1  # a rider ends at most this share of the two-wheeler's height below it ...
-RIDER_REACH = 0.2  # ... and reaches at least this share of it down from its top
+# Where a rider's feet are, as a share of the two-wheeler's height from its top: 1 is the ground.
+FEET_HIGHEST = 0.2
+FEET_SURE = 0.95  # lower ones may stand on the ground beside it: for a person to look at
+FEET_LOWEST = 1.1
 
 
 @dataclass(frozen=True)
 class Join:
-    """Row `under` becomes part of row `over`, which takes class `class_id`."""
+    """Row `under` becomes part of row `over`, which takes class `class_id`.
+
+    `sure` is False where the person may as well stand beside the two-wheeler.
+    """
 
     over: int
     under: int
     class_id: int
+    sure: bool
 
 
 def find_riders(instances: Instances, ontology: Ontology) -> tuple[Join, ...]:
@@ -29,32 +36,32 @@ def find_riders(instances: Instances, ontology: Ontology) -> tuple[Join, ...]:
     A person sits on it if the person's centre is within its width, the person's top is above its
     top, and the person's feet are on it rather than on the ground beside it.
     """
-    found: list[tuple[float, int, int, int]] = []
+    found: list[tuple[float, Join]] = []
     names = [ontology.by_id(int(i)).name for i in instances.class_ids]
     usable = instances.statuses != Status.REJECTED
     for rule in ontology.compose:
         becomes = ontology.id_of(rule.becomes)
         for over in (i for i, name in enumerate(names) if name == rule.over and usable[i]):
             for under in (i for i, name in enumerate(names) if name == rule.under and usable[i]):
-                offset = _seat_offset(instances.boxes_xyxy[over], instances.boxes_xyxy[under])
-                if offset is not None:
-                    found.append((offset, over, under, becomes))
+                person, wheeler = instances.boxes_xyxy[over], instances.boxes_xyxy[under]
+                offset, feet = _seat(person, wheeler)
+                if offset <= 0.5 and person[1] < wheeler[1] and FEET_HIGHEST <= feet <= FEET_LOWEST:
+                    found.append((offset, Join(over, under, becomes, sure=feet <= FEET_SURE)))
     joins: list[Join] = []
     taken: set[int] = set()
-    for _, over, under, becomes in sorted(found):
-        if over not in taken and under not in taken:
-            taken |= {over, under}
-            joins.append(Join(over, under, becomes))
+    for _, join in sorted(found, key=lambda pair: (pair[0], pair[1].over, pair[1].under)):
+        if join.over not in taken and join.under not in taken:
+            taken |= {join.over, join.under}
+            joins.append(join)
     return tuple(joins)
 
 
-def _seat_offset(person: Float32, wheeler: Float32) -> float | None:
-    width, height = wheeler[2] - wheeler[0], wheeler[3] - wheeler[1]
-    centre = (person[0] + person[2]) / 2
-    offset = abs(centre - (wheeler[0] + wheeler[2]) / 2) / width
-    feet = (person[3] - wheeler[1]) / height  # 0: top of the two-wheeler, 1: the ground
-    sits = offset <= 0.5 and person[1] < wheeler[1] and RIDER_REACH <= feet <= 1 + RIDER_BELOW
-    return float(offset) if sits else None
+def _seat(person: Float32, wheeler: Float32) -> tuple[float, float]:
+    """Return how far from the middle a person is, in widths, and how far down, in heights."""
+    width, height = (float(side) for side in wheeler[2:] - wheeler[:2])
+    centre = float(person[0] + person[2]) / 2
+    offset = abs(centre - float(wheeler[0] + wheeler[2]) / 2) / width
+    return offset, float(person[3] - wheeler[1]) / height
 
 
 def join_riders(instances: Instances, joins: tuple[Join, ...]) -> Instances:
@@ -78,15 +85,25 @@ def join_riders(instances: Instances, joins: tuple[Join, ...]) -> Instances:
         class_ids[join.over] = join.class_id
         statuses[join.over] = max(statuses[join.over], statuses[join.under])
         reasons[join.over] = tuple(dict.fromkeys(reasons[join.over] + reasons[join.under]))
+        if not join.sure:
+            statuses[join.over] = Status.REVIEW
+            reasons[join.over] += ("rider.unsure",)
         statuses[join.under] = Status.REJECTED
         reasons[join.under] = (f"part_of.{instances.instance_ids[join.over]}",)
+    masks = masks_.join(tuple(rows), instances.masks.size_hw)
+    riders = np.isin(np.arange(len(instances)), [join.over for join in joins])
+    bounds = masks.boxes_xyxy.astype(np.float32)
+    box_ious = np.where(riders, boxes_.paired_ious(bounds, boxes), instances.box_ious)
+    outside = np.where(riders, outside_shares(masks, boxes), instances.outside_shares)
     return replace(
         instances,
         class_ids=class_ids,
         statuses=statuses,
         reasons=tuple(reasons),
+        box_ious=box_ious.astype(np.float32),
+        outside_shares=outside.astype(np.float32),
         boxes_xyxy=boxes,
-        masks=masks_.join(tuple(rows), instances.masks.size_hw),
+        masks=masks,
     )
 
 
