@@ -1,0 +1,147 @@
+"""Small datasets that tests draw, the command line in its own process, and what a folder holds."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+FOCAL_PX, SIZE_HW = 50, (48, 64)  # of the pictures and of the camera of `kitti`
+CALIBRATION = (
+    f"P2: {FOCAL_PX} 0 32 0 0 {FOCAL_PX} 24 0 0 0 1 0\n"
+    "R0_rect: 1 0 0 0 1 0 0 0 1\n"
+    "Tr_velo_to_cam: 0 -1 0 0 0 0 -1 0 1 0 0 0\n"  # x forward, y left, z up; at the camera
+)
+# On the car of `kitti`, beside it, behind the camera, nowhere.
+POINTS_LIDAR = [[10, 0, 0], [10, 5.5, 0], [-10, 0, 0], [np.nan, 0, 0]]
+
+
+def _draw(path: Path, *boxes: tuple[int, ...], size_hw: tuple[int, int] = SIZE_HW) -> Path:
+    """Draw bright boxes (x0, y0, x1, y1, brightness 200..255) on a dark picture."""
+    image = np.full((*size_hw, 3), 20, np.uint8)
+    for x0, y0, x1, y1, brightness in boxes:
+        image[y0:y1, x0:x1] = brightness
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), image)
+    return path
+
+
+def _pictures(root: Path, count: int) -> Path:
+    """Draw pictures with 0, 1 and 2 objects in turn; every second object is a little darker."""
+    for i in range(count):
+        boxes = ((4 + i % 7, 8, 20, 30, 255), (30, 10, 44 + i % 9, 40, 215))
+        _draw(root / f"{i:03d}.png", *boxes[: i % 3])
+    return root
+
+
+def _kitti(root: Path, frames: int) -> Path:
+    """Draw KITTI frames, a car in the middle of each, with sweep, calibration and label."""
+    base = root / "training"
+    for i in range(frames):
+        _draw(base / "image_2" / f"{i:06d}.png", (20, 14, 44, 34, 255))
+        points = np.column_stack([POINTS_LIDAR, np.zeros(len(POINTS_LIDAR))]).astype("<f4")
+        for folder, name, data in (
+            ("velodyne", f"{i:06d}.bin", points.tobytes()),
+            ("calib", f"{i:06d}.txt", CALIBRATION.encode()),
+            ("label_2", f"{i:06d}.txt", b"Car 0 0 0 20 14 44 34 1 1 1 0 0 10 0\n"),
+        ):
+            (base / folder).mkdir(exist_ok=True)
+            (base / folder / name).write_bytes(data)
+    return root
+
+
+def _snapshot(folder: Path) -> dict[str, bytes]:
+    """Return every file's bytes; `timings.json` may differ from run to run."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b"folder"
+        for path in sorted(folder.rglob("*"))
+        if path.name != "timings.json"
+    }
+
+
+def _python_path(*first: Path) -> str:
+    inherited = os.environ.get("PYTHONPATH", "")
+    folders = [*first, ROOT, ROOT / "integrations"]
+    return os.pathsep.join([*map(str, folders), *filter(None, [inherited])])
+
+
+@pytest.fixture(scope="session")
+def draw() -> Callable[..., Path]:
+    return _draw
+
+
+@pytest.fixture(scope="session")
+def pictures() -> Callable[[Path, int], Path]:
+    return _pictures
+
+
+@pytest.fixture(scope="session")
+def kitti() -> Callable[[Path, int], Path]:
+    return _kitti
+
+
+@pytest.fixture(scope="session")
+def snapshot() -> Callable[[Path], dict[str, bytes]]:
+    return _snapshot
+
+
+@pytest.fixture(scope="session")
+def python_path() -> Callable[..., str]:
+    """PYTHONPATH for processes that tests start, with folders of their own first."""
+    return _python_path
+
+
+@pytest.fixture(scope="session")
+def command() -> Callable[..., subprocess.Popen[str]]:
+    """Start `perception` with its arguments in a process of its own."""
+
+    def start(*tokens: object, **options: object) -> subprocess.Popen[str]:
+        environment = os.environ | {"PYTHONPATH": _python_path(), "NO_COLOR": "1"}
+        settings = {
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "stdin": subprocess.DEVNULL,
+            "text": True,
+            "env": environment,
+        }
+        arguments = [sys.executable, "-m", "perception.cli", *map(str, tokens)]
+        return subprocess.Popen(arguments, **(settings | options))
+
+    return start
+
+
+@pytest.fixture
+def in_worker(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> object:
+    """Have worker processes, and no others, run some code before they start."""
+
+    def prepare(code: str) -> None:
+        folder = tmp_path_factory.mktemp("site")
+        guard = 'import sys\nif "perception.engine.child" in sys.orig_argv:\n'
+        indented = "".join(f"    {line}\n" for line in code.splitlines())
+        (folder / "sitecustomize.py").write_text(guard + indented)
+        monkeypatch.setenv("PYTHONPATH", _python_path(folder))
+
+    return prepare
+
+
+@pytest.fixture
+def detector_does(in_worker: Callable[[str], None]) -> Callable[[str], None]:
+    """Have the bright detector do something first, for each `picture`, in worker processes."""
+
+    def prepare(deed: str) -> None:
+        in_worker(
+            "import os, signal, sys, time\n"
+            "from perception import fakes\n"
+            "plain = fakes.BrightDetector.__call__\n"
+            "def detect(self, picture):\n"
+            f"    {deed}\n"
+            "    return plain(self, picture)\n"
+            "fakes.BrightDetector.__call__ = detect\n"
+        )
+
+    return prepare

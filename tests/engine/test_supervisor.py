@@ -1,0 +1,159 @@
+"""The process that shields a run from its models."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from perception import sources
+from perception.config import Config, ModelSpec
+from perception.engine.job import Job
+from perception.engine.supervisor import Supervisor
+from perception.errors import RequestError
+from perception.ontology import load_class_map, load_ontology
+from perception.prompts import class_map_for
+from perception.runs import evidence, folder, records, shards
+from perception.runs.folder import Plan, RunSpec
+
+Prepare = Callable[[str], None]
+
+
+def job_of(run: Path, source: Path, class_map: str = "") -> Job:
+    """Open a run of two pictures in two shards."""
+    plan = Plan(sources.find(sources.parse_source(f"images:{source}")), 1)
+    ontology = load_ontology()
+    spec = RunSpec(
+        libraries={},
+        source="images",
+        source_licence="unknown",
+        plan_sha256=records.sha256(plan.to_bytes()),
+        detector=ModelSpec(kind="bright"),
+        segmenter=ModelSpec(kind="boxes"),
+        config=Config.model_validate({"shard_size": 1, "observe": {"threads": 1}}),
+        ontology=ontology,
+        class_map=load_class_map(class_map) if class_map else class_map_for(("car",), ontology),
+    )
+    folder.begin(run, spec, plan)
+    return Job(
+        run=str(run),
+        spec=spec,
+        detector_path=".",
+        segmenter_path=".",
+        boxes="",
+        layout="images",
+        root=str(source),
+    )
+
+
+@pytest.fixture
+def job(tmp_path: Path, pictures: Callable[[Path, int], Path]) -> Job:
+    return job_of(tmp_path / "run", pictures(tmp_path / "src", 2))
+
+
+def done(job: Job) -> list[int]:
+    where = evidence.folder_of(Path(job.run))
+    return [index for index in range(2) if shards.shard_is_whole(where, index)]
+
+
+def child_of(supervisor: Supervisor) -> int:
+    assert supervisor._child is not None
+    return supervisor._child.pid
+
+
+def is_alive(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def test_one_process_serves_all_shards_and_ends_with_the_context(job: Job) -> None:
+    begun: list[int] = []
+    with Supervisor(job) as supervisor:
+        pid = child_of(supervisor)
+        for index in range(2):
+            supervisor.do_shard(index, begun.append)
+        assert child_of(supervisor) == pid and is_alive(pid)
+    assert not is_alive(pid)
+    assert done(job) == [0, 1] and begun == [0, 0]
+
+
+def test_a_worker_killed_between_shards_is_replaced(job: Job) -> None:
+    with Supervisor(job) as supervisor:
+        supervisor.do_shard(0)
+        pid = child_of(supervisor)
+        os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + 10
+        while is_alive(pid) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        supervisor.do_shard(1)
+    assert done(job) == [0, 1]
+    assert not (Path(job.run) / "poison").exists()
+
+
+@pytest.mark.parametrize(
+    ("deed", "how"),
+    [
+        ("import os; os._exit(7)", "exit code 7"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "signal 9"),
+        (
+            "from perception import fakes\n"
+            "def load(path, config):\n"
+            "    raise RuntimeError('no kernel image for this device')\n"
+            "fakes.load_box_filler = load",
+            "RuntimeError: no kernel image for this device",
+        ),
+    ],
+    ids=["exits", "is killed", "raises"],
+)
+def test_row_34_a_worker_that_dies_while_loading_says_how(
+    job: Job, in_worker: Prepare, deed: str, how: str
+) -> None:
+    in_worker(deed)
+    with pytest.raises(RequestError, match=r"died while loading") as caught, Supervisor(job):
+        pytest.fail("the worker was ready")
+    assert caught.value.code == "process.crash" and how in caught.value.message
+    assert done(job) == []
+
+
+def test_row_17_a_worker_that_refuses_its_job_says_why_and_leaves_no_process(
+    tmp_path: Path, pictures: Callable[[Path, int], Path]
+) -> None:
+    job = job_of(tmp_path / "run", pictures(tmp_path / "src", 2), class_map="kitti-to-road")
+    supervisor = Supervisor(job)
+    with pytest.raises(RequestError, match="'car'") as caught, supervisor:
+        pytest.fail("the worker was ready")
+    assert caught.value.code == "class.unknown"
+    assert supervisor._child is None
+    assert done(job) == []
+
+
+def test_what_a_library_prints_does_not_mix_with_the_answers(
+    job: Job, detector_does: Prepare
+) -> None:
+    detector_does("print('{\"done\": 0}', flush=True); os.write(1, b'noise\\n')")
+    with Supervisor(job) as supervisor:
+        supervisor.do_shard(0)
+        supervisor.do_shard(1)
+    assert done(job) == [0, 1]
+
+
+def test_row_35_a_disk_that_cannot_be_written_ends_the_run_with_its_name(job: Job) -> None:
+    (Path(job.run) / "evidence").write_text("a file where a folder should be")
+    with pytest.raises(RequestError, match="evidence") as caught, Supervisor(job) as supervisor:
+        supervisor.do_shard(0)
+    assert caught.value.code == "io.write"
+
+
+def test_what_a_worker_leaves_in_its_temporary_folder_goes_with_it(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, detector_does: Prepare
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    detector_does("import tempfile; tempfile.mkdtemp(); os.kill(os.getpid(), signal.SIGKILL)")
+    with Supervisor(job) as supervisor:
+        supervisor.do_shard(1)
+    assert list(temporary.iterdir()) == []
