@@ -21,6 +21,7 @@ SWITCHES = {
     "ULTRALYTICS_SAFE_LOAD": "1",  # a .pt brings no classes but torch's and ultralytics' own
     "YOLO_VERBOSE": "False",
     "HF_HUB_OFFLINE": "1",
+    "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime 1.31 has it on, also on Linux, from C++
 }
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from perception.commands import Planned, Run
 
 FINE, QUARANTINED, USAGE, INTERRUPTED = 0, 1, 2, 130  # exit codes
+# Options without a value: what follows them is a word of its own.
+FLAGS = ("--trust-weights", "--overwrite", "--new-run", "--dry-run", "--json")
 
 app = App(
     name="perception",
@@ -406,10 +408,12 @@ def _progress(as_json: bool) -> Iterator[Callable[[int, int], None]]:
 
 def _spell_options(tokens: Sequence[str]) -> list[str]:
     """Accept `key=value` as `yolo` users type it: rewrite it to `--key=value`."""
-    spelled = []
+    spelled: list[str] = []
     for token in tokens:
         key = re.match(r"([a-z][a-z_-]*)=", token)
-        if key and not Path(token).exists():
+        before = spelled[-1] if spelled else ""
+        is_value = before.startswith("--") and "=" not in before and before not in FLAGS
+        if key and not is_value and not Path(token).exists():
             token = "--" + key[1].replace("_", "-") + token[len(key[1]) :]
         spelled.append(token)
     return spelled

@@ -296,7 +296,9 @@ def relabel(
     class_map: str = "",
     progress: Progress = no_progress,
 ) -> Run:
-    """Decide again over a run's stored evidence; no model runs, the images are not needed.
+    """Decide again over a run's stored evidence; no model runs.
+
+    Sweeps and calibration are read again from the source; images only for the previews.
 
     Args:
         run: The run folder.

@@ -227,3 +227,12 @@ def test_the_doctor_names_the_fix(
     out = capsys.readouterr().out
     assert "apt-get install libgl1" in out and "driving-perception[ray]" in out
     assert "Traceback" not in out
+
+
+def test_key_value_is_rewritten_where_an_option_may_stand_and_nowhere_else() -> None:
+    spelled = cli._spell_options(
+        ["label", "--out", "a=b", "--json", "min_score=0.4", "--boxes=c=d", "detector=bright"]
+    )
+    assert spelled == [
+        *("label", "--out", "a=b", "--json", "--min-score=0.4", "--boxes=c=d", "--detector=bright")
+    ]

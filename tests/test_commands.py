@@ -595,3 +595,14 @@ def test_a_status_that_is_none_is_refused(text: str) -> None:
 def test_statuses_are_separated_by_commas() -> None:
     assert commands.parse_statuses("review") == (Status.REVIEW,)
     assert commands.parse_statuses("accepted, rejected") == SHOWN
+
+
+def test_a_first_start_that_was_refused_does_not_stand_in_the_way(
+    tmp_path: Path, source: Path
+) -> None:
+    unfit = tmp_path / "unfit.yaml"
+    unfit.write_text("source: mine\ntarget: road\nmap: {bus: bus}\n")
+    out = tmp_path / "run"
+    assert code_of(lambda: label(source, out, class_map=str(unfit))) == "class.unknown"
+    assert (out / "run.json").is_file()
+    assert label(source, out).counts["samples"]["input"] == 6

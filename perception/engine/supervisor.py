@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Self
 
+from perception.bootstrap import SWITCHES
 from perception.engine.job import Job
 from perception.errors import RequestError
 from perception.runs import records, shards
@@ -104,8 +105,7 @@ class Supervisor:
                 "OMP_NUM_THREADS": threads,
                 "MKL_NUM_THREADS": threads,
                 "TMPDIR": self._scratch.name,
-                # onnxruntime 1.29 and newer report to Microsoft from Linux too (its Privacy.md).
-                "ORT_DISABLE_TELEMETRY": "1",
+                **SWITCHES,  # onnxruntime reads its own before any of our code runs
             },
         )
         try:

@@ -139,9 +139,12 @@ def begin(run: Path, spec: RunSpec, plan: Plan) -> None:
     """
     remove_temporaries(run)
     if (run / "run.json").exists():
-        _refuse_difference(run, spec)
+        # A first start that the worker refused left no shard: nothing there can be mixed up.
+        if any(evidence.folder_of(run).glob("*.json")):
+            _refuse_difference(run, spec)
         stored = run / "plan.jsonl"
-        if stored.is_file() and stored.read_bytes() == plan.to_bytes():
+        same_plan = stored.is_file() and stored.read_bytes() == plan.to_bytes()
+        if same_plan and read_spec(run).fingerprint() == spec.fingerprint():
             return
     elif run.exists() and any(path.name != "plan.jsonl" for path in run.iterdir()):
         raise RequestError(

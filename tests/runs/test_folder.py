@@ -152,6 +152,8 @@ def test_row_37_whatever_the_bytes_depend_on_changes_the_fingerprint(
     changed = spec_of(**change)
     assert changed.fingerprint() != spec_of().fingerprint()
     folder.begin(tmp_path, spec_of(), plan_of(1))
+    (tmp_path / "evidence").mkdir()
+    (tmp_path / "evidence" / "000000.json").write_text("{}")  # work was done
     before = (tmp_path / "run.json").read_bytes()
     with pytest.raises(RequestError, match="--new-run") as caught:
         folder.begin(tmp_path, changed, plan_of(1))
