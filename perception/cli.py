@@ -95,37 +95,35 @@ def label(
     """
     from perception import commands
 
+    request = commands.LabelRequest(
+        source,
+        out,
+        segmenter,
+        detector,
+        boxes=boxes,
+        class_map=class_map,
+        config=config,
+        overrides=_nested(
+            {
+                "observe.min_score": floor,
+                "observe.device": device,
+                "observe.threads": threads,
+                "observe.prompt_chunk": chunk,
+                "decide.judge.min_score": min_score,
+            }
+        ),
+        engine=engine,
+        workers=workers,
+        address=address,
+        limit=limit,
+        trust_weights=trust_weights,
+        overwrite=overwrite,
+        new_run=new_run,
+    )
+    if dry_run:
+        return _show_plan(commands.plan(request), as_json)
     with _progress(as_json) as progress:
-        result = commands.label(
-            source,
-            out,
-            segmenter,
-            detector,
-            boxes=boxes,
-            class_map=class_map,
-            config=config,
-            overrides=_nested(
-                {
-                    "observe.min_score": floor,
-                    "observe.device": device,
-                    "observe.threads": threads,
-                    "observe.prompt_chunk": chunk,
-                    "decide.judge.min_score": min_score,
-                }
-            ),
-            engine=engine,
-            workers=workers,
-            address=address,
-            limit=limit,
-            trust_weights=trust_weights,
-            overwrite=overwrite,
-            new_run=new_run,
-            dry_run=dry_run,
-            progress=progress,
-        )
-    if isinstance(result, commands.Planned):
-        return _show_plan(result, as_json)
-    return _show_run(result, as_json)
+        return _show_run(commands.label(request, progress), as_json)
 
 
 @app.command

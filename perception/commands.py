@@ -1,6 +1,5 @@
 """One function per verb: load, call, write. The command line and Python callers share them."""
 
-import os
 import pkgutil
 import time
 from collections.abc import Callable, Iterator
@@ -8,31 +7,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from perception import backends, prompts, sources
-from perception.config import (
-    Config,
-    ModelSpec,
-    load_config,
-    merge,
-    parse_config,
-    read_overrides,
-)
-from perception.engine.job import Job
+from perception import backends
+from perception.config import merge, parse_config, read_overrides
 from perception.engine.worker import decide_shard, draw_shard
 from perception.errors import RequestError
 from perception.formats import coco, label_png, semantic_kitti, yolo
 from perception.formats.yolo import YoloSummary
-from perception.ontology import (
-    ClassMap,
-    Ontology,
-    load_class_map,
-    load_ontology,
-    target_of,
-)
+from perception.ontology import load_class_map, target_of
+from perception.request import LabelRequest, Resolved, resolve
 from perception.runs import evidence, folder, labels, records, shards
-from perception.runs.folder import Plan, RunSpec
-from perception.sources import Source
+from perception.runs.folder import RunSpec
 from perception.types import ExportSummary, SampleLabels, Status
+
+__all__ = [
+    "FORMATS",
+    "LabelRequest",
+    "Planned",
+    "Run",
+    "export",
+    "export_lines",
+    "label",
+    "parse_statuses",
+    "plan",
+    "read_labels",
+    "relabel",
+]
 
 Progress = Callable[[int, int], None]  # samples done, samples in all
 
@@ -60,7 +59,15 @@ class Run:
 
 @dataclass(frozen=True)
 class Planned:
-    """What `label` would do: returned by a dry run."""
+    """What `label` would do.
+
+    Attributes:
+        folder: The run folder.
+        samples: Samples in all.
+        shards: Shards in all.
+        shards_done: Shards that are there and whole.
+        fingerprint: Of the run.
+    """
 
     folder: Path
     samples: int
@@ -69,101 +76,61 @@ class Planned:
     fingerprint: str
 
 
-def label(
-    source: str,
-    out: Path | str,
-    segmenter: str,
-    detector: str = "",
-    *,
-    boxes: str = "",
-    class_map: str = "",
-    config: Path | None = None,
-    overrides: dict[str, Any] | None = None,
-    engine: str = "local",
-    workers: int = 1,
-    address: str = "",
-    limit: int = 0,
-    trust_weights: bool = False,
-    overwrite: bool = False,
-    new_run: bool = False,
-    dry_run: bool = False,
-    progress: Progress = no_progress,
-) -> Run | Planned:
+def plan(request: LabelRequest) -> Planned:
+    """Check everything about a request that needs no model; nothing is written.
+
+    Raises:
+        RequestError: for anything wrong with the request.
+    """
+    resolved = resolve(request)
+    run, spec, samples = Path(resolved.job.run), resolved.job.spec, resolved.plan
+    whole = sum(_whole(run, spec, index) for index in range(len(samples)))
+    return Planned(run, len(samples.samples), len(samples), whole, spec.fingerprint())
+
+
+def label(request: LabelRequest, progress: Progress = no_progress) -> Run:
     """Label a dataset into a run folder, or go on where an earlier call stopped.
 
     Args:
-        source: "kitti:ROOT", "kitti-raw:ROOT", "images:ROOT", a path, or a dataset.yaml.
-        out: The run folder.
-        segmenter: A SAM checkpoint, "grabcut" or "boxes".
-        detector: YOLO weights; exclusive with `boxes`.
-        boxes: "label_2", a COCO JSON file, or a folder of KITTI or YOLO txt files.
-        class_map: Shipped class map or YAML file; "" chooses by the detector or box file.
-        config: YAML with settings.
-        overrides: Nested settings that win over the file.
-        engine: "local" or "ray".
-        workers: Models at work side by side; more than 1 needs "ray".
-        address: Of a running Ray cluster.
-        limit: Only the first samples; 0 for all.
-        trust_weights: Load a pickled detector whose hash is not known.
-        overwrite: Discard a run that is there.
-        new_run: Where `out` holds another run, start OUT-2, OUT-3, ... beside it.
-        dry_run: Check everything that needs no model, and say what would be done.
+        request: What to label, with what, and where to.
         progress: Called as samples are done.
 
     Raises:
         RequestError: before any work, for anything wrong with the request.
     """
-    settings = load_config(config, overrides or {})
-    _check_engine(engine, workers, address)
-    if limit < 0:
-        raise RequestError("config.invalid", f"--limit {limit}: expected 0, for all, or more")
-    origin = sources.parse_source(source)
-    refs = sources.find(origin)[: limit or None]
-    run = Path(out).resolve()
-    _keep_out_of_the_source(run, origin, Path(refs[0].root))
-    settings = _resolve_threads(settings, run, workers, overwrite)
-    plan = Plan(refs, settings.shard_size)
-    job = _job(origin, run, plan, settings, detector, segmenter, boxes, class_map, trust_weights)
-    if new_run:
-        run = _free_folder(run, job.spec)
-        job = job.model_copy(update={"run": str(run)})
-    if dry_run:
-        return Planned(
-            run, len(refs), len(plan), _done(run, job.spec, plan), job.spec.fingerprint()
-        )
-    if overwrite and (run / "run.json").exists():
+    resolved = resolve(request)
+    run = Path(resolved.job.run)
+    if request.overwrite and (run / "run.json").exists():
         folder.discard(run)
-    folder.begin(run, job.spec, plan)
-    return Run(run, _work(job, plan, engine, workers, address, progress))
+    folder.begin(run, resolved.job.spec, resolved.plan)
+    return Run(run, _work(resolved, request, progress))
 
 
-def _work(
-    job: Job, plan: Plan, engine: str, workers: int, address: str, progress: Progress
-) -> dict[str, Any]:
-    run, started = Path(job.run), time.time()
-    missing = [index for index in range(len(plan)) if not _whole(run, job.spec, index)]
-    finished = sum(len(plan.shard(i)) for i in range(len(plan)) if i not in set(missing))
-    resumed = finished
-    progress(finished, len(plan.samples))
+def _work(resolved: Resolved, request: LabelRequest, progress: Progress) -> dict[str, Any]:
+    job, samples = resolved.job, resolved.plan
+    run, started, total = Path(job.run), time.time(), len(samples.samples)
+    missing = [index for index in range(len(samples)) if not _whole(run, job.spec, index)]
+    resumed = finished = total - sum(len(samples.shard(index)) for index in missing)
+    progress(finished, total)
 
     def done(index: int) -> None:
         nonlocal finished
-        finished += len(plan.shard(index))
-        progress(finished, len(plan.samples))
+        finished += len(samples.shard(index))
+        progress(finished, total)
 
     if missing:
-        pkgutil.resolve_name(backends.ENGINES[engine])(job, missing, workers, address, done)
-    counts = folder.finish(run, job.spec, plan)
-    seconds = time.time() - started
+        engine = pkgutil.resolve_name(backends.ENGINES[request.engine])
+        engine(job, missing, request.workers, request.address, done)
+    counts = folder.finish(run, job.spec, samples)
     records.write_json(
         run / "timings.json",
         {
             "finished_unix_s": round(time.time(), 3),
-            "seconds": round(seconds, 3),
+            "seconds": round(time.time() - started, 3),
             "samples_done_now": finished - resumed,
             "samples_resumed": resumed,
-            "engine": engine,
-            "workers": workers,
+            "engine": request.engine,
+            "workers": request.workers,
         },
     )
     return counts
@@ -173,119 +140,6 @@ def _whole(run: Path, spec: RunSpec, index: int) -> bool:
     return shards.shard_is_whole(evidence.folder_of(run), index) and shards.shard_is_whole(
         labels.folder_of(run, spec.label_set()), index
     )
-
-
-def _done(run: Path, spec: RunSpec, plan: Plan) -> int:
-    return sum(_whole(run, spec, index) for index in range(len(plan)))
-
-
-def _keep_out_of_the_source(run: Path, origin: Source, root: Path) -> None:
-    # A list file, or one picture, does not make its whole folder a dataset.
-    inside = run.is_relative_to(root) and not origin.root.is_file()
-    if inside or root.is_relative_to(run):
-        raise RequestError(
-            "path.inside_source",
-            f"--out {run} lies inside or around the source {root}; choose another folder",
-        )
-
-
-def _resolve_threads(settings: Config, run: Path, workers: int, overwrite: bool) -> Config:
-    """Fix the threads per model: they change the last bits, so a resumed run keeps its own."""
-    if settings.observe.threads:
-        return settings
-    if (run / "run.json").exists() and not overwrite:
-        threads = folder.read_spec(run).config.observe.threads
-    else:
-        threads = max(1, len(os.sched_getaffinity(0)) // workers)
-    observe = settings.observe.model_copy(update={"threads": threads})
-    return settings.model_copy(update={"observe": observe})
-
-
-def _check_engine(engine: str, workers: int, address: str) -> None:
-    if engine not in backends.ENGINES:
-        raise RequestError(
-            "config.invalid", f"--engine {engine}: expected one of {', '.join(backends.ENGINES)}"
-        )
-    if workers < 1 or (engine == "local" and (workers > 1 or address)):
-        raise RequestError(
-            "config.invalid",
-            f"--workers {workers} with --engine {engine}: the local engine has one worker and no "
-            "address; use --engine ray for more",
-        )
-
-
-def _job(
-    origin: Source,
-    run: Path,
-    plan: Plan,
-    settings: Config,
-    detector: str,
-    segmenter: str,
-    boxes: str,
-    class_map: str,
-    trust_weights: bool,
-) -> Job:
-    if bool(detector) == bool(boxes):
-        raise RequestError("config.invalid", "give either --detector WEIGHTS or --boxes FILE")
-    ontology = load_ontology()
-    segmenting = backends.choose_segmenter(segmenter)
-    detector_path = ""
-    if boxes:
-        opened = prompts.open_boxes(boxes, origin.layout, _root(plan))
-        prompts.check_boxes(opened, plan.samples)
-        looks = ModelSpec(
-            kind="boxes", file_name=Path(boxes).name, sha256=prompts.digest(boxes, _root(plan))
-        )
-        chosen = load_class_map(class_map) if class_map else None
-        mapping = chosen or prompts.class_map_for(opened.class_names, ontology)
-        mapping.check_names(opened.class_names)
-        boxes = boxes if boxes == prompts.LABEL_2 else str(Path(boxes).resolve())
-    else:
-        looking = backends.choose_detector(detector, trust_weights)
-        looks, detector_path = looking.spec, str(looking.path)
-        mapping = _detector_map(looks, class_map, ontology)
-    spec = RunSpec(
-        libraries=folder.installed_libraries(),
-        source=origin.layout,
-        source_licence=origin.licence,
-        plan_sha256=records.sha256(plan.to_bytes()),
-        detector=looks,
-        segmenter=segmenting.spec,
-        config=settings,
-        ontology=ontology,
-        class_map=mapping,
-    )
-    return Job(
-        run=str(run),
-        spec=spec,
-        detector_path=detector_path,
-        segmenter_path=str(segmenting.path),
-        boxes=boxes,
-        layout=origin.layout,
-        root=str(_root(plan)),
-    )
-
-
-def _root(plan: Plan) -> Path:
-    return Path(plan.samples[0].root)
-
-
-def _detector_map(looks: ModelSpec, class_map: str, ontology: Ontology) -> ClassMap:
-    if class_map:
-        return load_class_map(class_map)
-    if looks.kind == "yolo":
-        return load_class_map("coco80-to-road")
-    return prompts.class_map_for(("car",), ontology)
-
-
-def _free_folder(run: Path, spec: RunSpec) -> Path:
-    candidate, number = run, 1
-    while (candidate / "run.json").exists():
-        if folder.read_spec(candidate).fingerprint() == spec.fingerprint():
-            return candidate
-        number += 1
-        candidate = run.with_name(f"{run.name}-{number}")
-    return candidate
 
 
 def relabel(
@@ -324,12 +178,13 @@ def relabel(
         )
     mapping = load_class_map(class_map) if class_map else spec.class_map
     spec = spec.with_decisions(asked.decide, mapping)
-    plan = folder.read_plan(path, spec)
-    for index in range(len(plan)):
-        if not decide_shard(path, spec, plan, index):
-            draw_shard(path, spec, plan, index)  # the previews show another label set
-        progress(min((index + 1) * plan.shard_size, len(plan.samples)), len(plan.samples))
-    return Run(path, folder.finish(path, spec, plan))
+    samples = folder.read_plan(path, spec)
+    total = len(samples.samples)
+    for index in range(len(samples)):
+        if not decide_shard(path, spec, samples, index):
+            draw_shard(path, spec, samples, index)  # the previews show another label set
+        progress(min((index + 1) * samples.shard_size, total), total)
+    return Run(path, folder.finish(path, spec, samples))
 
 
 def read_labels(run: Path | str) -> Iterator[SampleLabels]:
@@ -407,7 +262,7 @@ def export(
     if to == "coco-results":
         return coco.write_results(samples, target_path, target, statuses=chosen)
     if to == "yolo":
-        root = _root(folder.read_plan(path, spec))
+        root = Path(folder.read_plan(path, spec).samples[0].root)
         return yolo.write(samples, target_path, target, statuses=chosen, image_root=root)
     writer = semantic_kitti.write if to == "semantic-kitti" else label_png.write
     return writer(samples, target_path, target, statuses=chosen)

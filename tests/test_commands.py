@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from pycocotools.coco import COCO
 
 from perception import commands
 from perception import masks as rle
-from perception.commands import Planned, Run
+from perception.commands import LabelRequest, Run
 from perception.config import load_yaml
 from perception.errors import RequestError
 from perception.formats import coco, label_png, semantic_kitti, yolo
@@ -28,12 +29,15 @@ STRICT = {"decide": {"judge": {"min_score": 0.9}}}  # the darker objects score 0
 SMALL = {"shard_size": 2}
 
 
-def label(source: object, out: Path, **options: object) -> Run:
+def label(
+    source: object,
+    out: Path,
+    progress: Callable[[int, int], None] = commands.no_progress,
+    **options: Any,
+) -> Run:
     text = str(source) if ":" in str(source) else f"images:{source}"
     looking = {} if "boxes" in options else {"detector": "bright"}
-    run = commands.label(text, out, "boxes", **(looking | options))
-    assert isinstance(run, Run)
-    return run
+    return commands.label(LabelRequest(text, out, "boxes", **(looking | options)), progress)
 
 
 def code_of(call: Callable[[], object], match: str | None = None) -> str:
@@ -212,6 +216,7 @@ def test_row_33_a_run_that_was_stopped_half_way_ends_as_if_it_had_not_been(
             env=dict(os.environ),
         )
         wait_until(lambda: len(list(stopped.glob("labels/*/*.json"))) == 4, "the fourth shard")
+        wait_until(lambda: pid_file.read_text() != "", "the worker's number")
         worker = int(pid_file.read_text())
         driver.send_signal(sent)
         _, errors = driver.communicate(timeout=20)
@@ -402,14 +407,14 @@ def test_a_dry_run_writes_nothing_and_says_what_is_left(
     run: Path, source: Path, tmp_path: Path, snapshot: Snapshot
 ) -> None:
     text = f"images:{source}"
-    options = {"overrides": SMALL, "dry_run": True}
-    planned = commands.label(text, tmp_path / "new", "boxes", "bright", **options)
-    assert isinstance(planned, Planned) and not (tmp_path / "new").exists()
+    new = LabelRequest(text, tmp_path / "new", "boxes", "bright", overrides=SMALL)
+    planned = commands.plan(new)
+    assert not (tmp_path / "new").exists()
     assert (planned.samples, planned.shards, planned.shards_done) == (6, 3, 0)
     (run / "evidence" / "000001.json").unlink()
     before = snapshot(run)
-    planned = commands.label(text, run, "boxes", "bright", **options)
-    assert isinstance(planned, Planned) and planned.shards_done == 2
+    planned = commands.plan(LabelRequest(text, run, "boxes", "bright", overrides=SMALL))
+    assert planned.shards_done == 2
     assert snapshot(run) == before
 
 

@@ -43,9 +43,8 @@ def test_every_fault_that_we_promise_to_handle_has_a_test() -> None:
 
 def label(source: str, out: Path, **options: Any) -> Run:
     looking = {} if "boxes" in options else {"detector": "bright"}
-    run = commands.label(source, out, **({"segmenter": "boxes"} | looking | options))
-    assert isinstance(run, Run)
-    return run
+    settings = {"segmenter": "boxes"} | looking | options
+    return commands.label(commands.LabelRequest(source, out, **settings))
 
 
 def refused(source: str, out: Path, **options: Any) -> RequestError:

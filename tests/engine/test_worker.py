@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,6 +55,10 @@ def test_what_a_model_raises_becomes_the_samples_status(
     assert message in outcome.message and seen == ()
 
 
+def label(source: Path, out: Path, **options: Any) -> None:
+    commands.label(commands.LabelRequest(f"images:{source}", out, "boxes", "bright", **options))
+
+
 def test_a_sample_that_cannot_be_loaded_never_reaches_the_models(tmp_path: Path) -> None:
     (tmp_path / "a.png").touch()
     failing = models(Failing(AssertionError("the detector was asked")))
@@ -97,7 +102,7 @@ def test_previews_are_named_by_sample_and_kept_apart(
 ) -> None:
     for name in ("a.png", "a.jpg", "left/a.jpg", "right/a.jpg"):
         draw(tmp_path / "src" / name, (4, 4, 20, 20, 255))
-    commands.label(f"images:{tmp_path / 'src'}", tmp_path / "run", "boxes", "bright")
+    label(tmp_path / "src", tmp_path / "run")
     preview = tmp_path / "run" / "preview"
     assert sorted(str(path.relative_to(preview)) for path in preview.rglob("*.jpg")) == [
         "a.jpg",
@@ -111,9 +116,7 @@ def test_only_the_first_samples_have_a_preview(
     tmp_path: Path, pictures: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = pictures(tmp_path / "src", 5)
-    commands.label(
-        f"images:{source}", tmp_path / "run", "boxes", "bright", overrides={"shard_size": 2}
-    )
+    label(source, tmp_path / "run", overrides={"shard_size": 2})
     for path in (tmp_path / "run" / "preview").iterdir():
         path.unlink()
     monkeypatch.setattr(worker, "PREVIEW_SAMPLES", 3)
@@ -129,7 +132,7 @@ def test_a_picture_that_changed_its_size_since_has_no_preview(
     tmp_path: Path, draw: Callable[..., Path]
 ) -> None:
     image = draw(tmp_path / "src" / "a.png", (30, 20, 60, 46, 255))
-    commands.label(f"images:{tmp_path / 'src'}", tmp_path / "run", "boxes", "bright")
+    label(tmp_path / "src", tmp_path / "run")
     (labels,) = commands.read_labels(tmp_path / "run")
     (ref,) = folder.read_plan(tmp_path / "run", folder.read_spec(tmp_path / "run")).samples
     for size_hw in ((20, 32), (96, 128)):

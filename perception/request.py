@@ -1,0 +1,194 @@
+"""What `label` is asked to do, and what that comes to: checked, hashed, cut into shards.
+
+Everything that can be refused without a model is refused here, before any work.
+"""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from perception import backends, prompts, sources
+from perception.config import Config, ModelSpec, load_config
+from perception.engine.job import Job
+from perception.errors import RequestError
+from perception.ontology import ClassMap, Ontology, load_class_map, load_ontology
+from perception.runs import folder, records
+from perception.runs.folder import Plan, RunSpec
+from perception.sources import Source
+
+
+@dataclass(frozen=True)
+class LabelRequest:
+    """A request to label a dataset.
+
+    Attributes:
+        source: "kitti:ROOT", "kitti-raw:ROOT", "images:ROOT", a path, or a dataset.yaml.
+        out: The run folder.
+        segmenter: A SAM checkpoint, "grabcut" or "boxes".
+        detector: YOLO weights; exclusive with `boxes`.
+        boxes: "label_2", a COCO JSON file, or a folder of KITTI or YOLO txt files.
+        class_map: Shipped class map or YAML file; "" chooses by the detector or box file.
+        config: YAML with settings.
+        overrides: Nested settings that win over the file.
+        engine: "local" or "ray".
+        workers: Models at work side by side; more than 1 needs "ray".
+        address: Of a running Ray cluster.
+        limit: Only the first samples; 0 for all.
+        trust_weights: Load a pickled detector whose hash is not known.
+        overwrite: Discard a run that is there.
+        new_run: Where `out` holds another run, start OUT-2, OUT-3, ... beside it.
+    """
+
+    source: str
+    out: Path | str
+    segmenter: str
+    detector: str = ""
+    boxes: str = ""
+    class_map: str = ""
+    config: Path | None = None
+    overrides: dict[str, Any] = field(default_factory=dict)
+    engine: str = "local"
+    workers: int = 1
+    address: str = ""
+    limit: int = 0
+    trust_weights: bool = False
+    overwrite: bool = False
+    new_run: bool = False
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A request that can be served: what workers are told, and the shards."""
+
+    job: Job
+    plan: Plan
+
+
+def resolve(request: LabelRequest) -> Resolved:
+    """Check a request and resolve all it leaves open; nothing is written.
+
+    Raises:
+        RequestError: for anything wrong with the request that shows without a model.
+    """
+    settings = load_config(request.config, request.overrides)
+    _check_engine(request)
+    if request.limit < 0:
+        raise RequestError(
+            "config.invalid", f"--limit {request.limit}: expected 0, for all, or more"
+        )
+    origin = sources.parse_source(request.source)
+    refs = sources.find(origin)[: request.limit or None]
+    run, root = Path(request.out).resolve(), Path(refs[0].root)
+    _keep_out_of_the_source(run, origin, root)
+    settings = _resolve_threads(settings, run, request)
+    plan = Plan(refs, settings.shard_size)
+    job = _job(request, origin, root, plan, settings)
+    if request.new_run:
+        job = job.model_copy(update={"run": str(_free_folder(run, job.spec))})
+    return Resolved(job, plan)
+
+
+def _check_engine(request: LabelRequest) -> None:
+    if request.engine not in backends.ENGINES:
+        raise RequestError(
+            "config.invalid",
+            f"--engine {request.engine}: expected one of {', '.join(backends.ENGINES)}",
+        )
+    local = request.engine == "local"
+    if request.workers < 1 or (local and (request.workers > 1 or request.address)):
+        raise RequestError(
+            "config.invalid",
+            f"--workers {request.workers} with --engine {request.engine}: the local engine has one "
+            "worker and no address; use --engine ray for more",
+        )
+
+
+def _keep_out_of_the_source(run: Path, origin: Source, root: Path) -> None:
+    # A list file, or one picture, does not make its whole folder a dataset.
+    inside = run.is_relative_to(root) and not origin.root.is_file()
+    if inside or root.is_relative_to(run):
+        raise RequestError(
+            "path.inside_source",
+            f"--out {run} lies inside or around the source {root}; choose another folder",
+        )
+
+
+def _resolve_threads(settings: Config, run: Path, request: LabelRequest) -> Config:
+    """Fix the threads per model: they change the last bits, so a resumed run keeps its own."""
+    if settings.observe.threads:
+        return settings
+    if (run / "run.json").exists() and not request.overwrite:
+        threads = folder.read_spec(run).config.observe.threads
+    else:
+        threads = max(1, len(os.sched_getaffinity(0)) // request.workers)
+    observe = settings.observe.model_copy(update={"threads": threads})
+    return settings.model_copy(update={"observe": observe})
+
+
+def _job(request: LabelRequest, origin: Source, root: Path, plan: Plan, settings: Config) -> Job:
+    if bool(request.detector) == bool(request.boxes):
+        raise RequestError("config.invalid", "give either --detector WEIGHTS or --boxes FILE")
+    ontology = load_ontology()
+    segmenting = backends.choose_segmenter(request.segmenter)
+    detector_path, boxes = "", request.boxes
+    if boxes:
+        looks, mapping = _given(request, origin, root, plan, ontology)
+        boxes = boxes if boxes == prompts.LABEL_2 else str(Path(boxes).resolve())
+    else:
+        looking = backends.choose_detector(request.detector, request.trust_weights)
+        looks, detector_path = looking.spec, str(looking.path)
+        mapping = _detector_map(looks, request.class_map, ontology)
+    spec = RunSpec(
+        libraries=folder.installed_libraries(),
+        source=origin.layout,
+        source_licence=origin.licence,
+        plan_sha256=records.sha256(plan.to_bytes()),
+        detector=looks,
+        segmenter=segmenting.spec,
+        config=settings,
+        ontology=ontology,
+        class_map=mapping,
+    )
+    return Job(
+        run=str(Path(request.out).resolve()),
+        spec=spec,
+        detector_path=detector_path,
+        segmenter_path=str(segmenting.path),
+        boxes=boxes,
+        layout=origin.layout,
+        root=str(root),
+    )
+
+
+def _given(
+    request: LabelRequest, origin: Source, root: Path, plan: Plan, ontology: Ontology
+) -> tuple[ModelSpec, ClassMap]:
+    """Return what stands for the detector where boxes are given, and the map of their classes."""
+    opened = prompts.open_boxes(request.boxes, origin.layout, root)
+    prompts.check_boxes(opened, plan.samples)
+    digest = prompts.digest(request.boxes, root)
+    if request.class_map:
+        mapping = load_class_map(request.class_map)
+    else:
+        mapping = prompts.class_map_for(opened.class_names, ontology)
+    mapping.check_names(opened.class_names)
+    return ModelSpec(kind="boxes", file_name=Path(request.boxes).name, sha256=digest), mapping
+
+
+def _detector_map(looks: ModelSpec, class_map: str, ontology: Ontology) -> ClassMap:
+    if class_map:
+        return load_class_map(class_map)
+    if looks.kind == "yolo":
+        return load_class_map("coco80-to-road")
+    return prompts.class_map_for(("car",), ontology)
+
+
+def _free_folder(run: Path, spec: RunSpec) -> Path:
+    candidate, number = run, 1
+    while (candidate / "run.json").exists():
+        if folder.read_spec(candidate).fingerprint() == spec.fingerprint():
+            return candidate
+        number += 1
+        candidate = run.with_name(f"{run.name}-{number}")
+    return candidate
