@@ -18,6 +18,7 @@ from perception import masks as rle
 from perception.errors import RequestError, SampleError
 from perception.formats import yolo
 from perception.ontology import Target
+from perception.polygons import ring_around
 from perception.types import PictureLabels, SampleLabels, Status
 
 ACCEPTED = frozenset({Status.ACCEPTED})
@@ -76,7 +77,7 @@ def test_labels_names_and_links_stand_where_ultralytics_looks(
 def _again(bitmap: np.ndarray) -> np.ndarray:
     """Write a mask the way a label file does and fill it the way ultralytics does."""
     height, width = bitmap.shape
-    ring = yolo.polygon(bitmap) / (width, height)
+    ring = ring_around(bitmap) / (width, height)
     assert len(ring) >= 3
     assert (ring >= 0).all() and (ring <= 1).all()
     rounded = np.array([float(f"{value:.6f}") for value in ring.ravel()], np.float32)
@@ -117,7 +118,7 @@ def test_shapes_of_any_size_have_three_points_and_come_back(bitmap: np.ndarray) 
 
 def test_the_bounds_of_a_ring_are_those_of_the_mask() -> None:
     # ultralytics takes its boxes from the polygon; through pixel centres it would be too small.
-    ring = yolo.polygon(_disc(10))
+    ring = ring_around(_disc(10))
     ys, xs = np.nonzero(_disc(10))
     bounds = [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
     assert np.abs(np.concatenate([ring.min(axis=0), ring.max(axis=0)]) - bounds).max() < 0.2
@@ -139,7 +140,7 @@ def test_masks_in_parts_are_joined_and_specks_smaller_than_their_bridge_left_out
 
 def test_many_specks_do_not_stop_the_export() -> None:
     noise = np.random.default_rng(0).random((200, 200)) < 0.3
-    assert len(yolo.polygon(noise)) >= 3
+    assert len(ring_around(noise)) >= 3
 
 
 def test_reading_gives_back_what_was_written_and_the_loss_is_measured(
