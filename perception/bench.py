@@ -233,6 +233,11 @@ def measure() -> None:
 
 
 def _peak_gb() -> float:
+    """Return this process's own peak; `ru_maxrss` would keep that of the process that forked it."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        return int(fields["VmHWM"].split()[0]) / 1e6
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
