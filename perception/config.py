@@ -82,6 +82,9 @@ class Config(Settings):
     observe: ObserveConfig = ObserveConfig()
     decide: DecideConfig = DecideConfig()
     shard_size: int = Field(default=16, ge=1)  # samples that are written, and resumed, together
+    hang_s: float = Field(
+        default=600, gt=0
+    )  # a sample that takes longer hangs: its worker is killed
 
     @model_validator(mode="after")
     def _floor_below_threshold(self) -> Self:

@@ -609,6 +609,19 @@ def test_row_34_a_frame_that_kills_its_worker_twice_is_quarantined_for_good(
     assert snapshot(run.folder) == before
 
 
+def test_row_34_a_frame_that_hangs_is_quarantined_and_the_others_are_labelled(
+    tmp_path: Path, pictures: Draw, detector_does: Prepare
+) -> None:
+    source = pictures(tmp_path / "src", 3)
+    detector_does("if picture.file_name == '001.png': time.sleep(600)")
+    found = Results(label(f"images:{source}", tmp_path / "run", overrides={"hang_s": 4}))
+    assert found.quarantine.keys() == {"001.png"}
+    assert found.code("001.png") == "process.crash"
+    assert found.instances("002.png") == 2
+    (poison,) = (tmp_path / "run" / "poison").iterdir()
+    assert "hung" in poison.read_text()
+
+
 def test_row_34_two_poisonous_frames_of_one_shard_are_both_found(
     tmp_path: Path, pictures: Draw, detector_does: Prepare
 ) -> None:

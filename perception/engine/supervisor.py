@@ -1,7 +1,8 @@
 """Keeps one child process at work, and finds the sample that kills it.
 
 A sample in whose hands the child dies twice is poisoned: remembered in the run folder, and
-quarantined as `process.crash` when its shard is done again.
+quarantined as `process.crash` when its shard is done again. A child that says nothing for
+`config.hang_s` seconds is killed, which counts as a death.
 """
 
 import json
@@ -9,6 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -148,7 +150,20 @@ class Supervisor:
 
     def _receive(self) -> dict[str, Any]:
         child = self._alive()
-        line = child.stdout.readline() if child.stdout is not None else ""
+        hung, patience_s = threading.Event(), self._job.spec.config.hang_s
+
+        def give_up() -> None:
+            hung.set()
+            child.kill()
+
+        watchdog = threading.Timer(patience_s, give_up)
+        watchdog.start()
+        try:
+            line = child.stdout.readline() if child.stdout is not None else ""
+        finally:
+            watchdog.cancel()
+        if not line and hung.is_set():
+            raise ChildDiedError(f"no word from it for {patience_s:g} s: hung, and killed")
         if not line:
             raise ChildDiedError(self._obituary())
         message: dict[str, Any] = json.loads(line)

@@ -49,7 +49,7 @@ def observe_one(
 ) -> tuple[Outcome, tuple[Evidence, ...]]:
     """Load a sample and look at it; whatever goes wrong becomes its status row."""
     if poisoned:
-        message = "killed its worker process twice (crash, exit or out of memory)"
+        message = "killed its worker process twice (crash, exit, out of memory or hang)"
         return Outcome(ref.id, "quarantined", "process", "process.crash", message), ()
     stage = "load"
     try:
