@@ -22,6 +22,7 @@ SEGMENTERS = {
     "grabcut": "perception.fakes:load_grabcut",
     "boxes": "perception.fakes:load_box_filler",
 }
+TRAINERS = {"yolo": "perception_ultralytics.trainer:train"}
 ENGINES = {"local": "perception.engine.local:run", "ray": "perception_ray.engine:run"}
 
 

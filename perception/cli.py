@@ -187,6 +187,54 @@ def export(
     return FINE
 
 
+@app.command
+def train(
+    data: Path,
+    *,
+    out: Path,
+    model: str,
+    val: Path | None = None,
+    epochs: int = 40,
+    image_px: int = 640,
+    batch: int = 16,
+    seed: int = 0,
+    device: str = "cpu",
+    threads: int = 2,
+    trust_weights: Flag = False,
+    as_json: AsJson = False,
+) -> int:
+    """Train a YOLO detector on a YOLO export; a card beside the weights says what it is.
+
+    perception train exported/drive --out detector --model yolo11n.yaml
+
+    Args:
+        data: A YOLO export: `perception export RUN --to yolo`.
+        out: Folder for best.pt and card.json.
+        model: An architecture that ultralytics ships, such as yolo11n.yaml, or .pt weights.
+        val: A YOLO export to measure on; the training data itself without it.
+        epochs: Rounds over the data.
+        image_px: Longest side that the network sees.
+        batch: Images per step.
+        seed: Of the weights and the order.
+        device: cpu, cuda:0, ...
+        threads: Of the processor.
+        trust_weights: Load pickled .pt weights whose hash is not known.
+        as_json: Print one JSON object for programs.
+    """
+    from perception.config import TrainConfig
+    from perception.training import TrainRequest
+    from perception.training import train as run_training
+
+    config = TrainConfig(
+        epochs=epochs, image_px=image_px, batch=batch, seed=seed, device=device, threads=threads
+    )
+    card = run_training(TrainRequest(data, out, model, val, trust_weights, config))
+    lines = [f"{name} {value:.4f}" for name, value in sorted(card["figures"].items())]
+    measured = "the training data" if card["val_is_train"] else "held-out data"
+    _say(card, as_json, [*lines, f"{out / 'best.pt'}, measured on {measured}; see card.json"])
+    return FINE
+
+
 @weights_app.command(name="list")
 def weights_list(*, as_json: AsJson = False) -> int:
     """List the weights that are known by their hash.

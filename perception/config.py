@@ -96,6 +96,17 @@ class Config(Settings):
         return self
 
 
+class TrainConfig(Settings):
+    """How a detector is trained."""
+
+    epochs: int = Field(default=40, ge=1)
+    image_px: int = Field(default=640, ge=32)  # longest side that the network sees
+    batch: int = Field(default=16, ge=1)
+    seed: int = Field(default=0, ge=0)
+    device: str = "cpu"
+    threads: int = Field(default=2, ge=1)
+
+
 class ModelSpec(Settings):
     """A model or box source of a run, by content.
 

@@ -1,0 +1,95 @@
+"""Train a detector on a YOLO export, and write a card beside the weights that says what it is."""
+
+import pkgutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from perception import __version__, prompts, weights
+from perception.backends import TRAINERS
+from perception.config import TrainConfig
+from perception.errors import RequestError
+from perception.formats import yolo
+from perception.runs import folder, records
+
+LICENCE = "AGPL-3.0-only"  # Ultralytics claims models trained with its code
+LIMITS = (
+    "Figures hold for data like that of `val`; where `val` is the training data they say nothing "
+    "about other data. No other test was made."
+)
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """A request to train a detector.
+
+    Attributes:
+        data: A YOLO export (`perception export RUN --to yolo`).
+        out: Folder for best.pt and card.json; must not hold anything.
+        model: An architecture that ultralytics ships ("yolo11n.yaml") or weights to start from.
+        val: A YOLO export to measure on; the training data where None.
+        trust_weights: Load pickled weights whose hash is not known.
+        config: Epochs, sizes, seed.
+    """
+
+    data: Path
+    out: Path
+    model: str
+    val: Path | None = None
+    trust_weights: bool = False
+    config: TrainConfig = field(default_factory=TrainConfig)
+
+
+def train(request: TrainRequest) -> dict[str, Any]:
+    """Train, and return the card.
+
+    Raises:
+        RequestError: before any work, for anything wrong with the request.
+    """
+    data, val, out = request.data, request.val or request.data, request.out
+    names = _names(data)
+    if _names(val) != names:
+        raise RequestError(
+            "data.mismatch",
+            f"{val}: its class names {_names(val)} are not those of {data}: {names}",
+        )
+    if out.exists() and any(out.iterdir()):
+        raise RequestError("run.occupied", f"{out}: is not empty; choose another --out")
+    start = ""
+    if not request.model.endswith(".yaml"):
+        start = weights.check(Path(request.model))
+        weights.require_trusted_pickle(Path(request.model), request.trust_weights)
+    out.mkdir(parents=True, exist_ok=True)
+    trainer = pkgutil.resolve_name(TRAINERS["yolo"])
+    figures = trainer(request.model, data, val, names, out, request.config)
+    card = {
+        "model": request.model if not start else Path(request.model).name,
+        "started_from_sha256": start,
+        "sha256": weights.sha256_of(out / "best.pt"),
+        "classes": list(names),
+        "data": _described(data),
+        "val": _described(val),
+        "val_is_train": val == data,
+        "settings": request.config.model_dump(mode="json"),
+        "figures": figures,
+        "limits": LIMITS,
+        "licence": LICENCE,
+        "code_version": __version__,
+        "libraries": folder.installed_libraries(),
+    }
+    records.write_json(out / "card.json", card)
+    return card
+
+
+def _names(data: Path) -> tuple[str, ...]:
+    if not (data / "images").is_dir() or not (data / "labels").is_dir():
+        raise RequestError(
+            "data.invalid", f"{data}: is no YOLO export: expected images/, labels/ and data.yaml"
+        )
+    return yolo.read_names(data / "data.yaml")
+
+
+def _described(data: Path) -> dict[str, Any]:
+    files = sorted((data / "labels").rglob("*.txt"))
+    rows = sum(len(path.read_text().splitlines()) for path in files)
+    return {"images": len(files), "objects": rows, "sha256": prompts.digest(str(data), data)}

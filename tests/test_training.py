@@ -1,0 +1,105 @@
+"""Training a tiny model on a tiny export: what is written, what is refused."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from perception.config import TrainConfig
+from perception.errors import RequestError
+from perception.training import TrainRequest, train
+
+ROOT = Path(__file__).parents[1]
+
+
+def export(folder: Path, count: int, names: str = "[car]") -> Path:
+    """Draw a YOLO export: one bright box per picture."""
+    (folder / "images").mkdir(parents=True)
+    (folder / "labels").mkdir()
+    for i in range(count):
+        image = np.full((64, 96, 3), 40, np.uint8)
+        image[16:48, 8 + 4 * i : 40 + 4 * i] = 250
+        cv2.imwrite(str(folder / "images" / f"{i}.png"), image)
+        row = f"0 {(24 + 4 * i) / 96:.4f} 0.5 {32 / 96:.4f} 0.5\n"
+        (folder / "labels" / f"{i}.txt").write_text(row)
+    (folder / "data.yaml").write_text(f"path: .\ntrain: images\nval: images\nnames: {names}\n")
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_trained_model_comes_with_its_card_and_the_data_are_untouched(tmp_path: Path) -> None:
+    data, val = export(tmp_path / "data", 6), export(tmp_path / "val", 2)
+    before = contents(data) | contents(val)
+    home = tmp_path / "home"
+    home.mkdir()
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "perception.cli", "train", str(data), "--val", str(val)),
+            *("--out", str(tmp_path / "out"), "--model", "yolo11n.yaml", "--epochs", "1"),
+            *("--image-px", "64", "--batch", "3", "--json"),
+        ],
+        env={
+            **os.environ,
+            "HOME": str(home),
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "integrations")]),
+        },
+        cwd=home,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    card = json.loads((tmp_path / "out" / "card.json").read_text())
+    assert json.loads(done.stdout.splitlines()[-1])["sha256"] == card["sha256"]
+    assert card["data"]["objects"] == 6
+    assert card["val"]["images"] == 2
+    assert card["classes"] == ["car"]
+    assert set(card["figures"]) >= {"metrics/mAP50(B)", "metrics/mAP50-95(B)"}
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["best.pt", "card.json"]
+    assert contents(data) | contents(val) == before
+    assert list(home.iterdir()) == []  # nothing beside, in the home folder or where it was called
+
+
+@pytest.mark.parametrize("missing", ["images", "labels", "data.yaml"])
+def test_a_folder_that_is_no_export_is_refused(missing: str, tmp_path: Path) -> None:
+    data = export(tmp_path / "data", 1)
+    (data / missing).rename(tmp_path / "elsewhere")
+    with pytest.raises(RequestError):
+        train(TrainRequest(data, tmp_path / "out", "yolo11n.yaml"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_data_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    data = export(tmp_path / "data", 1)
+    (data / "data.yaml").write_text("names: [car]\ndownload: 'import os'\n")
+    with pytest.raises(RequestError, match=r"config\.unsafe"):
+        train(TrainRequest(data, tmp_path / "out", "yolo11n.yaml"))
+
+
+def test_other_classes_a_full_folder_and_untrusted_weights_are_refused(tmp_path: Path) -> None:
+    data, val = export(tmp_path / "data", 1), export(tmp_path / "val", 1, "[car, bus]")
+    with pytest.raises(RequestError, match=r"data\.mismatch"):
+        train(TrainRequest(data, tmp_path / "out", "yolo11n.yaml", val=val))
+    with pytest.raises(RequestError, match=r"run\.occupied"):
+        train(TrainRequest(data, val, "yolo11n.yaml"))
+    with pytest.raises(RequestError, match=r"weights\.missing"):
+        train(TrainRequest(data, tmp_path / "out", str(tmp_path / "none.pt")))
+    pickled = tmp_path / "some.pt"
+    pickled.write_bytes(b"\x80\x02}q\x00.")
+    with pytest.raises(RequestError, match=r"weights\.untrusted"):
+        train(TrainRequest(data, tmp_path / "out", str(pickled)))
+    assert not (tmp_path / "out").exists()
+
+
+def test_settings_have_bounds() -> None:
+    assert TrainConfig().seed == 0
+    with pytest.raises(ValueError):
+        TrainConfig(epochs=0)
