@@ -98,7 +98,9 @@ def test_a_shipped_map_leads_to_classes_or_to_ids_that_no_two_names_share(name: 
         assert len(set(class_map.ids.values())) == len(class_map.ids)
 
 
-@pytest.mark.parametrize("name", [name for name in MAPS if name.startswith("road-to-")])
+@pytest.mark.parametrize(
+    "name", [name for name in MAPS if name.startswith("road-to-") and name != "road-to-road"]
+)
 def test_a_shipped_target_names_every_id_that_it_writes(name: str) -> None:
     road, class_map = load_ontology("road"), load_class_map(name)
     target = target_of(road, class_map)
