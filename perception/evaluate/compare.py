@@ -1,0 +1,247 @@
+"""The story: labels beside truth, counted once, then told in tables.
+
+evaluate(Path("run"), "drive") -> Report         a finished run
+evaluate_labels(samples, truth) -> Report        labels from anywhere
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from perception.errors import RequestError, SampleError
+from perception.evaluate import tables
+from perception.evaluate.bootstrap import draw_weights
+from perception.evaluate.instances import Comparison, compare
+from perception.evaluate.loaders import read_truth
+from perception.evaluate.points import PointCounts, count_points, prompted
+from perception.evaluate.report import Report
+from perception.evaluate.rows import label_table, object_table
+from perception.evaluate.truth import TruePicture, Truth
+from perception.ontology import ClassMap, load_class_map
+from perception.runs import folder
+from perception.runs.labels import NO_POINTS
+from perception.sources import load_scene
+from perception.types import (
+    Float32,
+    Instances,
+    Masks,
+    PictureLabels,
+    SampleLabels,
+    SampleRef,
+)
+
+NO_SWEEP = np.zeros((0, 3), np.float32)
+VIEWS = {"seen": True, "all": False}
+NOTES = (
+    "A scene of the bootstrap is one sample: frames of one drive resemble each other, and the "
+    "intervals do not know it.",
+    "Ranges of labels that match no object are not known, so there is no precision by range.",
+)
+
+
+def evaluate(run: Path, truth: str, *, class_map: str = "", seed: int = 0) -> Report:
+    """Compare the current label set of a finished run with truth.
+
+    A quarantined sample counts as one without labels: the objects on its images are missed; its
+    sweep is left out. Images and sweeps that the truth does not know are left out, and counted.
+
+    Args:
+        run: The run folder.
+        truth: A COCO instances file, a synthetic drive's folder, or "cityscapes:FOLDER".
+        class_map: From the class names of a COCO file to the run's ontology: shipped or a YAML
+            file; "" if they are the ontology's own.
+        seed: Of the bootstrap.
+
+    Raises:
+        RequestError: `run.incomplete`, `truth.mismatch` if no image of the run is in the truth, see
+            `read_truth` for more.
+    """
+    spec = folder.read_spec(run)
+    mapped: ClassMap | None = load_class_map(class_map) if class_map else None
+    try:
+        known = read_truth(truth, spec.ontology, mapped)
+        refs = {ref.id: ref for ref in folder.read_plan(run, spec).samples}
+        report = evaluate_labels(
+            _all_samples(run, refs, known),
+            known,
+            sweep_of=lambda sample_id: load_scene(refs[sample_id]).points_lidar,
+            seed=seed,
+        )
+    except SampleError as error:  # a file of the truth, or a sweep that went since
+        raise RequestError(error.code, error.message) from error
+    counts = dict(report.counts)
+    if refs and not counts["images with truth"] and not counts["sweeps with truth"]:
+        names = [picture.file_name for ref in refs.values() for picture in ref.pictures]
+        raise RequestError(
+            "truth.mismatch",
+            f"{truth}: knows none of the run's {len(names)} images ({', '.join(names[:3])}, ...)",
+        )
+    return report
+
+
+def _all_samples(run: Path, refs: dict[str, SampleRef], truth: Truth) -> Iterator[SampleLabels]:
+    for outcome, labels in folder.read_labels(run):
+        if outcome.status == "quarantined":
+            yield _without_labels(refs[outcome.sample_id], truth)
+        else:
+            yield labels
+
+
+def _without_labels(ref: SampleRef, truth: Truth) -> SampleLabels:
+    """Return what a quarantined sample comes to: its images, nothing in them; no points."""
+    pictures = []
+    for picture in ref.pictures:
+        known = truth.find_picture(picture.file_name)
+        if known is not None:
+            pictures.append(no_labels(picture.camera, picture.file_name, known.size_hw))
+    return SampleLabels(id=ref.id, pictures=tuple(pictures), points=NO_POINTS)
+
+
+def no_labels(camera: str, file_name: str, size_hw: tuple[int, int]) -> PictureLabels:
+    """Return an image in which nothing was labelled."""
+    none = np.zeros(0, np.float32)
+    boxes = np.zeros((0, 4), np.float32)
+    instances = Instances(
+        instance_ids=np.zeros(0, np.int32),
+        class_ids=np.zeros(0, np.int32),
+        statuses=np.zeros(0, np.uint8),
+        reasons=(),
+        scores=none,
+        predicted_ious=none,
+        stabilities=none,
+        box_ious=none,
+        outside_shares=none,
+        boxes_xyxy=boxes,
+        masks=Masks(boxes_xyxy=boxes.astype(np.int32), counts=(), size_hw=size_hw),
+    )
+    return PictureLabels(camera, file_name, size_hw, instances, ())
+
+
+@dataclass
+class _Counted:
+    """What goes on record while samples pass by; memory holds one sweep."""
+
+    scenes: int = 0
+    comparisons: list[Comparison] = field(default_factory=list)
+    points: dict[str, list[tuple[int, PointCounts]]] = field(
+        default_factory=lambda: {view: [] for view in VIEWS}
+    )
+    samples: int = 0
+    unknown_pictures: int = 0
+    unknown_sweeps: int = 0
+    no_flags: int = 0
+
+
+def evaluate_labels(
+    samples: Iterable[SampleLabels],
+    truth: Truth,
+    *,
+    sweep_of: Callable[[str], Float32] | None = None,
+    seed: int = 0,
+) -> Report:
+    """Compare labels with truth.
+
+    Args:
+        samples: The labels; read once.
+        truth: What is really there.
+        sweep_of: From the id of a sample to its points, (P, 3), for the range rings; without it
+            there is only the ring "all".
+        seed: Of the bootstrap.
+    """
+    counted = _Counted()
+    for sample in samples:
+        _count(sample, truth, sweep_of, counted)
+    return _report(counted, truth, seed)
+
+
+def _count(
+    sample: SampleLabels,
+    truth: Truth,
+    sweep_of: Callable[[str], Float32] | None,
+    counted: _Counted,
+) -> None:
+    counted.samples += 1
+    known = [(picture, truth.find_picture(picture.file_name)) for picture in sample.pictures]
+    pictures = [(labels, true) for labels, true in known if true is not None]
+    points = truth.find_points(sample.id, len(sample.points)) if len(sample.points) else None
+    counted.unknown_pictures += len(known) - len(pictures)
+    counted.unknown_sweeps += len(sample.points) > 0 and points is None
+    if not pictures and points is None:
+        return
+    scene, counted.scenes = counted.scenes, counted.scenes + 1
+    for labels, true in pictures:
+        counted.comparisons.append(compare(scene, labels, true, truth.picture_classes))
+    if points is None:
+        return
+    sweep = NO_SWEEP if sweep_of is None else sweep_of(sample.id)
+    links, ignored = _links(pictures), _ignored(pictures)
+    counted.no_flags += not points.has_seen
+    for view, only_seen in VIEWS.items():
+        if only_seen and not points.has_seen:
+            continue
+        found = count_points(
+            sample,
+            points,
+            truth.point_classes,
+            sweep,
+            links,
+            only_seen=only_seen,
+            ignored=ignored,
+        )
+        counted.points[view].append((scene, found))
+
+
+def _links(pictures: list[tuple[PictureLabels, TruePicture]]) -> dict[int, int]:
+    links: dict[int, int] = {}
+    for labels, true in pictures:
+        for object_id, label_id in prompted(labels, true).items():
+            links.setdefault(object_id, label_id)
+    return links
+
+
+def _ignored(pictures: list[tuple[PictureLabels, TruePicture]]) -> frozenset[int]:
+    """Return the ids of objects that are ignored on every image that shows them."""
+    ids: dict[bool, set[int]] = {True: set(), False: {0}}
+    for _, true in pictures:
+        for flag in ids:
+            ids[flag] |= set(true.instance_ids[true.ignored == flag].tolist())
+    return frozenset(ids[True] - ids[False])
+
+
+def _report(counted: _Counted, truth: Truth, seed: int) -> Report:
+    weights = draw_weights(counted.scenes, seed)
+    found, classes = counted.comparisons, truth.picture_classes
+    labels, objects = label_table(found), object_table(found)
+    parts = [
+        tables.precision_table(found, classes, weights),
+        tables.label_quality(labels, objects, classes, weights),
+        tables.panoptic_table(found, classes, weights),
+        tables.yield_table(labels, objects, weights),
+    ]
+    for view, rows in counted.points.items():
+        if rows:
+            of_scenes = weights[:, [scene for scene, _ in rows]]
+            counts = [one for _, one in rows]
+            parts += tables.point_tables(view, counts, truth.point_classes, of_scenes)
+    return Report(
+        truth=truth.name, seed=seed, counts=_counts(counted), tables=tuple(parts), notes=NOTES
+    )
+
+
+def _counts(counted: _Counted) -> tuple[tuple[str, int], ...]:
+    found = counted.comparisons
+    return (
+        ("samples", counted.samples),
+        ("images with truth", len(found)),
+        ("images without truth, left out", counted.unknown_pictures),
+        ("sweeps with truth", len(counted.points["all"])),
+        ("sweeps without truth, left out", counted.unknown_sweeps),
+        ("sweeps without flags of what a camera sees", counted.no_flags),
+        ("true objects", sum(int((~one.truth.ignored).sum()) for one in found)),
+        ("ignored regions", sum(int(one.truth.ignored.sum()) for one in found)),
+        ("labels accepted", sum(int(one.labels.accepted.sum()) for one in found)),
+        ("labels for review", sum(int((~one.labels.accepted).sum()) for one in found)),
+        ("labels of classes that the truth does not know", sum(one.not_judged for one in found)),
+    )

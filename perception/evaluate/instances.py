@@ -1,0 +1,202 @@
+"""Labels beside truth, image by image: who overlaps whom, who is matched, what does not count.
+
+Three rules that all figures share:
+
+- A label is matched to the free true object of its class that it overlaps most, labels in the order
+  of falling scores, ties in the order of the rows, from a least IoU on. One label, one object.
+- A label that is not matched, and lies with more than half of its pixels in ignored regions of its
+  class or of any class, does not count (Kirillov et al., "Panoptic Segmentation", CVPR 2019, 4.2).
+- Labels of classes that the truth does not know do not count.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from perception import masks as masks_
+from perception.errors import RequestError
+from perception.evaluate.truth import ANY_CLASS, NOT_JUDGED, TruePicture, Vocabulary
+from perception.types import (
+    Bool,
+    Float32,
+    Float64,
+    Int32,
+    Masks,
+    PictureLabels,
+    RowAligned,
+    Status,
+)
+
+Int64 = npt.NDArray[np.int64]
+DILATION_RATIO = 0.02  # width of the boundary, as a share of the image's diagonal (Cheng et al.)
+IGNORED_SHARE = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Labels(RowAligned):
+    """N labels of one image that are judged: not rejected, not empty, of a class that is known.
+
+    Attributes:
+        masks: (N) masks.
+        class_ids: (N,) int32, as they are judged.
+        scores: (N,) float32 detector scores.
+        accepted: (N,) bool; the others are for review.
+    """
+
+    masks: Masks
+    class_ids: Int32
+    scores: Float32
+    accepted: Bool
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """The labels and the truth of one image.
+
+    Attributes:
+        scene: Number of the sample.
+        truth: (M) objects and ignored regions.
+        labels: (N) labels.
+        label_areas: (N,) pixels.
+        true_areas: (M,) pixels.
+        overlaps: (N, M) pixels in common.
+        ious: (N, M) float64 mask IoU.
+        boundary_ious: (N, M) float64, see `boundaries`.
+        not_judged: Labels left out, for their class.
+    """
+
+    scene: int
+    truth: TruePicture
+    labels: Labels
+    label_areas: Int64
+    true_areas: Int64
+    overlaps: Int64
+    ious: Float64
+    boundary_ious: Float64
+    not_judged: int
+
+
+def compare(
+    scene: int, labels: PictureLabels, truth: TruePicture, classes: Vocabulary
+) -> Comparison:
+    """Put the labels of an image beside its truth.
+
+    Raises:
+        RequestError: `size.mismatch`.
+    """
+    if labels.size_hw != truth.size_hw:
+        raise RequestError(
+            "size.mismatch",
+            f"{labels.file_name}: the run's image is {labels.size_hw[1]} x {labels.size_hw[0]}, "
+            f"the truth's {truth.size_hw[1]} x {truth.size_hw[0]}",
+        )
+    judged, not_judged = judged_labels(labels, classes)
+    label_areas, true_areas = masks_.areas(judged.masks), masks_.areas(truth.masks)
+    overlaps = cross_overlaps(judged.masks, truth.masks)
+    edges, true_edges = boundaries(judged.masks), boundaries(truth.masks)
+    return Comparison(
+        scene=scene,
+        truth=truth,
+        labels=judged,
+        label_areas=label_areas,
+        true_areas=true_areas,
+        overlaps=overlaps,
+        ious=ratio_of(overlaps, label_areas, true_areas),
+        boundary_ious=ratio_of(
+            cross_overlaps(edges, true_edges), masks_.areas(edges), masks_.areas(true_edges)
+        ),
+        not_judged=not_judged,
+    )
+
+
+def judged_labels(picture: PictureLabels, classes: Vocabulary) -> tuple[Labels, int]:
+    """Return the labels that are judged, and how many are left out for their class."""
+    rows = picture.instances
+    class_ids = classes(rows.class_ids)
+    filled = np.array([bool(counts) for counts in rows.masks.counts], bool)
+    usable = filled & (rows.statuses != Status.REJECTED)
+    kept = usable & (class_ids != NOT_JUDGED)
+    labels = Labels(
+        masks=rows.masks[kept],
+        class_ids=class_ids[kept],
+        scores=rows.scores[kept],
+        accepted=rows.statuses[kept] == Status.ACCEPTED,
+    )
+    return labels, int((usable & ~kept).sum())
+
+
+def cross_overlaps(first: Masks, second: Masks) -> Int64:
+    """Return (N, M) pixels that each mask of one shares with each mask of the other."""
+    result = np.zeros((len(first), len(second)), np.int64)
+    crops = [masks_.decode_crop(second, row) for row in range(len(second))]
+    for i in range(len(first)):
+        box = first.boxes_xyxy[i]
+        low = np.maximum(box[:2], second.boxes_xyxy[:, :2])
+        high = np.minimum(box[2:], second.boxes_xyxy[:, 2:])
+        touching = np.flatnonzero((high > low).all(axis=1))
+        crop = masks_.decode_crop(first, i) if len(touching) else np.zeros((0, 0), bool)
+        for j in touching:
+            (x0, y0), (x1, y1), other = low[j], high[j], second.boxes_xyxy[j]
+            ours = crop[y0 - box[1] : y1 - box[1], x0 - box[0] : x1 - box[0]]
+            theirs = crops[j][y0 - other[1] : y1 - other[1], x0 - other[0] : x1 - other[0]]
+            result[i, j] = np.count_nonzero(ours & theirs)
+    return result
+
+
+def ratio_of(overlaps: Int64, first_areas: Int64, second_areas: Int64) -> Float64:
+    """Return (N, M) IoU; 0 where the union is empty."""
+    union = first_areas[:, None] + second_areas[None, :] - overlaps
+    return np.asarray(np.divide(overlaps, union, out=np.zeros(overlaps.shape), where=union > 0))
+
+
+def boundaries(masks: Masks, dilation_ratio: float = DILATION_RATIO) -> Masks:
+    """Return the inner boundary of each mask: its pixels within a distance of its contour.
+
+    The distance is a share of the image's diagonal, at least one pixel; the border of the image is
+    contour as well. Source: Cheng et al., "Boundary IoU", CVPR 2021, and its reference code
+    (boundary_iou/utils/boundary_utils.py, `mask_to_boundary`).
+    """
+    distance_px = max(1, round(dilation_ratio * float(np.hypot(*masks.size_hw))))
+    kernel = np.ones((3, 3), np.uint8)
+    rows = []
+    for row in range(len(masks)):
+        crop = masks_.decode_crop(masks, row)
+        if crop.size == 0:
+            rows.append((np.zeros(4, np.int32), b""))
+            continue
+        padded = np.pad(crop, 1).astype(np.uint8)  # what is outside the crop is no mask
+        inner = cv2.erode(padded, kernel, iterations=distance_px)[1:-1, 1:-1]
+        x0, y0 = (int(side) for side in masks.boxes_xyxy[row, :2])
+        rows.append(masks_.encode_one(crop & (inner == 0), (x0, y0)))
+    return masks_.join(tuple(rows), masks.size_hw)
+
+
+def ignored_shares(found: Comparison) -> Float64:
+    """Return (N,): how much of each label lies in ignored regions of its class or of any class."""
+    same = found.labels.class_ids[:, None] == found.truth.class_ids[None, :]
+    counts = found.truth.ignored[None, :] & (same | (found.truth.class_ids == ANY_CLASS)[None, :])
+    inside = np.where(counts, found.overlaps, 0).sum(axis=1)  # regions do not overlap
+    return np.asarray(inside / np.maximum(found.label_areas, 1))
+
+
+def match(found: Comparison, rows: Bool, min_iou: float) -> npt.NDArray[np.intp]:
+    """Return (N,) the row of the true object of each label; -1 for none.
+
+    Args:
+        found: Labels and truth.
+        rows: (N,) the labels that take part.
+        min_iou: The least mask IoU of a match.
+    """
+    matched = np.full(len(found.labels), -1, np.intp)
+    allowed = (
+        (found.labels.class_ids[:, None] == found.truth.class_ids[None, :])
+        & ~found.truth.ignored[None, :]
+        & (found.ious >= min_iou)
+    )
+    for row in np.argsort(-found.labels.scores, kind="stable"):
+        if rows[row] and allowed[row].any():
+            matched[row] = np.where(allowed[row], found.ious[row], -1).argmax()
+            allowed[:, matched[row]] = False
+    return matched

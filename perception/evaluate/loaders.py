@@ -1,0 +1,291 @@
+"""Where truth comes from: a COCO file, a synthetic drive, a folder of Cityscapes.
+
+read_truth("truth.json", ontology)          COCO instances; images matched by file_name
+read_truth("drive", ontology)               a folder in KITTI's layout with exact truth:
+    truth.json, or training/truth.json      COCO instances of the visible masks
+    training/label_2/000000.txt             where the objects' ranges come from, optional
+    training/labels/000000.label            SemanticKITTI ids per point, optional
+    training/seen/000000.bin                uint8 per point: a camera sees it; optional
+read_truth("cityscapes:gtFine", ontology)   *_gtFine_instanceIds.png, matched by the stem
+"""
+
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import linear_sum_assignment
+
+from perception import boxes as boxes_
+from perception import masks as masks_
+from perception.errors import RequestError, SampleError
+from perception.evaluate.truth import (
+    ANY_CLASS,
+    BACKGROUND,
+    TruePicture,
+    TruePoints,
+    Truth,
+    no_points,
+    vocabulary_of,
+    vocabulary_through,
+)
+from perception.formats import coco, kitti_label, read_bytes, semantic_kitti
+from perception.formats.coco import CocoPicture
+from perception.ontology import ClassMap, Ontology, load_class_map
+from perception.types import Float32, Float64, Int32, Masks
+
+CITYSCAPES = "cityscapes:"
+INSTANCE_IDS = "_gtFine_instanceIds.png"
+IMAGE_SUFFIX = "_leftImg8bit"
+PER_CLASS = 1000  # instanceIds: class id * 1000 + n; plain class ids are stuff and groups
+# helpers/labels.py: ignoreInEval, but trailer (30), which our class map knows; 29 is a caravan
+CITYSCAPES_VOID = (0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29)
+CITYSCAPES_THINGS = frozenset(range(24, 34))
+SAME_BOX_IOU = 0.5  # a row of label_2 is the object whose box it overlaps this much
+_MAX_BYTES = 1 << 30
+
+
+def read_truth(text: str, ontology: Ontology, class_map: ClassMap | None = None) -> Truth:
+    """Open a truth: a COCO instances file, a drive's folder, or "cityscapes:FOLDER".
+
+    Args:
+        text: What a person types.
+        ontology: The classes of the run.
+        class_map: From the class names of a COCO file to the ontology; without it they must be
+            names of the ontology.
+
+    Raises:
+        RequestError: `truth.unknown` for what is none of the three, `truth.invalid`,
+            `class.unknown`, `io.not_found`; see `coco.read` for more.
+    """
+    if text.startswith(CITYSCAPES):
+        return cityscapes_truth(Path(text.removeprefix(CITYSCAPES)), ontology)
+    path = Path(text)
+    if path.suffix.lower() == ".json":
+        return coco_truth(path, ontology, class_map)
+    if _drive_file(path).is_file():
+        return drive_truth(path, ontology)
+    raise RequestError(
+        "truth.unknown",
+        f"{text}: expected a COCO instances file (.json), a drive's folder with truth.json, or "
+        "cityscapes:FOLDER",
+    )
+
+
+def coco_truth(path: Path, ontology: Ontology, class_map: ClassMap | None = None) -> Truth:
+    """Open a COCO instances file. Objects of ignored names and objects without mask are left out.
+
+    Only classes that a category of the file stands for are judged.
+    """
+    pictures = coco.read(path)
+    names = pictures[0].annotations.detections.class_names if pictures else ()
+    ids = _ontology_ids(names, ontology, class_map, path)
+    known = [ontology.by_id(class_id).name for class_id in ids.values()]
+    by_name = _unique({picture.file_name: picture for picture in pictures}, len(pictures), path)
+    return Truth(
+        name=str(path),
+        picture_classes=vocabulary_of(ontology, known),
+        point_classes=vocabulary_of(ontology, ()),
+        find_picture=lambda name: _coco_picture(by_name[name], ids) if name in by_name else None,
+        find_points=no_points,
+    )
+
+
+def _ontology_ids(
+    names: tuple[str, ...], ontology: Ontology, class_map: ClassMap | None, path: Path
+) -> dict[int, int]:
+    """Return index of a name to class id, without the names that the class map ignores."""
+    own = {entry.name: entry.id for entry in ontology.classes}
+    if class_map is not None:
+        class_map.check_names(names)
+    mapped = [name if class_map is None else class_map(name) for name in names]
+    unknown = [name for name in mapped if name is not None and name not in own]
+    if unknown:
+        raise RequestError(
+            "class.unknown",
+            f"{path}: {len(unknown)} categories are no classes of the ontology {ontology.name}: "
+            f"{', '.join(unknown[:5])}; pass --class-map, such as coco80-to-road",
+        )
+    return {index: own[name] for index, name in enumerate(mapped) if name is not None}
+
+
+def _unique(by_name: dict[str, CocoPicture], count: int, path: Path) -> dict[str, CocoPicture]:
+    if len(by_name) != count:
+        raise RequestError("truth.invalid", f"{path}: a file_name stands in more than one image")
+    return by_name
+
+
+def _coco_picture(picture: CocoPicture, ids: dict[int, int]) -> TruePicture:
+    rows = picture.annotations
+    shaped = np.array([bool(counts) for counts in rows.masks.counts], bool)
+    kept = np.flatnonzero(shaped & np.isin(rows.detections.class_ids, list(ids)))
+    rows = rows[kept]
+    return TruePicture(
+        file_name=picture.file_name,
+        size_hw=picture.size_hw,
+        masks=rows.masks,
+        boxes_xyxy=rows.detections.boxes_xyxy,
+        class_ids=np.array([ids[int(i)] for i in rows.detections.class_ids], np.int32),
+        ignored=rows.iscrowd,
+        instance_ids=rows.instance_ids,
+        ranges_m=np.full(len(rows), np.nan, np.float32),
+    )
+
+
+def drive_truth(root: Path, ontology: Ontology) -> Truth:
+    """Open a synthetic drive. Its world is known whole, so every class of the ontology is judged.
+
+    Points of classes that no class of the ontology stands for (0 included: nothing is unlabelled
+    there) are background. The run may have been made from the drive or from its folder `training`.
+    """
+    base = root / "training"
+    plain = coco_truth(_drive_file(root), ontology)
+    points, stands_for = vocabulary_through(ontology, load_class_map("road-to-semantic-kitti"))
+
+    def find_picture(name: str) -> TruePicture | None:
+        picture = plain.find_picture(name) or plain.find_picture(f"training/{name}")
+        if picture is None:
+            return None
+        objects = base / "label_2" / f"{PurePosixPath(name).stem}.txt"
+        return _with_ranges(picture, objects) if objects.is_file() else picture
+
+    return Truth(
+        name=str(root),
+        picture_classes=vocabulary_of(ontology),
+        point_classes=points,
+        find_picture=find_picture,
+        find_points=_drive_points(base, stands_for),
+    )
+
+
+def _drive_file(root: Path) -> Path:
+    inside = root / "training" / "truth.json"
+    return inside if inside.is_file() else root / "truth.json"
+
+
+def _drive_points(
+    base: Path, stands_for: dict[int, int]
+) -> Callable[[str, int], TruePoints | None]:
+    def find_points(sample_id: str, count: int) -> TruePoints | None:
+        path = base / "labels" / f"{sample_id}.label"
+        if not path.is_file():
+            return None
+        kinds, instance_ids = semantic_kitti.read(path, count)
+        class_ids = np.full(count, BACKGROUND, np.int32)
+        for kind, class_id in stands_for.items():
+            class_ids[kinds == kind] = class_id
+        seen_path = base / "seen" / f"{sample_id}.bin"
+        seen = np.ones(count, bool)
+        if seen_path.is_file():
+            flags = np.frombuffer(read_bytes(seen_path, _MAX_BYTES), np.uint8)
+            if len(flags) != count:
+                raise SampleError(
+                    "label.count_mismatch",
+                    f"{seen_path}: {len(flags)} bytes, expected {count}, one for each point",
+                )
+            seen = flags != 0
+        objects = np.where(class_ids > 0, instance_ids, 0).astype(np.int32)
+        return TruePoints(class_ids, objects, seen, has_seen=seen_path.is_file())
+
+    return find_points
+
+
+def _with_ranges(picture: TruePicture, path: Path) -> TruePicture:
+    """Return the picture with the ranges of label_2, whose rows are matched by their boxes."""
+    objects = kitti_label.read(path)
+    ious = box_ious(picture.boxes_xyxy, objects.boxes_xyxy)
+    ranges_m = picture.ranges_m.copy()
+    for row, column in zip(*linear_sum_assignment(-ious), strict=True):
+        if ious[row, column] >= SAME_BOX_IOU and objects.types[column] != kitti_label.DONT_CARE:
+            x, _, z = objects.locations_cam_m[column]
+            ranges_m[row] = np.hypot(x, z)
+    return TruePicture(
+        file_name=picture.file_name,
+        size_hw=picture.size_hw,
+        masks=picture.masks,
+        boxes_xyxy=picture.boxes_xyxy,
+        class_ids=picture.class_ids,
+        ignored=picture.ignored,
+        instance_ids=picture.instance_ids,
+        ranges_m=ranges_m,
+    )
+
+
+def box_ious(first_xyxy: Float32, second_xyxy: Float32) -> Float64:
+    """Return (N, M) IoU of every box of one with every box of the other."""
+    n, m = len(first_xyxy), len(second_xyxy)
+    flat = boxes_.paired_ious(np.repeat(first_xyxy, m, axis=0), np.tile(second_xyxy, (n, 1)))
+    return flat.reshape(n, m)
+
+
+def cityscapes_truth(folder: Path, ontology: Ontology) -> Truth:
+    """Open the instance files of Cityscapes, at any depth of a folder.
+
+    Groups (plain ids of things) are crowds of their class; what Cityscapes does not evaluate
+    (helpers/labels.py: ignoreInEval) is void. Traffic lights and signs have no instances there and
+    are not judged. Source: https://github.com/mcordts/cityscapesScripts.
+    """
+    files = sorted(folder.rglob(f"*{INSTANCE_IDS}"))
+    by_stem = {path.name.removesuffix(INSTANCE_IDS): path for path in files}
+    if not files or len(by_stem) != len(files):
+        problem = "a file name comes twice" if files else f"holds no *{INSTANCE_IDS}"
+        raise RequestError("truth.invalid", f"{folder}: {problem}")
+    class_map = load_class_map("road-to-cityscapes")
+    classes, stands_for = vocabulary_through(ontology, class_map, CITYSCAPES_THINGS)
+
+    def find_picture(name: str) -> TruePicture | None:
+        path = by_stem.get(PurePosixPath(name).stem.removesuffix(IMAGE_SUFFIX))
+        return _cityscapes_picture(name, path, stands_for) if path else None
+
+    return Truth(
+        name=f"{CITYSCAPES}{folder}",
+        picture_classes=classes,
+        point_classes=vocabulary_of(ontology, ()),
+        find_picture=find_picture,
+        find_points=no_points,
+    )
+
+
+def _cityscapes_picture(name: str, path: Path, stands_for: dict[int, int]) -> TruePicture:
+    pixels = _grey_pixels(path)
+    kinds = np.where(pixels >= PER_CLASS, pixels // PER_CLASS, pixels)
+    rows, class_ids, ignored = (
+        [masks_.encode_one(np.isin(kinds, CITYSCAPES_VOID))],
+        [ANY_CLASS],
+        [True],
+    )
+    for value in np.unique(pixels):
+        kind = int(value) // PER_CLASS or int(value)
+        if kind in stands_for:
+            rows.append(masks_.encode_one(np.asarray(pixels == value)))
+            class_ids.append(stands_for[kind])
+            ignored.append(int(value) < PER_CLASS)
+    masks = masks_.join(tuple(rows), (pixels.shape[0], pixels.shape[1]))
+    kept = np.array([bool(counts) for counts in masks.counts], bool)
+    return _plain_picture(
+        name, masks[kept], np.array(class_ids, np.int32)[kept], np.array(ignored)[kept]
+    )
+
+
+def _plain_picture(
+    name: str, masks: Masks, class_ids: Int32, ignored: npt.NDArray[np.bool_]
+) -> TruePicture:
+    return TruePicture(
+        file_name=name,
+        size_hw=masks.size_hw,
+        masks=masks,
+        boxes_xyxy=masks.boxes_xyxy.astype(np.float32),
+        class_ids=class_ids,
+        ignored=ignored,
+        instance_ids=np.zeros(len(masks), np.int32),
+        ranges_m=np.full(len(masks), np.nan, np.float32),
+    )
+
+
+def _grey_pixels(path: Path) -> Int32:
+    data = np.frombuffer(read_bytes(path, _MAX_BYTES), np.uint8)
+    pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
+    if pixels is None or pixels.ndim != 2 or pixels.dtype != np.uint16:
+        raise RequestError("truth.invalid", f"{path}: is no 16-bit grey PNG, or damaged")
+    return pixels.astype(np.int32)

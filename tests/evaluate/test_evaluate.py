@@ -1,0 +1,252 @@
+"""The whole: perfect, empty and shuffled labels, nothing at all, and a run from disk."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from perception.errors import PerceptionError
+from perception.evaluate import Figure, Report, Table, evaluate, evaluate_labels, to_html
+
+PERSON, CAR, VAN = 1, 6, 7
+
+
+def values_of(report: Report, *tables: str) -> dict[str, float | None]:
+    return {
+        f"{table.name}/{row}/{column}": figure.value
+        for table in report.tables
+        if not tables or table.name in tables
+        for row, figures in table.rows
+        for column, figure in zip(table.columns, figures, strict=True)
+    }
+
+
+def point_world(make: SimpleNamespace) -> tuple[Any, Any, Any]:
+    """A car 5 m and a person 25 m away, 60 points each; 40 of the background."""
+    kinds, ids = [CAR] * 60 + [PERSON] * 60 + [0] * 40, [1] * 60 + [2] * 60 + [0] * 40
+    sweep = np.array([[5, 0, 0]] * 60 + [[25, 0, 0]] * 60 + [[40, 0, 0]] * 40, np.float32)
+    truth = make.true_points(kinds, ids, [True] * 160)
+    return make.point_labels(kinds, ids), truth, sweep
+
+
+def test_perfect_labels_score_1_everywhere(make: SimpleNamespace) -> None:
+    _, truths = make.random_world(0, scenes=8)
+    points, true, sweep = point_world(make)
+    pair = make.true_picture(
+        [(0, 0, 20, 20), (40, 0, 60, 20)], [CAR, PERSON], name="p.png", ids=[1, 2], ranges_m=[5, 25]
+    )
+    samples = [make.sample(make.as_labels(t), id=f"s{i}") for i, t in enumerate(truths)]
+    samples.append(make.sample(make.as_labels(pair), id="p", points=points))
+    report = evaluate_labels(
+        samples, make.truth_of([*truths, pair], {"p": true}), sweep_of=lambda _: sweep
+    )
+    values = values_of(report)
+    wrong = {
+        key: value
+        for key, value in values.items()
+        if value not in (None, pytest.approx(1.0))
+        and "coverage" not in key
+        and key != "yield/all/threshold"
+    }
+    assert wrong == {}
+    for key in (
+        "ap/mask/AP",
+        "ap/boundary/AP large",
+        "labels/20-30 m/recall",
+        "panoptic/mean/PQ",
+        "yield/all/yield at 95",
+        "points.seen.iou/mIoU/20-30 m",
+        "points.all.pq/mean/all",
+        "points.seen.objects/mean, prompt box/all",
+    ):
+        assert values[key] == pytest.approx(1.0), key
+    coverage = report.table("points.all.coverage")
+    assert coverage.figure("points on objects: accepted", "all").value == 1.0
+    assert coverage.figure("all points: background", "30-50 m").value == 1.0
+
+
+def test_no_labels_score_0_everywhere(make: SimpleNamespace) -> None:
+    _, truths = make.random_world(0, scenes=8)
+    _, true, sweep = point_world(make)
+    samples = [
+        make.sample(
+            make.labelled(name=t.file_name, size_hw=t.size_hw),
+            id=str(i),
+            points=make.point_labels([0] * 160, [0] * 160) if i == 0 else None,
+        )
+        for i, t in enumerate(truths)
+    ]
+    report = evaluate_labels(samples, make.truth_of(truths, {"0": true}), sweep_of=lambda _: sweep)
+    values = values_of(report)
+    assert {v for k, v in values.items() if "coverage" not in k} == {0.0, None}
+    for key in ("ap/mask/AP", "labels/all/precision", "labels/all/recall", "panoptic/mean/PQ"):
+        assert values[key] == 0.0
+    for key in ("yield/all/yield at 95", "points.seen.iou/mIoU/all", "points.all.pq/mean/all"):
+        assert values[key] == 0.0
+    assert values["yield/all/threshold"] is None
+
+
+def test_shuffled_classes_score_what_a_hand_count_says(make: SimpleNamespace) -> None:
+    # Four cars and two persons in place; one car is called a person and one person a car.
+    boxes = [(i * 13, 0, i * 13 + 10, 10) for i in range(6)]
+    truth = make.true_picture(boxes, [CAR] * 4 + [PERSON] * 2)
+    labels = make.labelled(boxes, [CAR] * 3 + [PERSON] + [PERSON, CAR])
+    report = evaluate_labels([make.sample(labels)], make.truth_of([truth]))
+    values = values_of(report)
+    assert values["labels/all/precision"] == pytest.approx(4 / 6)
+    assert values["labels/car/recall"] == pytest.approx(3 / 4)
+    assert values["labels/car/precision"] == pytest.approx(3 / 4)
+    assert values["labels/person/recall"] == pytest.approx(1 / 2)
+    assert values["labels/all/IoU of objects"] == pytest.approx(4 / 6)
+    assert values["panoptic/car/PQ"] == pytest.approx(3 / 4)
+    assert values["panoptic/mean/PQ"] == pytest.approx((3 / 4 + 1 / 2) / 2)
+    assert values["yield/all/yield at 95"] == 0.0  # all of one score, 4 of 6 right
+
+
+def test_nothing_at_all_is_a_report_without_values(make: SimpleNamespace) -> None:
+    for samples in ([], [make.sample()]):
+        report = evaluate_labels(samples, make.truth_of())
+        assert set(values_of(report).values()) == {None}
+        assert "ap: nothing to judge" in report.lines()
+
+
+def test_images_without_objects_have_no_recall_and_only_false_alarms(
+    make: SimpleNamespace,
+) -> None:
+    empty = make.truth_of([make.true_picture()])
+    assert set(values_of(evaluate_labels([make.sample(make.labelled())], empty)).values()) == {None}
+    report = evaluate_labels([make.sample(make.labelled([(0, 0, 9, 9)]))], empty)
+    values = values_of(report)
+    assert values["labels/all/precision"] == 0.0
+    assert values["labels/all/recall"] is None
+    assert values["panoptic/mean/PQ"] == 0.0
+    assert values["ap/mask/AP"] is None
+    assert values["yield/all/yield at 95"] is None
+
+
+def test_the_same_seed_gives_the_same_report_and_intervals_hold_their_figures(
+    make: SimpleNamespace,
+) -> None:
+    samples, truths = make.random_world(2, scenes=8)
+    report = evaluate_labels(samples, make.truth_of(truths), seed=5)
+    assert report == evaluate_labels(samples, make.truth_of(truths), seed=5)
+    assert report != evaluate_labels(samples, make.truth_of(truths), seed=6)
+    figures = [figure for table in report.tables for _, row in table.rows for figure in row]
+    with_interval = [f for f in figures if f.low is not None]
+    assert len(with_interval) > 30
+    for figure in with_interval:
+        assert figure.low <= figure.value <= figure.high  # type: ignore[operator]
+
+
+def test_a_report_is_json_text_and_a_page_without_network(make: SimpleNamespace) -> None:
+    samples, truths = make.random_world(1, scenes=4)
+    report = evaluate_labels(samples, make.truth_of(truths))
+    again = json.loads(json.dumps(report.to_dict(), allow_nan=False))
+    figure = report.figure("labels", "all", "recall")
+    stored = again["tables"]["labels"]["rows"]["all"]["recall"]
+    assert stored == {"value": figure.value, "low": figure.low, "high": figure.high, "n": figure.n}
+    assert again["counts"]["samples"] == 4
+    text = "\n".join(report.lines())
+    assert figure.text() in text and "nan" not in text
+    assert max(len(line) for line in report.lines(intervals=False)) < 150
+    page = to_html(report, "A <drive>")
+    assert "A &lt;drive&gt;" in page and "://" not in page and "<script" not in page
+    for table in page.split('<div class="wide">')[1:]:
+        ElementTree.fromstring(table.partition("</div>")[0].replace("<br>", ""))
+
+
+def test_a_table_names_what_it_does_not_have() -> None:
+    table = Table("t", "title", ("a",), (("row", (Figure(0.5, 0.4, 0.6, 3),)),))
+    assert table.figure("row", "a").text() == "0.500 [0.400, 0.600]"
+    assert (Figure(None).text(), Figure(0.5).text()) == ("-", "0.500")
+    with pytest.raises(KeyError, match="no column 'b'"):
+        table.figure("row", "b")
+
+
+@pytest.fixture
+def drive(tmp_path: Path, kitti: Callable[[Path, int], Path]) -> Path:
+    """Three frames, a car in each; of its truth's masks the third is larger than the box."""
+    root = kitti(tmp_path / "drive", 3)
+    frames = range(3)
+    annotations = [
+        {
+            "id": i + 1,
+            "image_id": i,
+            "category_id": 1,
+            "iscrowd": 0,
+            "instance_id": 1,
+            "segmentation": [[x0, 14, 44, 14, 44, 34, x0, 34]],
+        }
+        for i, x0 in zip(frames, (20, 20, 4), strict=True)
+    ]
+    images = [
+        {"id": i, "width": 64, "height": 48, "file_name": f"training/image_2/{i:06d}.png"}
+        for i in frames
+    ]
+    document = {
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": 1, "name": "car"}],
+    }
+    (root / "training" / "truth.json").write_text(json.dumps(document))
+    for i in frames:
+        for folder, name, values in (
+            ("labels", f"{i:06d}.label", np.array([10 | 1 << 16, 0, 0, 0], "<u4")),
+            ("seen", f"{i:06d}.bin", np.array([1, 1, 0, 0], np.uint8)),
+        ):
+            (root / "training" / folder).mkdir(exist_ok=True)
+            (root / "training" / folder / name).write_bytes(values.tobytes())
+    return root
+
+
+def label(drive: Path, run: Path, command: Callable[..., Any], *more: str) -> None:
+    """Label a drive with its own boxes, each a mask."""
+    process = command(
+        *("label", f"kitti:{drive}", "--boxes", "label_2", "--segmenter", "boxes"),
+        *("--out", run, *more),
+    )
+    out, err = process.communicate(timeout=120)
+    assert process.returncode in (0, 1), out + err  # 1: a frame was quarantined
+
+
+def test_a_run_is_evaluated_from_disk_quarantined_frames_included(
+    drive: Path, tmp_path: Path, command: Callable[..., Any]
+) -> None:
+    (drive / "training" / "image_2" / "000001.png").write_bytes(b"no picture")
+    run = tmp_path / "run"
+    label(drive, run, command)
+    report = evaluate(run, str(drive))
+    counts = dict(report.counts)
+    assert (counts["samples"], counts["images with truth"], counts["sweeps with truth"]) == (
+        3,
+        3,
+        2,
+    )
+    values = values_of(report)
+    # frame 0 is right, frame 1 quarantined and so missed, frame 2 half: 480 of 800 pixels
+    assert values["labels/all/recall"] == pytest.approx(2 / 3)
+    assert values["labels/all/precision"] == 1.0
+    assert values["labels/all/recall 75"] == pytest.approx(1 / 3)
+    assert values["labels/all/IoU of matches"] == pytest.approx((1 + 480 / 800) / 2)
+    assert values["labels/10-20 m/recall"] == pytest.approx(2 / 3)  # label_2 puts all at 10 m
+    assert values["points.seen.iou/car/10-20 m"] == 1.0
+    assert values["points.all.iou/mIoU/all"] == 1.0
+
+
+def test_a_run_and_a_truth_that_share_no_image_are_refused(
+    drive: Path, tmp_path: Path, command: Callable[..., Any]
+) -> None:
+    run = tmp_path / "run"
+    label(drive, run, command, "--limit", "1")
+    other = tmp_path / "other.json"
+    other.write_text('{"images": [], "annotations": [], "categories": []}')
+    with pytest.raises(PerceptionError, match=r"truth\.mismatch: .* knows none of the run's 1"):
+        evaluate(run, str(other))
+    (drive / "training" / "labels" / "000000.label").write_bytes(b"1234")
+    with pytest.raises(PerceptionError, match=r"label\.count_mismatch"):
+        evaluate(run, str(drive))
