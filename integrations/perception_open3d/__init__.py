@@ -1,0 +1,1 @@
+"""Casts rays for the synthetic drive with Open3D (Embree inside). Never imports its GUI."""

@@ -1,0 +1,142 @@
+"""`perception synthesize`: draw scenes, render them, write them."""
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from perception import __version__
+from perception.errors import RequestError
+from perception.files import write_bytes
+from perception.synthetic.constants import VERSION, constants_sha256
+from perception.synthetic.drive import TICK_NS, Renderer
+from perception.synthetic.rays import Caster
+from perception.synthetic.rig import CAMERA_HEIGHT_M, LIDAR_M, kitti_rig
+from perception.synthetic.world import make_world
+from perception.synthetic.write import FrameTruth, prepare, statistics, write_frame, write_truth
+
+SCENE_FRAMES = 20
+MAX_CHUNK = 10  # frames that a process takes at once: progress is seen between them
+
+
+def synthesize(
+    out: Path,
+    frames: int,
+    seed: int,
+    caster: Caster,
+    progress: Callable[[int, int], None],
+    *,
+    scene_frames: int = SCENE_FRAMES,
+    stride: int = 1,
+    workers: int = 1,
+) -> dict[str, Any]:
+    """Write a drive; the same arguments write the same bytes.
+
+    Args:
+        out: A folder that does not exist or is empty.
+        frames: How many in all.
+        seed: Of everything, 0 or greater.
+        caster: Casts the rays.
+        progress: Called with frames done and in all.
+        scene_frames: Frames per scene; each scene is another street, in another light.
+        stride: Tenths of a second from one frame of a scene to the next.
+        workers: Processes; the caster crosses to them by pickle. Bytes do not depend on it.
+
+    Returns:
+        The card.
+
+    Raises:
+        RequestError: `output.exists`; `option.invalid` for numbers out of range.
+    """
+    if frames < 1 or seed < 0 or min(scene_frames, stride, workers) < 1 or frames > 999_999:
+        raise RequestError(
+            "option.invalid",
+            f"frames {frames}, seed {seed}, scene_frames {scene_frames}, stride {stride}, "
+            f"workers {workers}: expected "
+            "1 to 999999 frames, a seed of 0 or more, and 1 or more of the others",
+        )
+    prepare(out)
+    duration_s = (scene_frames * stride + 1) * TICK_NS / 1e9
+    jobs = [
+        _Job(out, f"{frame:06d}", seed, frame // scene_frames, frame % scene_frames * stride)
+        for frame in range(frames)
+    ]
+    truths: list[FrameTruth] = []
+    if workers == 1:
+        _prepare_worker(caster, duration_s)
+        for job in jobs:
+            truths.append(_work(job))
+            progress(len(truths), frames)
+    else:
+        # whole scenes if there are enough of them: a worker prepares a scene once
+        chunk = scene_frames if frames >= workers * scene_frames else -(-frames // workers)
+        with ProcessPoolExecutor(
+            workers, get_context("spawn"), _prepare_worker, (caster, duration_s)
+        ) as pool:
+            for truth in pool.map(_work, jobs, chunksize=min(chunk, MAX_CHUNK)):
+                truths.append(truth)
+                progress(len(truths), frames)
+    write_truth(out, truths)
+    card = _card(frames, seed, scene_frames, stride, truths)
+    write_bytes(out / "card.json", (json.dumps(card, indent=2) + "\n").encode())
+    return card
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A frame to render and write."""
+
+    out: Path
+    name: str
+    seed: int
+    scene: int
+    number: int
+
+
+@dataclass
+class _Worker:
+    """What a process keeps between frames."""
+
+    caster: Caster
+    duration_s: float
+    scene: tuple[int, int] = (-1, -1)
+    renderer: Renderer | None = None
+
+
+_WORKER: list[_Worker] = []
+
+
+def _prepare_worker(caster: Caster, duration_s: float) -> None:
+    _WORKER[:] = [_Worker(caster, duration_s)]
+
+
+def _work(job: _Job) -> FrameTruth:
+    worker = _WORKER[0]
+    if worker.renderer is None or worker.scene != (job.seed, job.scene):
+        world = make_world(job.seed, job.scene, worker.duration_s)
+        worker.renderer = Renderer(world, kitti_rig(), worker.caster)
+        worker.scene = (job.seed, job.scene)
+    return write_frame(job.out, job.name, worker.renderer(job.number))
+
+
+def _card(
+    frames: int, seed: int, scene_frames: int, stride: int, truths: list[FrameTruth]
+) -> dict[str, Any]:
+    return {
+        "what": "synthetic drive: KITTI object layout with exact truth",
+        "seed": seed,
+        "frames": frames,
+        "scene_frames": scene_frames,
+        "scenes": [f"{first:06d}" for first in range(0, frames, scene_frames)],
+        "stride_s": stride * TICK_NS / 1e9,
+        "code_version": __version__,
+        "generator_version": VERSION,
+        "constants_sha256": constants_sha256(),
+        "statistics": statistics(truths),
+        "lidar_over_camera_m": round(LIDAR_M[2] - CAMERA_HEIGHT_M, 3),
+        "limits": "A plain world of flat faces: figures on it carry over to real streets in their "
+        "order, not in their size. Points with label 0 are no road users; nothing is unlabelled.",
+    }
