@@ -23,6 +23,7 @@ SEGMENTERS = {
     "boxes": "perception.fakes:load_box_filler",
 }
 TRAINERS = {"yolo": "perception_ultralytics.trainer:train"}
+CASTERS = {"open3d": "perception_open3d.caster:load_caster"}
 ENGINES = {"local": "perception.engine.local:run", "ray": "perception_ray.engine:run"}
 
 

@@ -188,6 +188,68 @@ def export(
 
 
 @app.command
+def synthesize(
+    out: Path, *, frames: int = 20, seed: int = 0, workers: int = 1, as_json: AsJson = False
+) -> int:
+    """Render a synthetic drive, camera and LiDAR, whose truth is known to the pixel and the point.
+
+    perception synthesize drives/1 --frames 40 --seed 1
+
+    Args:
+        out: Folder for the drive, in KITTI's and SemanticKITTI's layouts; must not hold anything.
+        frames: How many.
+        seed: Another seed is another drive; the same seed gives the same bytes.
+        workers: Processes that render side by side.
+        as_json: Print one JSON object for programs.
+    """
+    import pkgutil
+
+    from perception.backends import CASTERS
+    from perception.synthetic.command import synthesize as render
+
+    # Side by side each process casts on one thread; alone, on all.
+    caster = pkgutil.resolve_name(CASTERS["open3d"])(threads=1 if workers > 1 else 0)
+    with _progress(as_json) as progress:
+        card = render(out, frames, seed, caster, progress, workers=workers)
+    lines = [f"{name}: {value}" for name, value in card["statistics"].items()]
+    _say(card, as_json, [*lines, f"{out}: label it with `perception label kitti:{out} ...`"])
+    return FINE
+
+
+@app.command
+def evaluate(
+    run: Path,
+    *,
+    truth: str,
+    class_map: str = "",
+    seed: int = 0,
+    page: Path | None = None,
+    as_json: AsJson = False,
+) -> int:
+    """Compare a run's labels with truth: masks, boxes, points, with intervals.
+
+    perception evaluate runs/drive --truth drives/1
+
+    Args:
+        run: A finished run.
+        truth: A synthetic drive, a COCO .json, or cityscapes:FOLDER.
+        class_map: From the truth's class names to ours: a shipped class map or a YAML file.
+        seed: Of the bootstrap.
+        page: Also write an HTML page here.
+        as_json: Print one JSON object for programs.
+    """
+    from perception.evaluate import evaluate as compare
+    from perception.evaluate import to_html
+    from perception.files import write_bytes
+
+    report = compare(run, truth, class_map=class_map, seed=seed)
+    if page is not None:
+        write_bytes(page, to_html(report).encode())
+    _say(report.to_dict(), as_json, report.lines(intervals=False))
+    return FINE
+
+
+@app.command
 def train(
     data: Path,
     *,

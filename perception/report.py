@@ -18,6 +18,7 @@ from perception.types import (
 )
 
 FILL = 0.45  # opacity of an accepted mask
+MIN_TEXT_PX = 30  # lower boxes get no words: far away they would cover each other
 STATUS_RGB = {
     Status.ACCEPTED: (255, 255, 255),
     Status.REVIEW: (255, 200, 0),
@@ -38,7 +39,7 @@ def overlay(image_rgb: UInt8, labels: PictureLabels, names: dict[int, str]) -> U
     """Draw masks, boxes, classes and statuses over an image.
 
     Accepted masks are filled; masks for review have a yellow edge and box and their first reason;
-    rejected ones have a thin red box only.
+    rejected ones have a thin red box only. Boxes under 30 pixels high have no words.
 
     Args:
         image_rgb: (H, W, 3); not changed.
@@ -58,7 +59,7 @@ def overlay(image_rgb: UInt8, labels: PictureLabels, names: dict[int, str]) -> U
         # A dark line under a light one reads on any background.
         cv2.rectangle(canvas, (x0, y0), (x1, y1), (0, 0, 0), 2, cv2.LINE_AA)
         cv2.rectangle(canvas, (x0, y0), (x1, y1), STATUS_RGB[status], 1, cv2.LINE_AA)
-        if status != Status.REJECTED:
+        if status != Status.REJECTED and y1 - y0 >= MIN_TEXT_PX:
             text = f"{names[int(instances.class_ids[row])]} {instances.scores[row]:.2f}"
             if instances.reasons[row]:
                 text += f" {instances.reasons[row][0]}"

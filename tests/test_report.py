@@ -183,14 +183,14 @@ def test_an_image_of_one_pixel_can_be_drawn_on(status: Status) -> None:
     assert drawn.dtype == np.uint8
 
 
-@pytest.mark.parametrize("box", [(0, 0, 200, 120), (190, 0, 200, 10), (0, 110, 10, 120)])
+@pytest.mark.parametrize("box", [(0, 0, 200, 120), (190, 0, 200, 40), (0, 80, 10, 120)])
 def test_the_text_of_a_box_at_the_border_stays_in_the_image(
     box: tuple[float, float, float, float],
 ) -> None:
     none = np.zeros(SIZE_HW, bool)
     plain = changed([Status.REJECTED], bitmaps=[none], boxes=[box])
     written = changed([Status.REVIEW], bitmaps=[none], boxes=[box])
-    free = (60.0, 50.0, 70.0, 60.0)
+    free = (60.0, 50.0, 70.0, 90.0)
     whole = changed([Status.REVIEW], bitmaps=[none], boxes=[free])
     whole &= ~changed([Status.REJECTED], bitmaps=[none], boxes=[free])
     assert (written & ~plain).sum() > 0.8 * whole.sum()  # lines of the box hide some of it
@@ -354,3 +354,10 @@ def test_an_image_too_wide_for_a_jpeg_is_told() -> None:
     with pytest.raises(PerceptionError) as caught:
         to_jpeg(np.zeros((1, 70000, 3), np.uint8))
     assert caught.value.code == "image.unsupported"
+
+
+def test_a_small_box_has_no_words() -> None:
+    none = np.zeros(SIZE_HW, bool)
+    low = (60.0, 50.0, 70.0, 79.0)
+    words = changed([Status.REVIEW], bitmaps=[none], boxes=[low])
+    assert (words == changed([Status.REJECTED], bitmaps=[none], boxes=[low])).all()

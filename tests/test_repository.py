@@ -230,9 +230,9 @@ def test_set_up_installs_torch_and_torchvision_together_and_first(system: System
     assert done.returncode == 0, done.stderr
     installs = [command for command in system.commands() if " install " in command]
     assert re.search(r"torch==\S+ torchvision==\S+$", installs[0])
-    assert installs[1].endswith("-e .[ultralytics,open3d,ray,weights,dev]")
+    assert installs[1].endswith("-e .[ultralytics,open3d,ray,weights,eval,dev]")
     extras = PYPROJECT["project"]["optional-dependencies"]
-    assert {"ultralytics", "open3d", "ray", "weights", "dev"} == set(extras)
+    assert {"ultralytics", "open3d", "ray", "weights", "eval", "dev"} == set(extras)
 
 
 def test_set_up_does_nothing_until_what_it_depends_on_changes(system: System) -> None:
