@@ -76,13 +76,19 @@ class YoloBoxes:
 
 
 class CocoBoxes:
-    """Boxes from a COCO JSON file, matched by `file_name` relative to the source folder."""
+    """Boxes from a COCO JSON file, matched by `file_name` relative to the source folder.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: The file.
+        by_frame: Match by the frame number alone, as KITTI's people name images: "000114.png".
+    """
+
+    def __init__(self, path: Path, *, by_frame: bool = False) -> None:
         """Read the file once."""
         self._path = path
+        self._by_frame = by_frame
         pictures = coco.read(path)
-        counts = Counter(entry.file_name for entry in pictures)
+        counts = Counter(self._key(entry.file_name) for entry in pictures)
         repeated = [name for name, count in counts.items() if count > 1]
         if repeated:
             raise RequestError(
@@ -90,7 +96,7 @@ class CocoBoxes:
                 f"{path}: {len(repeated)} file_name stand in more than one image: {repeated[:5]}; "
                 "expected each once",
             )
-        self._pictures = {entry.file_name: entry for entry in pictures}
+        self._pictures = {self._key(entry.file_name): entry for entry in pictures}
         first = next(iter(pictures), None)
         self.class_names: tuple[str, ...] = (
             first.annotations.detections.class_names if first else ()
@@ -98,7 +104,7 @@ class CocoBoxes:
 
     def __call__(self, picture: Picture) -> Detections:
         """Return the boxes of one image."""
-        entry = self._pictures.get(picture.file_name)
+        entry = self._pictures.get(self._key(picture.file_name))
         if entry is None:
             raise SampleError(
                 "boxes.missing",
@@ -112,6 +118,9 @@ class CocoBoxes:
                 f"{self._path} says {entry.size_hw[1]} x {entry.size_hw[0]}",
             )
         return entry.annotations.detections[~entry.annotations.iscrowd]  # crowds are regions
+
+    def _key(self, file_name: str) -> str:
+        return PurePosixPath(file_name).stem if self._by_frame else file_name
 
 
 GivenBoxes = KittiBoxes | YoloBoxes | CocoBoxes
@@ -143,7 +152,7 @@ def open_boxes(text: str, layout: str, root: Path) -> GivenBoxes:
     if path.suffix == ".json":
         if not path.is_file():
             raise RequestError("io.not_found", f"--boxes {path}: no such file")
-        return CocoBoxes(path.resolve())
+        return CocoBoxes(path.resolve(), by_frame=layout.startswith("kitti"))
     raise RequestError(
         "boxes.invalid",
         f"--boxes {text}: expected label_2, a COCO .json, or a folder of KITTI or YOLO .txt files",

@@ -396,3 +396,16 @@ def test_kitti_files_without_any_object_are_a_folder_of_empty_frames(tmp_path: P
     put(tmp_path / "label_2" / "1.txt", "")
     boxes = open_boxes(str(tmp_path / "label_2"), "kitti", tmp_path)
     assert len(boxes(picture("image_2/1.png"))) == 0
+
+
+@pytest.mark.parametrize("layout", ["kitti", "kitti-raw"])
+@pytest.mark.parametrize("name", ["000007.png", "training/image_2/000007.png"])
+def test_for_kitti_the_frame_number_is_enough(layout: str, name: str, tmp_path: Path) -> None:
+    path = coco_file(
+        tmp_path / "a.json",
+        images=[{"id": 1, "file_name": name, "width": SIZE_HW[1], "height": SIZE_HW[0]}],
+        annotations=[{"id": 1, "image_id": 1, "category_id": 3, "bbox": [1, 2, 3, 4]}],
+        categories=[{"id": 3, "name": "car"}],
+    )
+    boxes = open_boxes(str(path), layout, tmp_path)
+    assert named(boxes(picture("training/image_2/000007.png"))) == ["car"]
