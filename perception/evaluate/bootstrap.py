@@ -3,11 +3,10 @@
 Objects of one scene resemble each other, so scenes are drawn, not objects: S of S with replacement,
 1,000 times (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13: the
 percentile interval). A draw is a row of weights, how often each scene is in it; a figure that
-follows from sums over scenes is then one matrix product. A scene is a sample of the run: frames of
-one drive resemble each other too, which these intervals do not know.
+follows from sums over scenes is then one matrix product.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +25,17 @@ def draw_weights(scenes: int, seed: int, draws: int = DRAWS) -> Int64:
         return np.zeros((draws, 0), np.int64)
     rng = np.random.default_rng(seed)
     return rng.multinomial(scenes, np.full(scenes, 1 / scenes), size=draws)
+
+
+def weights_of(scene_names: Sequence[str], seed: int) -> Int64:
+    """Return (draws, S) int64 weights of S samples: those of one scene are drawn together.
+
+    With fewer than two scenes there is nothing to draw: no row, so that figures have no interval.
+    """
+    names, numbers = np.unique(np.asarray(scene_names, dtype=np.str_), return_inverse=True)
+    if len(names) < 2:
+        return np.zeros((0, len(scene_names)), np.int64)
+    return draw_weights(len(names), seed)[:, numbers]
 
 
 def interval(point: float, drawn: Float64, n: int) -> Figure:

@@ -12,7 +12,7 @@ import numpy as np
 
 from perception.errors import RequestError, SampleError
 from perception.evaluate import tables
-from perception.evaluate.bootstrap import draw_weights
+from perception.evaluate.bootstrap import weights_of
 from perception.evaluate.instances import Comparison, compare
 from perception.evaluate.loaders import read_truth
 from perception.evaluate.points import PointCounts, count_points, prompted
@@ -35,8 +35,8 @@ from perception.types import (
 NO_SWEEP = np.zeros((0, 3), np.float32)
 VIEWS = {"seen": True, "all": False}
 NOTES = (
-    "A scene of the bootstrap is one sample: frames of one drive resemble each other, and the "
-    "intervals do not know it.",
+    "Intervals draw scenes: those that the card of a synthetic drive names, elsewhere samples.",
+    "Samples of one street resemble each other more than these know; one scene has no interval.",
     "Ranges of labels that match no object are not known, so there is no precision by range.",
 )
 
@@ -123,7 +123,7 @@ def no_labels(camera: str, file_name: str, size_hw: tuple[int, int]) -> PictureL
 class _Counted:
     """What goes on record while samples pass by; memory holds one sweep."""
 
-    scenes: int = 0
+    scene_names: list[str] = field(default_factory=list)  # of each sample with truth
     comparisons: list[Comparison] = field(default_factory=list)
     points: dict[str, list[tuple[int, PointCounts]]] = field(
         default_factory=lambda: {view: [] for view in VIEWS}
@@ -170,9 +170,10 @@ def _count(
     counted.unknown_sweeps += len(sample.points) > 0 and points is None
     if not pictures and points is None:
         return
-    scene, counted.scenes = counted.scenes, counted.scenes + 1
+    number = len(counted.scene_names)
+    counted.scene_names.append(truth.scene_of(sample.id))
     for labels, true in pictures:
-        counted.comparisons.append(compare(scene, labels, true, truth.picture_classes))
+        counted.comparisons.append(compare(number, labels, true, truth.picture_classes))
     if points is None:
         return
     sweep = NO_SWEEP if sweep_of is None else sweep_of(sample.id)
@@ -190,7 +191,7 @@ def _count(
             only_seen=only_seen,
             ignored=ignored,
         )
-        counted.points[view].append((scene, found))
+        counted.points[view].append((number, found))
 
 
 def _links(pictures: list[tuple[PictureLabels, TruePicture]]) -> dict[int, int]:
@@ -211,7 +212,7 @@ def _ignored(pictures: list[tuple[PictureLabels, TruePicture]]) -> frozenset[int
 
 
 def _report(counted: _Counted, truth: Truth, seed: int) -> Report:
-    weights = draw_weights(counted.scenes, seed)
+    weights = weights_of(counted.scene_names, seed)
     found, classes = counted.comparisons, truth.picture_classes
     labels, objects = label_table(found), object_table(found)
     parts = [
@@ -222,9 +223,9 @@ def _report(counted: _Counted, truth: Truth, seed: int) -> Report:
     ]
     for view, rows in counted.points.items():
         if rows:
-            of_scenes = weights[:, [scene for scene, _ in rows]]
+            of_sweeps = weights[:, [number for number, _ in rows]]
             counts = [one for _, one in rows]
-            parts += tables.point_tables(view, counts, truth.point_classes, of_scenes)
+            parts += tables.point_tables(view, counts, truth.point_classes, of_sweeps)
     return Report(
         truth=truth.name, seed=seed, counts=_counts(counted), tables=tuple(parts), notes=NOTES
     )

@@ -9,6 +9,7 @@ read_truth("drive", ontology)               a folder in KITTI's layout with exac
 read_truth("cityscapes:gtFine", ontology)   *_gtFine_instanceIds.png, matched by the stem
 """
 
+import json
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
@@ -156,7 +157,16 @@ def drive_truth(root: Path, ontology: Ontology) -> Truth:
         point_classes=points,
         find_picture=find_picture,
         find_points=_drive_points(base, stands_for),
+        scene_of=_scenes_of(root / "card.json"),
     )
+
+
+def _scenes_of(card: Path) -> Callable[[str], str]:
+    """Return what maps a frame of a drive to the first frame of its scene."""
+    if not card.is_file():
+        return str
+    firsts = [str(first) for first in json.loads(card.read_bytes()).get("scenes", [])]
+    return lambda sample_id: max((f for f in firsts if f <= sample_id), default=sample_id)
 
 
 def _drive_file(root: Path) -> Path:

@@ -135,6 +135,7 @@ class Truth:
         find_picture: From the file name of a run's image to its truth; None where there is none.
         find_points: From the id of a sample and the number of its points to their truth; None where
             there is none.
+        scene_of: From the id of a sample to its scene: samples of one scene resemble each other.
     """
 
     name: str
@@ -142,6 +143,7 @@ class Truth:
     point_classes: Vocabulary
     find_picture: Callable[[str], TruePicture | None]
     find_points: Callable[[str, int], TruePoints | None]
+    scene_of: Callable[[str], str] = str  # each sample a scene of its own
 
 
 def no_points(sample_id: str, count: int) -> TruePoints | None:

@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perception.evaluate.bootstrap import draw_weights, interval, mean_known, of_sums, share
+from perception.evaluate.bootstrap import (
+    draw_weights,
+    interval,
+    mean_known,
+    of_sums,
+    share,
+    weights_of,
+)
 
 
 def mean_of(counts: np.ndarray, seed: int = 0) -> tuple[float | None, ...]:
@@ -65,3 +72,14 @@ def test_nothing_of_nothing_has_no_value_and_nothing_of_something_is_0() -> None
     assert np.isnan(share(part, whole)[1:]).all()
     assert mean_known(np.array([[1.0, np.nan, 0.0]])).tolist() == [0.5]
     assert np.isnan(mean_known(np.full((1, 2), np.nan))).all()
+
+
+def test_samples_of_one_scene_are_drawn_together_and_one_scene_has_no_interval() -> None:
+    weights = weights_of(["b", "a", "b", "c"], seed=3)
+    assert weights.shape[1] == 4
+    np.testing.assert_array_equal(weights[:, 0], weights[:, 2])
+    assert (weights[:, [0, 1, 3]].sum(axis=1) == 3).all()
+    assert weights_of(["a", "a"], seed=3).shape == (0, 2)
+    assert weights_of([], seed=3).shape == (0, 0)
+    figure = interval(0.5, np.zeros(0), n=2)
+    assert (figure.value, figure.low, figure.high) == (0.5, None, None)
