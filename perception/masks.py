@@ -188,8 +188,36 @@ def to_coco(masks: Masks, row: int) -> dict[str, Any]:
     `counts` is text, ready for JSON. An empty mask is one run of zeros.
     """
     height, width = masks.size_hw
-    rle = coco_mask.encode(np.asfortranarray(decode_one(masks, row), np.uint8))
+    runs = _runs_of_image(masks, row).tolist()
+    rle = coco_mask.frPyObjects({"size": [height, width], "counts": runs}, height, width)
     return {"size": [height, width], "counts": rle["counts"].decode("ascii")}
+
+
+def _runs_of_image(masks: Masks, row: int) -> npt.NDArray[np.int64]:
+    """Return the runs of the whole image from those of the crop, without drawing either."""
+    height, width = masks.size_hw
+    x0, y0, x1, y1 = (int(side) for side in masks.boxes_xyxy[row])
+    if not masks.counts[row]:
+        return np.array([height * width], np.int64)
+    high = y1 - y0
+    edges = np.cumsum(check_counts(masks.counts[row], high, x1 - x0))
+    starts, ends = edges[0 : len(edges) - 1 : 2], edges[1::2]  # of the ones, in the crop
+    columns = (ends - 1) // high - starts // high + 1  # that each run touches
+    column = np.repeat(starts // high, columns) + _places(columns)
+    low = np.maximum(np.repeat(starts, columns), column * high)
+    top = np.minimum(np.repeat(ends, columns), (column + 1) * high)
+    shift = (x0 + column) * height + y0 - column * high  # from the crop's order to the image's
+    low, top = low + shift, top + shift
+    apart = np.concatenate([[True], low[1:] > top[:-1]])  # full columns join
+    firsts, lasts = low[apart], top[np.concatenate([apart[1:], [True]])]
+    bounds = np.concatenate([[0], np.column_stack([firsts, lasts]).ravel(), [height * width]])
+    runs = np.diff(bounds)
+    return runs if runs[-1] else runs[:-1]  # a mask that reaches the end ends with its ones
+
+
+def _places(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return 0, 1, ... counts[0] - 1, 0, 1, ... counts[1] - 1, and so on."""
+    return np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
 def from_coco(rle: dict[str, Any]) -> Masks:

@@ -96,6 +96,7 @@ def test_coco_run_lengths_mean_the_same_to_pycocotools_and_come_back(full: Bool)
     for row, bitmap in enumerate(full):
         rle = json.loads(json.dumps(masks.to_coco(encoded, row)))
         np.testing.assert_array_equal(coco_mask.decode(rle), bitmap)
+        assert rle["counts"].encode() == coco_encoded(full)[row]["counts"]  # to the byte
         np.testing.assert_array_equal(masks.decode(masks.from_coco(rle))[0], bitmap)
 
 
