@@ -1,6 +1,7 @@
 """Small datasets that tests draw, the command line in its own process, and what a folder holds."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -108,6 +109,8 @@ def command() -> Callable[..., subprocess.Popen[str]]:
             "stdin": subprocess.DEVNULL,
             "text": True,
             "env": environment,
+            # A shell's background jobs, CI's perhaps, ignore SIGINT, and so would their children.
+            "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         }
         arguments = [sys.executable, "-m", "perception.cli", *map(str, tokens)]
         return subprocess.Popen(arguments, **(settings | options))
