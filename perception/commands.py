@@ -237,21 +237,27 @@ def export(
     statuses: tuple[Status, ...] = (Status.ACCEPTED,),
     classes: str = "",
 ) -> ExportSummary | YoloSummary:
-    """Write a run's labels in a format that others read, then read them back.
+    """Write a run's labels in a format that others read.
 
     Args:
         run: The run folder.
         to: One of `FORMATS`.
-        out: A file (coco, coco-results) or a folder.
+        out: A file (coco, coco-results), replaced if it is there, or a folder that holds nothing:
+            files of another export would mix in.
         statuses: Which instances count as labels.
         classes: Class map to the format's names and ids; "" for the format's own.
 
     Raises:
-        RequestError: `export.unknown`, `id.overflow`, `export.collision`, `run.incomplete`.
+        RequestError: `export.unknown`, `export.occupied`, `id.overflow`, `export.collision`,
+            `run.incomplete`.
     """
     if to not in FORMATS:
         raise RequestError("export.unknown", f"--to {to}: expected one of {', '.join(FORMATS)}")
     path, target_path = Path(run), Path(out)
+    if target_path.is_dir() and any(target_path.iterdir()):
+        raise RequestError(
+            "export.occupied", f"{target_path}: is a folder that holds files; choose another --out"
+        )
     spec = folder.read_spec(path)
     name = classes or _DEFAULT_MAPS.get(to, "")
     target = target_of(spec.ontology, load_class_map(name) if name else None)

@@ -611,3 +611,12 @@ def test_a_first_start_that_was_refused_does_not_stand_in_the_way(
     assert code_of(lambda: label(source, out, class_map=str(unfit))) == "class.unknown"
     assert (out / "run.json").is_file()
     assert label(source, out).counts["samples"]["input"] == 6
+
+
+@pytest.mark.parametrize("to", ["yolo", "png", "semantic-kitti"])
+def test_an_export_does_not_mix_with_what_is_there(run: Path, to: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "old.txt").write_text("kept")
+    assert code_of(lambda: commands.export(run, to, out)) == "export.occupied"
+    assert [path.name for path in out.iterdir()] == ["old.txt"]
