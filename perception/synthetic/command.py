@@ -19,7 +19,7 @@ from perception.synthetic.world import make_world
 from perception.synthetic.write import FrameTruth, prepare, statistics, write_frame, write_truth
 
 SCENE_FRAMES = 20
-MAX_CHUNK = 10  # frames that a process takes at once: progress is seen between them
+MAX_CHUNK = 20  # frames that a process takes at once: progress is seen between them
 
 
 def synthesize(
