@@ -145,13 +145,14 @@ def reject_duplicates(instances: Instances, ontology: Ontology, config: ResolveC
 def precedence(instances: Instances) -> list[int]:
     """Return the rows from the best claim to the worst.
 
-    By status, then detector score, then predicted IoU (given boxes all score 1); where all these
-    are equal, the smaller mask first, then the lower id.
+    By status, then detector score; where these are equal (boxes that a person gave all score 1),
+    the box that reaches lower first: on a street that object stands nearer to the camera, and hides
+    the others. Then the smaller mask, then the lower id.
     """
     keys = (
         instances.instance_ids,
         masks_.areas(instances.masks),
-        -instances.predicted_ious.astype(np.float64),
+        -instances.boxes_xyxy[:, 3].astype(np.float64),
         -instances.scores.astype(np.float64),
         instances.statuses,
     )

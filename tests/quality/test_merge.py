@@ -369,23 +369,24 @@ def test_no_instances_have_no_duplicates() -> None:
     assert precedence(instances([])) == []
 
 
-def test_precedence_is_status_then_score_then_predicted_iou_then_id() -> None:
+def test_precedence_is_status_then_score_then_how_low_a_box_reaches_then_id() -> None:
+    low: Box = (10, 10, 30, 30)
+    high: Box = (10, 0, 30, 20)
     found = instances(
-        [("car", CAR)] * 7,
+        [("car", high)] * 4 + [("car", low), ("car", high), ("car", high)],
         statuses=[Status(status) for status in (2, 1, 0, 0, 0, 0, 0)],
         scores=[0.99, 0.98, 0.5, 0.6, 0.6, 0.6, 0.6],
-        predicted_ious=[0.9, 0.9, 0.9, 0.7, 0.8, 0.8, math.nan],
-        ids=[1, 2, 3, 4, 6, 5, 7],
+        predicted_ious=[0.9, 0.9, 0.9, 0.7, 0.1, 0.8, math.nan],
+        ids=[1, 2, 3, 7, 6, 5, 4],
     )
-    assert precedence(found) == [5, 4, 3, 6, 2, 1, 0]  # an unknown predicted IoU comes last
+    # 4 reaches lower; of the others the lower id is first, whatever the segmenter thinks of them.
+    assert precedence(found) == [4, 6, 5, 3, 2, 1, 0]
 
 
-def test_of_equal_claims_the_smaller_mask_is_in_front_then_the_lower_id() -> None:
-    small: Box = (12, 12, 18, 18)
+def test_of_boxes_that_reach_as_low_the_smaller_mask_is_in_front_then_the_lower_id() -> None:
+    small: Box = (12, 12, 18, CAR[3])
     found = instances([("bus", CAR), ("car", small), ("car", CAR)], scores=[1, 1, 1], ids=[3, 2, 1])
     assert precedence(found) == [1, 2, 0]
-    better = instances([("bus", CAR), ("car", small)], scores=[1, 1], predicted_ious=[0.9, 0.8])
-    assert precedence(better) == [0, 1]  # size decides nothing that the models have decided
 
 
 def contested(kept_columns: int, status: Status = Status.ACCEPTED) -> Instances:
