@@ -26,7 +26,7 @@ def to_html(report: Report, title: str = "Evaluation") -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n<body>"
         f"<h1>{escape(title)}</h1><p>Truth: {escape(report.truth)}. Intervals: 95 %, bootstrap by "
-        f"sample, seed {report.seed}. A dash: nothing to judge.</p>{notes}"
+        f"scene, seed {report.seed}. A dash: nothing to judge.</p>{notes}"
         f"<table>{counts}</table>\n{tables}</body></html>\n"
     )
 
