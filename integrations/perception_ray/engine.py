@@ -7,6 +7,7 @@ shard is done when the run folder says so, so any mixture of engines and crashes
 
 import logging
 import os
+import secrets
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -60,6 +61,8 @@ def run(
         RequestError: `extra.missing`, `security.version`, or what a worker reports.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # `ray start` asks for a token by default since 2.60; a client does not send one unless told.
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         import ray
     except ModuleNotFoundError as error:
@@ -73,8 +76,15 @@ def run(
     with tempfile.TemporaryDirectory(prefix="perception-ray-", ignore_cleanup_errors=True) as place:
         if address:
             packages = [str(folder) for folder in _packages()]
-            ray.init(address, runtime_env={"py_modules": packages}, logging_level=logging.ERROR)
+            try:
+                ray.init(address, runtime_env={"py_modules": packages}, logging_level=logging.ERROR)
+            except Exception as error:  # no cluster, no token, another version: Ray's own words
+                raise RequestError("ray.unreachable", f"--address {address}: {error}") from error
         else:
+            token = Path(place) / "auth_token"
+            token.write_text(secrets.token_hex(32))
+            token.chmod(0o600)
+            os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)  # else Ray leaves one in the home folder
             ray.init(
                 "local",
                 # One more than workers: Ray's own reader must find a CPU, or all starve for ever.
@@ -88,6 +98,8 @@ def run(
             _schedule(job, indices, workers, done)
         finally:
             ray.shutdown()
+            if not address:
+                del os.environ["RAY_AUTH_TOKEN_PATH"]  # the token goes with its folder
 
 
 def _packages() -> list[Path]:
