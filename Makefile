@@ -40,4 +40,7 @@ bench: setup  ## measure on real data
 	$(BIN)/perception bench masks $(DATA)/cityscapes --segmenter $(DATA)/weights/mobile_sam.pt
 	$(BIN)/perception bench points $(DATA)/kitti_object --segmenter $(DATA)/weights/mobile_sam.pt
 	$(BIN)/perception bench memory --segmenter $(DATA)/weights/mobile_sam.pt
-	$(BIN)/perception bench evidence $(DATA)/kitti_object --segmenter $(DATA)/weights/mobile_sam.pt
+	-$(BIN)/perception label kitti:$(DATA)/kitti_object --boxes label_2 \
+	  --segmenter $(DATA)/weights/mobile_sam.pt --out runs/kitti-boxes
+	$(BIN)/perception bench evidence runs/kitti-boxes
+	$(BIN)/perception bench synthetic --segmenter $(DATA)/weights/mobile_sam.pt

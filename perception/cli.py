@@ -426,6 +426,31 @@ def bench_memory(
     return FINE
 
 
+@bench_app.command(name="synthetic")
+def bench_synthetic(
+    *, segmenter: str, frames: int = 20, seed: int = 1000, threads: int = 2, as_json: AsJson = False
+) -> int:
+    """Measure how hard synthetic streets are: boxes, masks and depth mode, true boxes as prompts.
+
+    Args:
+        segmenter: A SAM checkpoint, grabcut or boxes.
+        frames: How many, each of another street.
+        seed: Of the first.
+        threads: Of the segmenter.
+        as_json: Print one JSON object for programs.
+    """
+    import pkgutil
+
+    from perception import bench
+    from perception.backends import CASTERS
+    from perception.synthetic.difficulty import measure, streets
+
+    caster = pkgutil.resolve_name(CASTERS["open3d"])()
+    figures = measure(streets(caster, frames, seed), bench.load_segmenter(segmenter, threads))
+    _say(figures, as_json, [f"{name:24} {value:.4g}" for name, value in figures.items()])
+    return FINE
+
+
 @bench_app.command(name="evidence")
 def bench_evidence(run: Path, *, as_json: AsJson = False) -> int:
     """Measure what a run's evidence takes per instance.

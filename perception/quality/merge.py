@@ -9,7 +9,7 @@ from perception import masks as masks_
 from perception.config import ResolveConfig
 from perception.ontology import Ontology
 from perception.quality.judge import outside_shares
-from perception.types import Float32, Instances, Int32, Masks, Status
+from perception.types import Float32, Float64, Instances, Int32, Masks, Status
 
 # Where a rider's feet are, as a share of the two-wheeler's height from its top: 1 is the ground.
 FEET_HIGHEST = 0.2
@@ -151,12 +151,16 @@ def precedence(instances: Instances) -> list[int]:
     """
     keys = (
         instances.instance_ids,
-        masks_.areas(instances.masks),
-        -instances.boxes_xyxy[:, 3].astype(np.float64),
+        *nearness_keys(instances.boxes_xyxy, instances.masks),
         -instances.scores.astype(np.float64),
         instances.statuses,
     )
     return [int(row) for row in np.lexsort(keys)]
+
+
+def nearness_keys(boxes_xyxy: Float32, masks: Masks) -> tuple[Float64, Float64]:
+    """Return keys for `np.lexsort` that put first what seems nearer: mask area, then lower edge."""
+    return masks_.areas(masks).astype(np.float64), -boxes_xyxy[:, 3].astype(np.float64)
 
 
 def flag_contested(instances: Instances, settled: Masks, config: ResolveConfig) -> Instances:

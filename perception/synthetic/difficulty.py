@@ -5,7 +5,7 @@ mask IoU grows with size (0.53, 0.67, 0.84 on Cityscapes). A scene on which mask
 or plain boxes a mask IoU of 0.70, is too easy.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,9 +17,12 @@ from perception.geometry import points_in_view
 from perception.lift import View as LiftView
 from perception.lift import lift
 from perception.ports import Segmenter
-from perception.quality.merge import settle_overlaps
+from perception.quality.merge import nearness_keys, settle_overlaps
 from perception.synthetic.constants import TRUTH
-from perception.synthetic.drive import Frame, View
+from perception.synthetic.drive import Frame, Renderer, View
+from perception.synthetic.rays import Caster
+from perception.synthetic.rig import kitti_rig
+from perception.synthetic.world import make_world
 from perception.types import Bool, Int32, Masks
 
 MIN_POINTS = 10
@@ -33,6 +36,12 @@ class _Tally:
     points: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
     ious: dict[str, list[float]] = field(default_factory=dict)
     pixels: list[int] = field(default_factory=list)
+
+
+def streets(caster: Caster, frames: int, seed: int) -> Iterator[Frame]:
+    """Yield one frame of each of `frames` worlds, with seeds from `seed` on."""
+    for number in range(frames):
+        yield Renderer(make_world(seed + number), kitti_rig(), caster)(0)
 
 
 def measure(frames: Iterable[Frame], segmenter: Segmenter | None) -> dict[str, float]:
@@ -77,9 +86,8 @@ def _frame(frame: Frame, view: View, segmenter: Segmenter | None, tally: _Tally)
     if segmenter is not None:
         answer = segmenter(view.image_rgb, boxes.astype(np.float32))
         sources["sam"] = answer.masks
-        order = np.argsort(-answer.predicted_ious, kind="stable")
-        settled = settle_overlaps(answer.masks, order.tolist())
-        sources["sam settled"] = settled
+        order = np.lexsort(nearness_keys(boxes.astype(np.float32), answer.masks))
+        sources["sam settled"] = settle_overlaps(answer.masks, order.tolist())
     tally.pixels += areas[rows].tolist()
     for name, masks in sources.items():
         tally.ious.setdefault(name, []).extend(_ious(truth, masks))
