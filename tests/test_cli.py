@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from perception import cli, weights
+from perception.cli.terminal import spell_options
 
 Start = Callable[..., "subprocess.Popen[str]"]
 HEAVY = ("torch", "torchvision", "ultralytics", "onnxruntime", "open3d", "ray", "pyarrow", "cv2")
@@ -84,7 +85,7 @@ def test_a_picture_with_an_equals_sign_in_its_name_is_a_picture(
 ) -> None:
     draw(tmp_path / "source=1.png")
     monkeypatch.chdir(tmp_path)
-    assert cli._spell_options(["source=1.png", "out=run"]) == ["source=1.png", "--out=run"]
+    assert spell_options(["source=1.png", "out=run"]) == ["source=1.png", "--out=run"]
 
 
 def test_json_is_one_object_on_stdout_and_nothing_else(
@@ -230,7 +231,7 @@ def test_the_doctor_names_the_fix(
 
 
 def test_key_value_is_rewritten_where_an_option_may_stand_and_nowhere_else() -> None:
-    spelled = cli._spell_options(
+    spelled = spell_options(
         ["label", "--out", "a=b", "--json", "min_score=0.4", "--boxes=c=d", "detector=bright"]
     )
     assert spelled == [

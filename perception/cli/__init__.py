@@ -1,0 +1,56 @@
+"""The command line: parse, call one function, print. Nothing else."""
+
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App
+from cyclopts.exceptions import CycloptsError
+
+from perception import __version__
+from perception.cli import labels, tools
+from perception.cli.bench import bench_app
+from perception.cli.terminal import FINE, INTERRUPTED, QUARANTINED, USAGE, spell_options
+from perception.cli.weights import weights_app
+from perception.errors import PerceptionError
+
+__all__ = ["FINE", "INTERRUPTED", "QUARANTINED", "USAGE", "app", "main", "run"]
+
+app = App(
+    name="perception",
+    help="YOLO boxes prompt SAM; the masks become checked labels for images and LiDAR points.",
+    version=__version__,
+    result_action="return_value",
+)
+app.command(labels.label)
+app.command(labels.relabel)
+app.command(labels.export)
+app.command(tools.synthesize)
+app.command(tools.evaluate)
+app.command(tools.train)
+app.command(tools.doctor)
+app.command(weights_app)
+app.command(bench_app)
+
+
+def main(tokens: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(run(sys.argv[1:] if tokens is None else tokens))
+
+
+def run(tokens: Sequence[str]) -> int:
+    """Run one command and return its exit code."""
+    try:
+        result = app(spell_options(tokens), exit_on_error=False, print_error=False)
+        return result if isinstance(result, int) else FINE
+    except CycloptsError as error:
+        sys.stderr.write(f"perception: {error}\n")
+        return USAGE
+    except PerceptionError as error:
+        sys.stderr.write(f"perception: {error}\n")
+        return USAGE
+    except OSError as error:  # of the run folder or the export: a full disk, no permission
+        sys.stderr.write(f"perception: io.failed: {error}\n")
+        return USAGE
+    except KeyboardInterrupt:
+        sys.stderr.write("perception: interrupted; the same command resumes\n")
+        return INTERRUPTED

@@ -1,0 +1,5 @@
+"""python -m perception.cli."""
+
+from perception.cli import main
+
+main()

@@ -1,0 +1,190 @@
+"""The verbs of a run: label, relabel, export."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from perception.cli.terminal import FINE, QUARANTINED, AsJson, Flag, nested, say, show_progress
+
+if TYPE_CHECKING:
+    from perception.commands import Planned, Run
+
+
+def label(
+    source: str,
+    *,
+    out: Path,
+    segmenter: str,
+    detector: str = "",
+    boxes: str = "",
+    class_map: str = "",
+    config: Path | None = None,
+    floor: float | None = None,
+    min_score: float | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+    chunk: int | None = None,
+    engine: str = "local",
+    workers: int = 1,
+    address: str = "",
+    limit: int = 0,
+    trust_weights: Flag = False,
+    overwrite: Flag = False,
+    new_run: Flag = False,
+    dry_run: Flag = False,
+    as_json: AsJson = False,
+) -> int:
+    """Label a dataset into a run folder; the same command again resumes it.
+
+    perception label kitti:DATA --out runs/kitti --detector yolov8n.onnx --segmenter mobile_sam.pt
+
+    Args:
+        source: kitti:ROOT, kitti-raw:ROOT, images:ROOT, a path (folder, glob, list file, image) or
+            a dataset.yaml.
+        out: The run folder.
+        segmenter: A SAM checkpoint (MobileSAM, ViT-B/L/H); grabcut and boxes need no weights.
+        detector: YOLO weights, .onnx or .pt.
+        boxes: In place of a detector: label_2, a COCO .json, or a folder of KITTI or YOLO .txt.
+        class_map: From the detector's names to ours: a shipped class map or a YAML file.
+        config: YAML file with settings.
+        floor: Boxes below this score are never seen (0.2).
+        min_score: Boxes below this score are rejected (0.25); `perception relabel` moves it.
+        device: cpu, cuda:0, ...
+        threads: Per model; by default all cores, shared out over the workers.
+        chunk: Boxes decoded together; bounds the memory (8).
+        engine: local or ray.
+        workers: Models at work side by side, with --engine ray.
+        address: Of a running Ray cluster: auto or HOST:PORT.
+        limit: Only the first samples.
+        trust_weights: Load a pickled .pt detector whose hash is not known: a pickle is code.
+        overwrite: Discard the run that is there.
+        new_run: Where the folder holds a run with other settings, start OUT-2 beside it.
+        dry_run: Check the request and say what would be done.
+        as_json: Print one JSON object for programs.
+    """
+    from perception import commands
+
+    request = commands.LabelRequest(
+        source,
+        out,
+        segmenter,
+        detector,
+        boxes=boxes,
+        class_map=class_map,
+        config=config,
+        overrides=nested(
+            {
+                "observe.min_score": floor,
+                "observe.device": device,
+                "observe.threads": threads,
+                "observe.prompt_chunk": chunk,
+                "decide.judge.min_score": min_score,
+            }
+        ),
+        engine=engine,
+        workers=workers,
+        address=address,
+        limit=limit,
+        trust_weights=trust_weights,
+        overwrite=overwrite,
+        new_run=new_run,
+    )
+    if dry_run:
+        return _show_plan(commands.plan(request), as_json)
+    with show_progress(as_json) as progress:
+        return _show_run(commands.label(request, progress), as_json)
+
+
+def relabel(
+    run: Path,
+    *,
+    min_score: float | None = None,
+    config: Path | None = None,
+    class_map: str = "",
+    as_json: AsJson = False,
+) -> int:
+    """Decide again over what a run has seen; no model runs.
+
+    perception relabel runs/kitti --min-score 0.4
+
+    Args:
+        run: The run folder.
+        min_score: Boxes below this score are rejected.
+        config: YAML file with `decide` settings.
+        class_map: Another class map.
+        as_json: Print one JSON object for programs.
+    """
+    from perception import commands
+
+    overrides = nested({"decide.judge.min_score": min_score})
+    with show_progress(as_json) as progress:
+        result = commands.relabel(
+            run, overrides=overrides, config=config, class_map=class_map, progress=progress
+        )
+    return _show_run(result, as_json)
+
+
+def export(
+    run: Path,
+    *,
+    to: str,
+    out: Path,
+    status: str = "accepted",
+    classes: str = "",
+    as_json: AsJson = False,
+) -> int:
+    """Write a run's labels in a format that others read.
+
+    perception export runs/kitti --to coco --out kitti.json
+
+    Args:
+        run: The run folder.
+        to: coco, coco-results, yolo, semantic-kitti or png.
+        out: A file (coco, coco-results) or a folder.
+        status: Which labels count, separated by commas: accepted, review, rejected.
+        classes: Class map to the names and ids to write: a shipped one or a YAML file.
+        as_json: Print one JSON object for programs.
+    """
+    from perception import commands
+
+    summary = commands.export(
+        run, to, out, statuses=commands.parse_statuses(status), classes=classes
+    )
+    say({**asdict(summary), "out": str(out)}, as_json, commands.export_lines(summary, to, out))
+    return FINE
+
+
+def _show_plan(planned: "Planned", as_json: bool) -> int:
+    value = {**asdict(planned), "folder": str(planned.folder)}
+    lines = [
+        f"{planned.samples} samples in {planned.shards} shards, {planned.shards_done} done, "
+        f"would go to {planned.folder}"
+    ]
+    say(value, as_json, lines)
+    return FINE
+
+
+def _show_run(run: "Run", as_json: bool) -> int:
+    counts = run.counts
+    samples = counts["samples"]
+    lines = [
+        f"{samples['input']} samples: {samples['ok']} ok, {samples['empty']} empty, "
+        f"{samples['quarantined']} quarantined",
+    ]
+    for title in (
+        "statuses",
+        "classes_accepted",
+        "classes_ignored",
+        "boxes_dropped",
+        "points",
+        "reasons",
+    ):
+        if counts.get(title):
+            listed = ", ".join(f"{name} {count}" for name, count in sorted(counts[title].items()))
+            lines.append(f"{title.replace('_', ' ')}: {listed}")
+    if samples["quarantined"]:
+        listed = ", ".join(f"{code} {n}" for code, n in sorted(counts["quarantined_by"].items()))
+        lines.append(f"quarantined: {listed}; see {run.folder / 'quarantine.jsonl'}")
+    lines.append(f"labels in {run.folder}, pictures in {run.folder / 'preview'}")
+    say({"run": str(run.folder), "counts": counts}, as_json, lines)
+    return QUARANTINED if samples["quarantined"] else FINE

@@ -1,0 +1,70 @@
+"""What every verb shares: exit codes, flags, and how results and progress are shown."""
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from rich.console import Console
+
+FINE, QUARANTINED, USAGE, INTERRUPTED = 0, 1, 2, 130  # exit codes
+# Options without a value: what follows them is a word of its own.
+FLAGS = ("--trust-weights", "--overwrite", "--new-run", "--dry-run", "--json")
+
+AsJson = Annotated[bool, Parameter(name="--json", negative="")]
+Flag = Annotated[bool, Parameter(negative="")]
+
+
+def nested(values: dict[str, Any]) -> dict[str, Any]:
+    """Turn {"a.b": 1, "a.c": None} into {"a": {"b": 1}}."""
+    nested: dict[str, Any] = {}
+    for dotted, value in values.items():
+        *parents, last = dotted.split(".")
+        if value is None:
+            continue
+        place = nested
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = value
+    return nested
+
+
+def say(value: dict[str, Any], as_json: bool, lines: Sequence[str]) -> None:
+    """Print the lines for people, or one JSON object for programs."""
+    if as_json:
+        sys.stdout.write(json.dumps(value, sort_keys=True) + "\n")
+    else:
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
+
+
+@contextmanager
+def show_progress(as_json: bool) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on a terminal, plain lines otherwise, nothing with --json; on stderr."""
+    console = Console(stderr=True)
+    if as_json:
+        yield lambda done, total: None
+    elif console.is_terminal:
+        from rich.progress import Progress
+
+        with Progress(console=console) as bar:
+            task = bar.add_task("samples", total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+    else:
+        yield lambda done, total: print(f"{done}/{total} samples", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def spell_options(tokens: Sequence[str]) -> list[str]:
+    """Accept `key=value` as `yolo` users type it: rewrite it to `--key=value`."""
+    spelled: list[str] = []
+    for token in tokens:
+        key = re.match(r"([a-z][a-z_-]*)=", token)
+        before = spelled[-1] if spelled else ""
+        is_value = before.startswith("--") and "=" not in before and before not in FLAGS
+        if key and not is_value and not Path(token).exists():
+            token = "--" + key[1].replace("_", "-") + token[len(key[1]) :]
+        spelled.append(token)
+    return spelled

@@ -1,0 +1,127 @@
+"""The verbs around a run: synthetic drives, evaluation, training, and what the machine has."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from perception.cli.terminal import FINE, QUARANTINED, AsJson, Flag, say, show_progress
+
+
+def synthesize(
+    out: Path, *, frames: int = 20, seed: int = 0, workers: int = 1, as_json: AsJson = False
+) -> int:
+    """Render a synthetic drive, camera and LiDAR, whose truth is known to the pixel and the point.
+
+    perception synthesize drives/1 --frames 40 --seed 1
+
+    Args:
+        out: Folder for the drive, in KITTI's and SemanticKITTI's layouts; must not hold anything.
+        frames: How many.
+        seed: Another seed is another drive; the same seed gives the same bytes.
+        workers: Processes that render side by side.
+        as_json: Print one JSON object for programs.
+    """
+    import pkgutil
+
+    from perception.backends import CASTERS
+    from perception.synthetic.command import synthesize as render
+
+    # Side by side each process casts on one thread; alone, on all.
+    caster = pkgutil.resolve_name(CASTERS["open3d"])(threads=1 if workers > 1 else 0)
+    with show_progress(as_json) as progress:
+        card = render(out, frames, seed, caster, progress, workers=workers)
+    lines = [f"{name}: {value}" for name, value in card["statistics"].items()]
+    say(card, as_json, [*lines, f"{out}: label it with `perception label kitti:{out} ...`"])
+    return FINE
+
+
+def evaluate(
+    run: Path,
+    *,
+    truth: str,
+    class_map: str = "",
+    seed: int = 0,
+    page: Path | None = None,
+    as_json: AsJson = False,
+) -> int:
+    """Compare a run's labels with truth: masks, boxes, points, with intervals.
+
+    perception evaluate runs/drive --truth drives/1
+
+    Args:
+        run: A finished run.
+        truth: A synthetic drive, a COCO .json, or cityscapes:FOLDER.
+        class_map: From the truth's class names to ours: a shipped class map or a YAML file.
+        seed: Of the bootstrap.
+        page: Also write an HTML page here.
+        as_json: Print one JSON object for programs.
+    """
+    from perception.evaluate import evaluate as compare
+    from perception.evaluate import to_html
+    from perception.files import write_bytes
+
+    report = compare(run, truth, class_map=class_map, seed=seed)
+    if page is not None:
+        write_bytes(page, to_html(report).encode())
+    say(report.to_dict(), as_json, report.lines(intervals=False))
+    return FINE
+
+
+def train(
+    data: Path,
+    *,
+    out: Path,
+    model: str,
+    val: Path | None = None,
+    epochs: int = 40,
+    image_px: int = 640,
+    batch: int = 16,
+    seed: int = 0,
+    device: str = "cpu",
+    threads: int = 2,
+    trust_weights: Flag = False,
+    as_json: AsJson = False,
+) -> int:
+    """Train a YOLO detector on a YOLO export; a card beside the weights says what it is.
+
+    perception train exported/drive --out detector --model yolo11n.yaml
+
+    Args:
+        data: A YOLO export: `perception export RUN --to yolo`.
+        out: Folder for best.pt and card.json.
+        model: An architecture that ultralytics ships, such as yolo11n.yaml, or .pt weights.
+        val: A YOLO export to measure on; the training data itself without it.
+        epochs: Rounds over the data.
+        image_px: Longest side that the network sees.
+        batch: Images per step.
+        seed: Of the weights and the order.
+        device: cpu, cuda:0, ...
+        threads: Of the processor.
+        trust_weights: Load pickled .pt weights whose hash is not known.
+        as_json: Print one JSON object for programs.
+    """
+    from perception.config import TrainConfig
+    from perception.training import TrainRequest
+    from perception.training import train as run_training
+
+    config = TrainConfig(
+        epochs=epochs, image_px=image_px, batch=batch, seed=seed, device=device, threads=threads
+    )
+    card = run_training(TrainRequest(data, out, model, val, trust_weights, config))
+    lines = [f"{name} {value:.4f}" for name, value in sorted(card["figures"].items())]
+    measured = "the training data" if card["val_is_train"] else "held-out data"
+    say(card, as_json, [*lines, f"{out / 'best.pt'}, measured on {measured}; see card.json"])
+    return FINE
+
+
+def doctor(*, as_json: AsJson = False) -> int:
+    """Say what this machine has and what is missing.
+
+    Args:
+        as_json: Print one JSON object for programs.
+    """
+    from perception.doctor import examine
+
+    findings = examine()
+    lines = [f"{'ok ' if f.fine else 'NO '} {f.name:24} {f.text}" for f in findings]
+    say({"findings": [asdict(f) for f in findings]}, as_json, lines)
+    return FINE if all(f.fine for f in findings) else QUARANTINED
