@@ -13,10 +13,11 @@ from perception.engine.worker import decide_shard, draw_shard
 from perception.errors import RequestError
 from perception.formats import coco, label_png, semantic_kitti, yolo
 from perception.formats.yolo import YoloSummary
-from perception.ontology import load_class_map, target_of
+from perception.ontology import load_class_map, load_ontology, target_of
 from perception.request import LabelRequest, Resolved, resolve
 from perception.runs import evidence, folder, labels, records, shards
 from perception.runs.folder import RunSpec
+from perception.synthetic.read import is_drive, read_truth_labels
 from perception.types import ExportSummary, SampleLabels, Status
 
 __all__ = [
@@ -237,10 +238,10 @@ def export(
     statuses: tuple[Status, ...] = (Status.ACCEPTED,),
     classes: str = "",
 ) -> ExportSummary | YoloSummary:
-    """Write a run's labels in a format that others read.
+    """Write a run's labels, or a synthetic drive's truth, in a format that others read.
 
     Args:
-        run: The run folder.
+        run: The run folder, or a drive's.
         to: One of `FORMATS`.
         out: A file (coco, coco-results), replaced if it is there, or a folder that holds nothing:
             files of another export would mix in.
@@ -258,17 +259,25 @@ def export(
         raise RequestError(
             "export.occupied", f"{target_path}: is a folder that holds files; choose another --out"
         )
-    spec = folder.read_spec(path)
     name = classes or _DEFAULT_MAPS.get(to, "")
-    target = target_of(spec.ontology, load_class_map(name) if name else None)
+    if is_drive(path):
+        if to == "semantic-kitti":
+            raise RequestError(
+                "export.unknown", f"{path}: is a drive; its .label files are in training/labels"
+            )
+        ontology, root = load_ontology(), path
+        samples = read_truth_labels(path, ontology)
+    else:
+        spec = folder.read_spec(path)
+        ontology, root = spec.ontology, Path(folder.read_plan(path, spec).samples[0].root)
+        samples = read_labels(path)
+    target = target_of(ontology, load_class_map(name) if name else None)
     chosen = frozenset(statuses)
-    samples = read_labels(path)
     if to == "coco":
-        return coco.write(samples, target_path, target, statuses=chosen, ontology=spec.ontology)
+        return coco.write(samples, target_path, target, statuses=chosen, ontology=ontology)
     if to == "coco-results":
         return coco.write_results(samples, target_path, target, statuses=chosen)
     if to == "yolo":
-        root = Path(folder.read_plan(path, spec).samples[0].root)
         return yolo.write(samples, target_path, target, statuses=chosen, image_root=root)
     writer = semantic_kitti.write if to == "semantic-kitti" else label_png.write
     return writer(samples, target_path, target, statuses=chosen)

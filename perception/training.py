@@ -25,7 +25,7 @@ class TrainRequest:
 
     Attributes:
         data: A YOLO export (`perception export RUN --to yolo`).
-        out: Folder for best.pt and card.json; must not hold anything.
+        out: Folder for best.pt, best.onnx and card.json; must not hold anything.
         model: An architecture that ultralytics ships ("yolo11n.yaml") or weights to start from.
         val: A YOLO export to measure on; the training data where None.
         trust_weights: Load pickled weights whose hash is not known.
@@ -65,7 +65,7 @@ def train(request: TrainRequest) -> dict[str, Any]:
     card = {
         "model": request.model if not start else Path(request.model).name,
         "started_from_sha256": start,
-        "sha256": weights.sha256_of(out / "best.pt"),
+        "sha256": {name: weights.sha256_of(out / name) for name in ("best.pt", "best.onnx")},
         "classes": list(names),
         "data": _described(data),
         "val": _described(val),

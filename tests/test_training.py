@@ -63,9 +63,52 @@ def test_a_trained_model_comes_with_its_card_and_the_data_are_untouched(tmp_path
     assert card["val"]["images"] == 2
     assert card["classes"] == ["car"]
     assert set(card["figures"]) >= {"metrics/mAP50(B)", "metrics/mAP50-95(B)"}
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["best.pt", "card.json"]
+    left = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert left == ["best.onnx", "best.pt", "card.json"]
     assert contents(data) | contents(val) == before
     assert list(home.iterdir()) == []  # nothing beside, in the home folder or where it was called
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train for one step in this process; return the folder with best.pt and best.onnx."""
+    from perception_ultralytics.trainer import train as fit
+
+    folder = tmp_path_factory.mktemp("trained")
+    data, out = export(folder / "data", 2), folder / "out"
+    out.mkdir()
+    fit("yolo11n.yaml", data, data, ("car",), out, TrainConfig(epochs=1, image_px=96, batch=2))
+    return out
+
+
+def test_the_onnx_file_answers_like_the_pickle_in_half_the_bytes(
+    trained: Path, tmp_path: Path
+) -> None:
+    import onnxruntime
+    import torch
+    from ultralytics.models import YOLO
+
+    from perception_ultralytics.exporter import export_onnx
+
+    again = tmp_path / "again.onnx"
+    export_onnx(trained / "best.pt", again, 96)
+    assert again.read_bytes() == (trained / "best.onnx").read_bytes()  # no time stamp
+    image = np.random.default_rng(0).random((2, 3, 96, 128), np.float32)  # other sizes, two images
+    network = YOLO(str(trained / "best.pt")).model.float().eval()
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(image))[0].numpy()
+    found = onnxruntime.InferenceSession(str(again)).run(None, {"images": image})[0]
+    assert np.abs(found - expected).max() < 2e-3 * np.abs(expected).max()  # float16 keeps 11 bits
+    numbers = sum(parameter.numel() for parameter in network.parameters())
+    assert again.stat().st_size < 2.2 * numbers
+
+
+@pytest.mark.parametrize("name", ["best.onnx", "best.pt"])
+def test_weights_look_in_the_size_they_were_trained_with(name: str, trained: Path) -> None:
+    from perception.config import ObserveConfig
+    from perception_ultralytics.detector import load_detector
+
+    assert load_detector(trained / name, ObserveConfig(threads=1))._image_px == 96
 
 
 @pytest.mark.parametrize("missing", ["images", "labels", "data.yaml"])

@@ -16,9 +16,12 @@ MAX_DETECTIONS = 300  # ultralytics' default
 class YoloDetector:
     """Boxes from YOLO weights."""
 
-    def __init__(self, model: Any, class_names: tuple[str, ...], config: ObserveConfig) -> None:
-        """Keep a loaded ultralytics model."""
+    def __init__(
+        self, model: Any, class_names: tuple[str, ...], image_px: int, config: ObserveConfig
+    ) -> None:
+        """Keep a loaded ultralytics model that looks at images of `image_px` on the long side."""
         self._model = model
+        self._image_px = image_px
         self._config = config
         self.class_names = class_names
 
@@ -31,6 +34,7 @@ class YoloDetector:
 
         result = self._model.predict(
             np.ascontiguousarray(picture.image_rgb[..., ::-1]),
+            imgsz=self._image_px,
             conf=self._config.min_score,
             iou=self._config.nms_iou,
             max_det=MAX_DETECTIONS,
@@ -78,6 +82,7 @@ def load_detector(path: Path, config: ObserveConfig) -> YoloDetector:
             iter(model.predict(blank, device=config.device, verbose=False, save=False))
         )
         names = first.names
+        image_px = _image_px(model)
     except Exception as error:  # whatever the many loaders raise: the weights are at fault
         raise RequestError(
             "weights.invalid", f"{path}: ultralytics cannot load it as a YOLO detector: {error}"
@@ -87,4 +92,15 @@ def load_detector(path: Path, config: ObserveConfig) -> YoloDetector:
         raise RequestError(
             "weights.invalid", f"{path}: class ids are not 0..N-1: {sorted(names)[:5]}"
         )
-    return YoloDetector(model, tuple(str(names[i]) for i in range(len(names))), config)
+    return YoloDetector(model, tuple(str(names[i]) for i in range(len(names))), image_px, config)
+
+
+def _image_px(model: Any) -> int:
+    """Return the size that the weights were made for.
+
+    Files with free sizes say it in their metadata, which ultralytics reads but does not follow; for
+    files with a fixed size it overrules whatever is asked.
+    """
+    backend = model.predictor.model
+    sizes = getattr(backend, "imgsz", None) if getattr(backend, "dynamic", False) else None
+    return int(max(sizes or model.predictor.imgsz))

@@ -11,6 +11,7 @@ import yaml
 from perception.bootstrap import harden, refuse_compromised
 from perception.config import TrainConfig
 from perception.errors import RequestError
+from perception_ultralytics.exporter import export_onnx
 
 # Callbacks to services and trackers that ultralytics turns on when it finds them installed.
 TRACKERS = (
@@ -23,12 +24,13 @@ AUGMENTATION: dict[str, Any] = {
     **dict.fromkeys(("mosaic", "mixup", "cutmix", "copy_paste"), 0.0),
     **dict.fromkeys(("degrees", "shear", "perspective", "erasing"), 0.0),
 }
+LEARNING_RATE = 0.001  # AdamW's own default
 
 
 def train(
     model: str, data: Path, val: Path, names: tuple[str, ...], out: Path, config: TrainConfig
 ) -> dict[str, float]:
-    """Train a YOLO model and leave OUT/best.pt.
+    """Train a YOLO model and leave OUT/best.pt and OUT/best.onnx.
 
     Args:
         model: An architecture that ultralytics ships ("yolo11n.yaml") or the path of weights.
@@ -59,19 +61,32 @@ def train(
     settings: Any = SETTINGS
     settings.update({name: False for name in TRACKERS if name in settings})
     logging.getLogger("ultralytics").setLevel(logging.ERROR)
-    torch.set_num_threads(config.threads)
+
+    def prepare(trainer: Any) -> None:
+        torch.set_num_threads(config.threads)  # ultralytics leaves all but one core
+        if config.device == "cpu":  # a third less time per step (two cores, yolo11n)
+            trainer.model.to(memory_format=torch.channels_last)
+
     try:
         network = YOLO(model)
     except Exception as error:  # whatever the loaders raise: the model is at fault
         raise RequestError(
             "weights.invalid", f"{model}: ultralytics has or reads no such model: {error}"
         ) from error
+    network.add_callback("on_train_start", prepare)
     with tempfile.TemporaryDirectory(prefix="perception-train-") as scratch:
         figures = network.train(
             data=str(_linked(Path(scratch), data, val, names)),
             epochs=config.epochs,
             imgsz=config.image_px,
             batch=config.batch,
+            # Named, since "auto" goes by the number of classes. A tenth of the run warms up, not
+            # three of perhaps five epochs.
+            optimizer="AdamW",
+            lr0=LEARNING_RATE,
+            warmup_epochs=config.epochs / 10,
+            nbs=config.batch,  # a step per batch: by default gradients gather to 64 images
+            rect=_same_shape(data),  # no padding to a square
             device=config.device,
             seed=config.seed,
             deterministic=True,
@@ -84,8 +99,21 @@ def train(
             **AUGMENTATION,
         )
         shutil.copyfile(Path(scratch) / "run" / "weights" / "best.pt", out / "best.pt")
+    export_onnx(out / "best.pt", out / "best.onnx", config.image_px)
     found: dict[str, float] = {key: float(value) for key, value in figures.results_dict.items()}
     return found
+
+
+def _same_shape(data: Path) -> bool:
+    """Tell whether all pictures have one shape; with several, `rect` would forbid shuffling."""
+    from PIL import Image
+
+    shapes = set()
+    for path in sorted((data / "images").rglob("*")):
+        if path.is_file():
+            with Image.open(path) as image:
+                shapes.add(image.size)
+    return len(shapes) == 1
 
 
 def _linked(scratch: Path, data: Path, val: Path, names: tuple[str, ...]) -> Path:

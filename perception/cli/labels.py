@@ -133,12 +133,12 @@ def export(
     classes: str = "",
     as_json: AsJson = False,
 ) -> int:
-    """Write a run's labels in a format that others read.
+    """Write a run's labels, or a synthetic drive's truth, in a format that others read.
 
     perception export runs/kitti --to coco --out kitti.json
 
     Args:
-        run: The run folder.
+        run: The run folder, or that of a synthetic drive.
         to: coco, coco-results, yolo, semantic-kitti or png.
         out: A file (coco, coco-results) or a folder.
         status: Which labels count, separated by commas: accepted, review, rejected.

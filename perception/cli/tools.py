@@ -7,7 +7,14 @@ from perception.cli.terminal import FINE, QUARANTINED, AsJson, Flag, say, show_p
 
 
 def synthesize(
-    out: Path, *, frames: int = 20, seed: int = 0, workers: int = 1, as_json: AsJson = False
+    out: Path,
+    *,
+    frames: int = 20,
+    seed: int = 0,
+    scene_frames: int = 20,
+    stride: int = 1,
+    workers: int = 1,
+    as_json: AsJson = False,
 ) -> int:
     """Render a synthetic drive, camera and LiDAR, whose truth is known to the pixel and the point.
 
@@ -17,6 +24,8 @@ def synthesize(
         out: Folder for the drive, in KITTI's and SemanticKITTI's layouts; must not hold anything.
         frames: How many.
         seed: Another seed is another drive; the same seed gives the same bytes.
+        scene_frames: Frames from one street before the next begins; few make a varied drive.
+        stride: Tenths of a second from one frame of a street to the next.
         workers: Processes that render side by side.
         as_json: Print one JSON object for programs.
     """
@@ -28,7 +37,16 @@ def synthesize(
     # Side by side each process casts on one thread; alone, on all.
     caster = pkgutil.resolve_name(CASTERS["open3d"])(threads=1 if workers > 1 else 0)
     with show_progress(as_json) as progress:
-        card = render(out, frames, seed, caster, progress, workers=workers)
+        card = render(
+            out,
+            frames,
+            seed,
+            caster,
+            progress,
+            scene_frames=scene_frames,
+            stride=stride,
+            workers=workers,
+        )
     lines = [f"{name}: {value}" for name, value in card["statistics"].items()]
     say(card, as_json, [*lines, f"{out}: label it with `perception label kitti:{out} ...`"])
     return FINE
@@ -87,7 +105,7 @@ def train(
 
     Args:
         data: A YOLO export: `perception export RUN --to yolo`.
-        out: Folder for best.pt and card.json.
+        out: Folder for best.pt, best.onnx and card.json.
         model: An architecture that ultralytics ships, such as yolo11n.yaml, or .pt weights.
         val: A YOLO export to measure on; the training data itself without it.
         epochs: Rounds over the data.
@@ -109,7 +127,7 @@ def train(
     card = run_training(TrainRequest(data, out, model, val, trust_weights, config))
     lines = [f"{name} {value:.4f}" for name, value in sorted(card["figures"].items())]
     measured = "the training data" if card["val_is_train"] else "held-out data"
-    say(card, as_json, [*lines, f"{out / 'best.pt'}, measured on {measured}; see card.json"])
+    say(card, as_json, [*lines, f"{out / 'best.onnx'}, measured on {measured}; see card.json"])
     return FINE
 
 

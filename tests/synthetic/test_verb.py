@@ -43,3 +43,23 @@ def test_a_drive_is_made_labelled_and_measured(tmp_path: Path) -> None:
     assert box > 0.9  # the prompts are the true boxes
     assert 0.2 < mask < 0.9  # boxes filled are poor masks
     assert page.read_text().startswith("<!")
+
+
+def test_the_truth_of_a_drive_is_exported_like_labels(tmp_path: Path) -> None:
+    drive = tmp_path / "drive"
+    tokens = ("--frames", 2, "--seed", 6, "--scene-frames", 1, "--stride", 5)
+    card = perception("synthesize", drive, *tokens)
+    assert (card["scene_frames"], card["stride_s"]) == (1, 0.5)
+    perception("export", drive, "--to", "coco", "--out", tmp_path / "again.json")
+    again, truth = (
+        json.loads(path.read_text()) for path in (tmp_path / "again.json", drive / "truth.json")
+    )
+    for row in (*again["annotations"], *truth["annotations"]):
+        row.pop("camera")  # not in the file that is read
+    assert again["annotations"] == truth["annotations"]
+    written = perception("export", drive, "--to", "yolo", "--out", tmp_path / "yolo")["export"]
+    assert isinstance(written, dict)
+    large = sum(not row["iscrowd"] for row in truth["annotations"])
+    assert written["labels"] == large > 0
+    rows = [path.read_text() for path in (tmp_path / "yolo" / "labels").rglob("*.txt")]
+    assert sum(len(text.splitlines()) for text in rows) == large
