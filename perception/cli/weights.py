@@ -49,7 +49,7 @@ def weights_verify(path: Path, *, as_json: AsJson = False) -> int:
 
 @weights_app.command(name="pull")
 def weights_pull(name: str, *, to: Path = Path(), as_json: AsJson = False) -> int:
-    """Download known weights from their publisher and check their hash; the only verb with network.
+    """Download known weights and check their hash; the only verb that uses the network.
 
     Args:
         name: As `perception weights list` shows it.
@@ -59,5 +59,8 @@ def weights_pull(name: str, *, to: Path = Path(), as_json: AsJson = False) -> in
     from perception import weights
 
     path = weights.pull(name, to)
-    say({"path": str(path)}, as_json, [f"{path}"])
+    known = weights.identify(path)
+    licence, note = (known.licence, known.note) if known else ("unknown", "")
+    value = {"path": str(path), "known_as": known.name if known else "", "licence": licence}
+    say(value, as_json, [f"{path}: {note} Licence: {licence}"])
     return FINE
