@@ -22,17 +22,9 @@ check:  ## the gate
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q
 
-# A synthetic drive, labelled from its own boxes, measured against its truth. SEGMENTER=FILE takes
-# SAM weights; grabcut needs none and is rough.
-SEGMENTER ?= grabcut
-demo: setup  ## then open demo/report.html and demo/run/preview/
-	rm -rf demo
-	$(BIN)/perception synthesize demo/drive --frames 8 --seed 1 --workers 2
-	$(BIN)/perception label kitti:demo/drive --boxes label_2 --segmenter $(SEGMENTER) --out demo/run
-	$(BIN)/perception export demo/run --to coco --out demo/labels.json
-	$(BIN)/perception evaluate demo/run --truth demo/drive --page demo/report.html
-	@echo "made with boxes from the drive and $(SEGMENTER): demo/report.html, demo/run/preview/"
-	@echo "next, your own data: $(BIN)/perception label PICTURES --out runs/mine --detector WEIGHTS --segmenter WEIGHTS"
+# A synthetic drive, or SOURCE=images of your own; DETECTOR= and SEGMENTER= take weights.
+demo: setup  ## then open demo/report/index.html
+	BIN=$(BIN) SOURCE="$(SOURCE)" DETECTOR="$(DETECTOR)" SEGMENTER="$(SEGMENTER)" .ci/demo.sh
 
 # The figures of the README. DATA holds kitti_object/, cityscapes/ and weights/.
 DATA ?= ../shared/data

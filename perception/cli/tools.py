@@ -24,7 +24,7 @@ def synthesize(
         out: Folder for the drive, in KITTI's and SemanticKITTI's layouts; must not hold anything.
         frames: How many.
         seed: Another seed is another drive; the same seed gives the same bytes.
-        scene_frames: Frames from one street before the next begins; few make a varied drive.
+        scene_frames: Frames from one street before the next begins; intervals need streets.
         stride: Tenths of a second from one frame of a street to the next.
         workers: Processes that render side by side.
         as_json: Print one JSON object for programs.
@@ -81,6 +81,35 @@ def evaluate(
     if page is not None:
         write_bytes(page, to_html(report).encode())
     say(report.to_dict(), as_json, report.lines(intervals=False))
+    return FINE
+
+
+def show(
+    run: Path,
+    *,
+    out: Path,
+    truth: str = "",
+    class_map: str = "",
+    frames: int = 8,
+    as_json: AsJson = False,
+) -> int:
+    """Write a folder whose index.html opens from disk: pictures, points in 3D, figures.
+
+    perception show runs/drive --out report --truth drives/1
+
+    Args:
+        run: A finished run.
+        out: Folder for the page; must not hold anything.
+        truth: As for `perception evaluate`; without it the page has no figures.
+        class_map: From the truth's class names to ours: a shipped class map or a YAML file.
+        frames: How many samples at most, evenly spaced over the run.
+        as_json: Print one JSON object for programs.
+    """
+    from perception.pages import show as write_page
+
+    shown = write_page(run, out, truth=truth, class_map=class_map, frames=frames)
+    value = {**asdict(shown), "page": str(shown.page)}
+    say(value, as_json, [*shown.made, *shown.good, f"open {shown.page}"])
     return FINE
 
 

@@ -7,6 +7,7 @@ from perception.evaluate.report import Figure, Report, Table
 BAR_PX, HEIGHT_PX = 80, 10
 STYLE = """
 body { font: 14px/1.5 system-ui, sans-serif; margin: 2rem; color: #222; background: #fff; }
+.track { fill: #eee; } .bar { fill: #7aa6d8; } .interval { stroke: #222; }
 h2 { font-size: 1.1rem; margin: 2rem 0 .2rem; } p { margin: .2rem 0 .6rem; color: #555; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; }
 th, td { padding: .2rem .7rem; text-align: right; white-space: nowrap; vertical-align: top;
@@ -20,7 +21,7 @@ def to_html(report: Report, title: str = "Evaluation") -> str:
     """Return the report as a page; a bar shows a figure between 0 and 1, the line its interval."""
     counts = "".join(f"<tr><td>{escape(k)}</td><td>{n:,}</td></tr>" for k, n in report.counts)
     notes = "".join(f"<p>{escape(note)}</p>" for note in report.notes)
-    tables = "\n".join(_table(table) for table in report.tables)
+    tables = "\n".join(table_html(table) for table in report.tables)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -31,7 +32,8 @@ def to_html(report: Report, title: str = "Evaluation") -> str:
     )
 
 
-def _table(table: Table) -> str:
+def table_html(table: Table) -> str:
+    """Return one table under its heading; STYLE says what its classes look like."""
     head = "".join(f"<th>{escape(column)}</th>" for column in table.columns)
     rows = "\n".join(
         f"<tr><td>{escape(name)}</td>{''.join(_cell(figure) for figure in figures)}</tr>"
@@ -59,8 +61,8 @@ def _bar(figure: Figure) -> str:
     middle = HEIGHT_PX / 2
     return (
         f'<svg width="{BAR_PX}" height="{HEIGHT_PX}" role="img" aria-label="{value:.3f}">'
-        f'<rect width="{BAR_PX}" height="{HEIGHT_PX}" fill="#eee"/>'
-        f'<rect width="{value * BAR_PX:.1f}" height="{HEIGHT_PX}" fill="#7aa6d8"/>'
+        f'<rect width="{BAR_PX}" height="{HEIGHT_PX}" class="track"/>'
+        f'<rect width="{value * BAR_PX:.1f}" height="{HEIGHT_PX}" class="bar"/>'
         f'<line x1="{low * BAR_PX:.1f}" x2="{high * BAR_PX:.1f}" y1="{middle}" y2="{middle}" '
-        'stroke="#222"/></svg>'
+        'class="interval"/></svg>'
     )

@@ -252,6 +252,20 @@ def _quarantine_row(outcome: Outcome) -> dict[str, str]:
     }
 
 
+def read_counts(run: Path) -> dict[str, Any]:
+    """Return the counts of a finished run, see `finish`.
+
+    Raises:
+        RequestError: `run.incomplete` if the run has not finished.
+    """
+    counts: dict[str, Any] | None = records.read_json(run / "run.json")["counts"]
+    if counts is None:
+        raise RequestError(
+            "run.incomplete", f"{run}: has not finished; run `label` again to resume"
+        )
+    return counts
+
+
 def read_labels(run: Path) -> Iterator[tuple[Outcome, SampleLabels]]:
     """Yield every sample of a run's current label set, in the order of the plan.
 
@@ -259,9 +273,6 @@ def read_labels(run: Path) -> Iterator[tuple[Outcome, SampleLabels]]:
         RequestError: `run.incomplete` if the run has not finished.
     """
     spec = read_spec(run)
-    if records.read_json(run / "run.json")["counts"] is None:
-        raise RequestError(
-            "run.incomplete", f"{run}: has not finished; run `label` again to resume"
-        )
+    read_counts(run)
     for index in range(len(read_plan(run, spec))):
         yield from labels.read(run, spec.label_set(), index)

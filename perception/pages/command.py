@@ -1,0 +1,116 @@
+"""`perception show`: a finished run as a folder that a browser opens from disk."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from perception import report, sources
+from perception.errors import RequestError, SampleError
+from perception.evaluate import evaluate
+from perception.files import write_bytes
+from perception.pages import words
+from perception.pages.html import Frame, data_js, page_html
+from perception.pages.sweeps import pack_sweep, palette
+from perception.runs import folder, labels
+from perception.runs.folder import Plan, RunSpec
+from perception.runs.shards import Outcome
+from perception.types import SampleLabels, SampleRef
+
+FRAMES = 8
+WEB = ("style.css", "point_view.js", "show.js", "three.min.js", "three_LICENSE.txt")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a page says, for the terminal and for programs.
+
+    Attributes:
+        page: The file to open.
+        frames: Samples on it.
+        made: What was labelled, with what: sentences.
+        good: How good the labels are: sentences; none without truth.
+    """
+
+    page: Path
+    frames: int
+    made: tuple[str, ...]
+    good: tuple[str, ...]
+
+
+def show(
+    run: Path, out: Path, *, truth: str = "", class_map: str = "", frames: int = FRAMES
+) -> Shown:
+    """Write index.html and what it needs into a folder.
+
+    Args:
+        run: A finished run.
+        out: A folder that does not exist or is empty.
+        truth: As for `evaluate`; "" for a page without figures.
+        class_map: As for `evaluate`.
+        frames: How many samples at most, evenly spaced over the run.
+
+    Raises:
+        RequestError: `output.exists`, `option.invalid`, `run.incomplete`; see `evaluate` for more.
+    """
+    if frames < 1:
+        raise RequestError("option.invalid", f"--frames {frames}: expected 1 or more")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RequestError("output.exists", f"{out}: is not empty; choose another --out")
+    counts = folder.read_counts(run)
+    spec = folder.read_spec(run)
+    plan = folder.read_plan(run, spec)
+    found = evaluate(run, truth, class_map=class_map) if truth else None
+    shown = []
+    for number, (ref, outcome, sample) in enumerate(_chosen(run, spec, plan, frames)):
+        shown.append(_frame(out, number, ref, outcome, sample, spec))
+    made = words.what_was_made(spec, plan, counts)
+    good = words.how_good(found) if found else []
+    title = f"Labels for {counts['samples']['input']} samples ({spec.source})"
+    web = resources.files("perception.pages") / "web"
+    for name in WEB:
+        write_bytes(out / name, (web / name).read_bytes())
+    write_bytes(out / "data.js", data_js(palette(spec.ontology), shown).encode())
+    write_bytes(out / "index.html", page_html(title, made, shown, found, good).encode())
+    return Shown(out / "index.html", len(shown), tuple(made), tuple(good))
+
+
+def _chosen(
+    run: Path, spec: RunSpec, plan: Plan, frames: int
+) -> Iterator[tuple[SampleRef, Outcome, SampleLabels]]:
+    """Yield samples evenly spaced over the plan; only their shards are read."""
+    count = min(frames, len(plan.samples))
+    places = np.linspace(0, len(plan.samples) - 1, count).round().astype(int).tolist()
+    for index in sorted({place // plan.shard_size for place in places}):
+        first = index * plan.shard_size
+        shard = zip(plan.shard(index), labels.read(run, spec.label_set(), index), strict=True)
+        for place, (ref, (outcome, sample)) in enumerate(shard, start=first):
+            if place in places:
+                yield ref, outcome, sample
+
+
+def _frame(
+    out: Path, number: int, ref: SampleRef, outcome: Outcome, sample: SampleLabels, spec: RunSpec
+) -> Frame:
+    """Draw one sample; its pictures are numbered, so that no name from outside is a path here."""
+    if outcome.status == "quarantined":
+        return Frame(ref.id, note=f"could not be used: {outcome.code}: {outcome.message}")
+    try:
+        loaded = sources.load_sample(ref)
+    except SampleError as error:  # the source changed since the run
+        return Frame(ref.id, note=f"cannot be read any more: {error}")
+    sizes = [picture.size_hw for picture in sample.pictures]
+    points_lidar = loaded.scene.points_lidar
+    changed = [picture.size_hw for picture in loaded.pictures] != sizes
+    if changed or len(points_lidar) != len(sample.points):
+        return Frame(ref.id, note="is not the sample any more that was labelled")
+    names = {entry.id: entry.name for entry in spec.ontology.classes}
+    pictures = []
+    for place, (picture, own) in enumerate(zip(loaded.pictures, sample.pictures, strict=True)):
+        file = f"pictures/{number:03d}-{place}.jpg"
+        write_bytes(out / file, report.to_jpeg(report.overlay(picture.image_rgb, own, names)))
+        pictures.append((picture.file_name, file))
+    sweep = pack_sweep(points_lidar, sample, spec.ontology) if len(points_lidar) else None
+    return Frame(ref.id, tuple(pictures), sweep)

@@ -1,0 +1,74 @@
+"""Sweeps for `web/point_view.js`: centimetres and a colour code per point, in base64."""
+
+import base64
+from typing import Any
+
+import numpy as np
+
+from perception import report
+from perception.ontology import Ontology
+from perception.types import Float32, PointState, SampleLabels, Status
+
+MAX_POINTS = 120_000  # of a sweep: about 1.1 MB of text
+REACH_CM = 32_767  # int16
+# Codes of the palette; the ontology's classes follow in its order.
+UNKNOWN, BACKGROUND, NOT_ACCEPTED, FIRST_CLASS = range(4)
+
+
+def palette(ontology: Ontology) -> list[dict[str, str]]:
+    """Return name and colour of each code."""
+    own = [
+        ("unknown", report.POINT_RGB[PointState.UNKNOWN]),
+        ("background", report.POINT_RGB[PointState.BACKGROUND]),
+        ("label not accepted", report.STATUS_RGB[Status.REVIEW]),
+    ]
+    classes = [(entry.name, report.class_rgb(entry.id)) for entry in ontology.classes]
+    return [
+        {"name": name, "rgb": "#{:02x}{:02x}{:02x}".format(*rgb)} for name, rgb in own + classes
+    ]
+
+
+def pack_sweep(points_lidar: Float32, labels: SampleLabels, ontology: Ontology) -> dict[str, Any]:
+    """Pack one sweep; a sweep of more than `MAX_POINTS` is thinned evenly.
+
+    Points that are not finite, or farther than 327 m along an axis, are left out.
+
+    Args:
+        points_lidar: (P, 3) metres.
+        labels: Of the sample that the sweep belongs to, P points.
+        ontology: Of the run.
+
+    Returns:
+        `places_cm`: base64 of (N, 3) int16, little-endian; `codes`: base64 of (N) uint8; `shown` N;
+        `points` P.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        places_cm = np.round(points_lidar.astype(np.float64) * 100)
+        rows = np.flatnonzero((np.abs(places_cm) <= REACH_CM).all(axis=1))  # NaN is not <=
+    if len(rows) > MAX_POINTS:
+        rows = rows[np.linspace(0, len(rows) - 1, MAX_POINTS).astype(np.int64)]
+    return {
+        "places_cm": _base64(places_cm[rows].astype("<i2").tobytes()),
+        "codes": _base64(_codes(labels, ontology)[rows].tobytes()),
+        "shown": len(rows),
+        "points": len(points_lidar),
+    }
+
+
+def _codes(labels: SampleLabels, ontology: Ontology) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    points = labels.points
+    accepted = [
+        picture.instances.instance_ids[picture.instances.statuses == Status.ACCEPTED]
+        for picture in labels.pictures
+    ]
+    sure = np.isin(points.instance_ids, np.concatenate([*accepted, np.zeros(0, np.int32)]))
+    codes = np.full(len(points), UNKNOWN, np.uint8)
+    codes[points.states == PointState.BACKGROUND] = BACKGROUND
+    codes[points.states == PointState.LABELLED] = NOT_ACCEPTED
+    for place, entry in enumerate(ontology.classes):
+        codes[sure & (points.class_ids == entry.id)] = FIRST_CLASS + place
+    return codes
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")

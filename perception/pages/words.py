@@ -1,0 +1,104 @@
+"""What a run is, and how good: sentences for people, without a figure that nobody measured."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from perception import weights
+from perception.evaluate import Figure, Report
+from perception.ontology import data_folder
+from perception.runs.folder import Plan, RunSpec
+
+POCKET = "The pocket detector knows synthetic streets only: do not trust it on real images."
+SYNTHETIC = (
+    "The street is synthetic: compare two ways of doing something on it, and do not expect its "
+    "figures on real streets."
+)
+
+
+def what_was_made(spec: RunSpec, plan: Plan, counts: dict[str, Any]) -> list[str]:
+    """Say what was labelled, with what, and what came out."""
+    samples, statuses = counts["samples"], counts["statuses"]
+    made = ", ".join(
+        f"{statuses.get(name, 0)} {name}" for name in ("accepted", "review", "rejected")
+    )
+    lines = [
+        f"{samples['input']} samples: {samples['ok']} with objects, {samples['empty']} without, "
+        f"{samples['quarantined']} could not be used.",
+        f"Labels: {made}.",
+    ]
+    if counts["classes_accepted"]:
+        found = sorted(counts["classes_accepted"].items(), key=lambda item: (-item[1], item[0]))
+        lines.append("Accepted: " + ", ".join(f"{n} {name}" for name, n in found) + ".")
+    if counts.get("points"):
+        of_points = counts["points"]
+        lines.append(
+            f"LiDAR points: {of_points['labelled']:,} labelled, {of_points['background']:,} "
+            f"background, {of_points['unknown']:,} unknown."
+        )
+    for code, n in sorted(counts["quarantined_by"].items()):
+        lines.append(f"Not used: {n} for {code}.")
+    return [*lines, *_models(spec), *([SYNTHETIC] if _is_synthetic(plan) else [])]
+
+
+def _models(spec: RunSpec) -> list[str]:
+    detector, segmenter = spec.detector, spec.segmenter
+    if detector.kind == "boxes":
+        lines = [
+            f"Boxes: given with the data ({detector.file_name}). No detector ran, so finding the "
+            "objects is not put to the test."
+        ]
+    else:
+        lines = [f"Boxes: detector {_model(detector.file_name or detector.kind, detector.sha256)}"]
+        pocket = data_folder() / "pocket" / "pocket.onnx"
+        if pocket.is_file() and weights.sha256_of(pocket) == detector.sha256:
+            lines.append(POCKET)
+    plain = {
+        "grabcut": "Masks: GrabCut, which needs no weights and is rough.",
+        "boxes": "Masks: the boxes, filled.",
+    }
+    masks = plain.get(segmenter.kind, f"Masks: {_model(segmenter.file_name, segmenter.sha256)}")
+    return [*lines, masks]
+
+
+def _model(name: str, sha256: str) -> str:
+    known = next((entry for entry in weights.KNOWN if entry.sha256 == sha256), None)
+    note = f"; {known.note} Licence: {known.licence}." if known else "."
+    return f"{name} (sha256 {sha256[:12]}){note}" if sha256 else f"{name}."
+
+
+def _is_synthetic(plan: Plan) -> bool:
+    """Return whether the samples come from a drive of `perception synthesize`."""
+    try:
+        card = json.loads((Path(plan.samples[0].root) / "card.json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(card, dict) and "generator_version" in card
+
+
+def how_good(report: Report) -> list[str]:
+    """Say the figures that a reader asks for first; what could not be judged is left out."""
+    counts = dict(report.counts)
+    asked = [
+        ("labels", "all", "precision", "Accepted labels that are right (mask IoU 0.5 or more)"),
+        ("labels", "all", "recall", "True objects with such a label"),
+        ("labels", "all", "IoU of matches", "Mask IoU of right labels, mean"),
+        ("yield", "all", "yield at 95", "True objects labelled where 95 % of labels are right"),
+        ("ap", "mask", "AP50", "Mask AP50, accepted or for review"),
+        ("points.seen.iou", "mIoU", "all", "Point IoU, mean of classes, points the camera sees"),
+    ]
+    lines = [f"Truth: {counts['true objects']} objects on {counts['images with truth']} images."]
+    tables = {table.name for table in report.tables}
+    for table, row, column, words in asked:
+        if table not in tables:
+            continue
+        figure = report.figure(table, row, column)
+        if figure.value is not None:
+            lines.append(f"{words}: {_figure(figure)}.")
+    return lines
+
+
+def _figure(figure: Figure) -> str:
+    if figure.low is None or figure.high is None:
+        return f"{figure.value:.3f}"
+    return f"{figure.value:.3f} (95 % interval {figure.low:.3f} to {figure.high:.3f})"
