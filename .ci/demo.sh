@@ -29,15 +29,14 @@ fi
 if [ -z "$segmenter" ]; then
   segmenter=$mobile_sam
   if [ ! -f "$mobile_sam" ]; then
-    say "segmenter: fetching MobileSAM (about 40 MB, Apache-2.0) into .weights/"
-    "$perception" weights pull mobile_sam --to .weights || segmenter=grabcut
+    say "MobileSAM: fetching about 40 MB, Apache-2.0, into .weights/"
+    if ! "$perception" weights pull mobile_sam --to .weights; then
+      say "MobileSAM could not be had: masks come from grabcut, which needs no weights and is rough"
+      segmenter=grabcut
+    fi
   fi
 fi
-if [ "$segmenter" = grabcut ]; then
-  say "segmenter: grabcut, which needs no weights and is rough; MobileSAM was not asked for or could not be had"
-else
-  say "segmenter: $segmenter"
-fi
+say "segmenter: $segmenter"
 
 rm -rf demo
 truth=()
