@@ -38,7 +38,7 @@ if [ -z "$segmenter" ]; then
 fi
 say "segmenter: $segmenter"
 
-rm -rf demo
+rm -rf demo && mkdir demo
 truth=()
 if [ -z "$source" ]; then
   say "a synthetic drive: 8 frames of 4 streets, camera and LiDAR, with exact truth"
