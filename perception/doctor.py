@@ -16,7 +16,7 @@ EXTRAS = {
     "open3d": "open3d",
     "ray": "ray",
     "pooch": "weights",
-    "onnx": "weights",
+    "onnx": "ultralytics",
 }
 # Packages whose import fails on a bare Debian, and what they need of it.
 SYSTEM_PACKAGES = {

