@@ -15,6 +15,7 @@ from perception.config import Settings, load_yaml
 from perception.errors import RequestError, SampleError
 from perception.images import decode_image
 from perception.ontology import data_folder
+from perception.synthetic.read import DRIVE_LICENCE, is_drive
 from perception.types import Picture, Sample, SampleRef, Scene
 
 LAYOUTS: dict[str, str] = {
@@ -178,7 +179,8 @@ def _of_layout(layout: str, root: Path) -> Source:
     _reader(layout)
     folder = LAYOUTS[layout].rpartition(".")[2]
     manifest = load_manifest(data_folder() / folder / "dataset.yaml")
-    return Source(name=manifest.name, layout=layout, root=root, licence=manifest.licence)
+    licence = DRIVE_LICENCE if is_drive(root) else manifest.licence  # KITTI's layout, not its data
+    return Source(name=manifest.name, layout=layout, root=root, licence=licence)
 
 
 def _of_manifest(path: Path) -> Source:

@@ -14,6 +14,7 @@ from perception.files import write_bytes
 from perception.synthetic.constants import VERSION, constants_sha256
 from perception.synthetic.drive import TICK_NS, Renderer
 from perception.synthetic.rays import Caster
+from perception.synthetic.read import DRIVE_LICENCE
 from perception.synthetic.rig import CAMERA_HEIGHT_M, LIDAR_M, kitti_rig
 from perception.synthetic.world import make_world
 from perception.synthetic.write import FrameTruth, prepare, statistics, write_frame, write_truth
@@ -127,6 +128,7 @@ def _card(
 ) -> dict[str, Any]:
     return {
         "what": "synthetic drive: KITTI object layout with exact truth",
+        "licence": DRIVE_LICENCE,
         "seed": seed,
         "frames": frames,
         "scene_frames": scene_frames,

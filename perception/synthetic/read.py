@@ -15,6 +15,8 @@ from perception.types import (
     Status,
 )
 
+DRIVE_LICENCE = "CC0-1.0"  # of what `perception synthesize` writes
+
 
 def is_drive(path: Path) -> bool:
     """Tell whether a folder is a synthetic drive."""

@@ -35,6 +35,8 @@ def test_a_drive_is_made_labelled_and_measured(tmp_path: Path) -> None:
         *("label", f"kitti:{drive}", "--boxes", "label_2"),
         *("--segmenter", "boxes", "--out", run),
     )
+    licences = json.loads((run / "run.json").read_text())["licences"]
+    assert licences["source"] == "CC0-1.0"  # KITTI's layout, not its licence
     report = perception("evaluate", run, "--truth", drive, "--page", page)
     tables = report["tables"]
     assert isinstance(tables, dict)
