@@ -6,6 +6,7 @@ Every solid is closed and its triangles face outwards (counter-clockwise seen fr
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -104,19 +105,55 @@ def fitted(mesh: Mesh, size_lwh_m: Sequence[float] | Float64) -> Mesh:
     return replace(mesh, vertices_m=vertices.astype(np.float32))
 
 
+def _corners(mesh: Mesh) -> tuple[Float64, Float64, Float64]:
+    """Return the three (T, 3) corners of the triangles."""
+    vertices = mesh.vertices_m.astype(np.float64)
+    a, b, c = mesh.triangles.T
+    return vertices[a], vertices[b], vertices[c]
+
+
+def _cross(a: Float64, b: Float64) -> Float64:
+    """Return the (..., 3) cross product; on a scene's thousands of small parts np.cross is slow."""
+    ax, ay, az, bx, by, bz = a[..., 0], a[..., 1], a[..., 2], b[..., 0], b[..., 1], b[..., 2]
+    result = np.empty(a.shape)
+    result[..., 0] = ay * bz - az * by
+    result[..., 1] = az * bx - ax * bz
+    result[..., 2] = ax * by - ay * bx
+    return result
+
+
 def volume_m3(mesh: Mesh) -> float:
     """Return the signed volume: positive if closed triangles face outwards."""
-    a, b, c = np.moveaxis(mesh.vertices_m[mesh.triangles].astype(np.float64), 1, 0)
-    return float(np.einsum("ij,ij->i", a, np.cross(b, c)).sum() / 6)
+    a, b, c = _corners(mesh)
+    return float(np.einsum("ij,ij->i", a, _cross(b, c)).sum() / 6)
 
 
 def normals(mesh: Mesh) -> Float32:
     """Return (T, 3) outward unit normals; zero for a triangle without area."""
-    a, b, c = np.moveaxis(mesh.vertices_m[mesh.triangles].astype(np.float64), 1, 0)
-    cross = np.cross(b - a, c - a)
+    a, b, c = _corners(mesh)
+    cross = _cross(b - a, c - a)
     length = np.linalg.norm(cross, axis=1, keepdims=True)
     unit = np.divide(cross, length, out=np.zeros_like(cross), where=length > 0)
     return np.asarray(unit, np.float32)
+
+
+@cache
+def _skin(count: int, corners: int, closed: bool) -> Int32:
+    """Return the triangles between rings, and of the caps unless closed; a scene asks thousands."""
+    strips = count if closed else count - 1
+    s, p = np.meshgrid(np.arange(strips), np.arange(corners), indexing="ij")
+    following = (s + 1) % count * corners
+    right = (p + 1) % corners
+    a, b, c, d = s * corners + p, s * corners + right, following + right, following + p
+    triangles = np.stack([a, b, c, a, c, d], axis=-1).reshape(-1, 3)
+    if not closed:
+        i = np.arange(1, corners - 1)
+        last = (count - 1) * corners
+        caps = [np.stack([0 * i, i + 1, i], axis=1), np.stack([0 * i, i, i + 1], axis=1) + last]
+        triangles = np.concatenate([triangles, *caps])
+    result = triangles.astype(np.int32)
+    result.flags.writeable = False  # shared by all meshes of this make
+    return result
 
 
 def loft(
@@ -139,26 +176,18 @@ def loft(
     rings = np.asarray(rings_m, np.float64)
     count, corners = rings.shape[:2]
     strips = count if closed else count - 1
-    s, p = np.meshgrid(np.arange(strips), np.arange(corners), indexing="ij")
-    following = (s + 1) % count * corners
-    right = (p + 1) % corners
-    a, b, c, d = s * corners + p, s * corners + right, following + right, following + p
-    triangles = np.stack([a, b, c, a, c, d], axis=-1).reshape(-1, 3)
+    triangles = _skin(count, corners, closed)
     materials = np.full((strips, corners, 2), material, np.uint8)
     for cell, other in (cells or {}).items():
         materials[cell] = other
     kinds = materials.reshape(-1)
     if not closed:
-        i = np.arange(1, corners - 1)
-        last = (count - 1) * corners
-        caps = [np.stack([0 * i, i + 1, i], axis=1), np.stack([0 * i, i, i + 1], axis=1) + last]
-        triangles = np.concatenate([triangles, *caps])
-        kinds = np.concatenate([kinds, np.full(2 * len(i), material, np.uint8)])
+        kinds = np.concatenate([kinds, np.full(2 * (corners - 2), material, np.uint8)])
     table = np.zeros((len(Material), 3), np.float32)
     for kind, colour in palette.items():
         table[kind] = colour
     colours = table[kinds]
-    mesh = Mesh(rings.reshape(-1, 3).astype(np.float32), triangles.astype(np.int32), kinds, colours)
+    mesh = Mesh(rings.reshape(-1, 3).astype(np.float32), triangles, kinds, colours)
     if volume_m3(mesh) < 0:
         mesh = replace(mesh, triangles=np.ascontiguousarray(mesh.triangles[:, ::-1]))
     return mesh
@@ -185,9 +214,9 @@ def tube(
     along = joints[-1] - joints[0]
     along /= np.linalg.norm(along)
     helper = np.array([0.0, 1, 0]) if abs(along[1]) < 0.9 else np.array([1.0, 0, 0])
-    across = np.cross(along, helper)
+    across = _cross(along, helper)
     across /= np.linalg.norm(across)
-    upright = np.cross(along, across)
+    upright = _cross(along, across)
     angles = np.arange(sides) * 2 * np.pi / sides + np.pi / sides
     circle = np.cos(angles)[:, None] * across + np.sin(angles)[:, None] * upright
     rings = joints[:, None] + np.asarray(radii_m)[:, None, None] * circle
