@@ -32,6 +32,7 @@ from perception.types import (
 )
 
 TICK_NS = 100_000_000  # 10 Hz
+ROUNDING_M = 0.01  # far more than float32 loses on a hit within a scene
 Bounds = tuple[int, int, int, int]
 
 
@@ -180,18 +181,20 @@ def _pixel_rays(camera: RigCamera) -> Float32:
 def _look(
     stage: Stage, camera: RigCamera, rays: Float32, T_world_from_ego: Float64, time_s: float
 ) -> _Look:
-    """Cast the pixels, movers only where they can be; writes the origins into `rays`."""
+    """Cast the pixels, movers only where they can be seen; writes the origins into `rays`."""
     T_world_from_cam = T_world_from_ego @ np.linalg.inv(camera.T_cam_from_ego)
     rays[:, :3] = T_world_from_cam[:3, 3]
     depth_m, face = stage.still.cast(rays)
     depth_m, face = depth_m.copy(), face.copy()
-    possible = np.zeros(camera.size_hw, bool)
+    possible, behind_m = np.zeros(camera.size_hw, bool), depth_m.reshape(camera.size_hw)
     things = []
     for thing in stage.near(T_world_from_cam[:3, 3], time_s, TRUTH.near_m):
         points = stage.mesh_at(thing, time_s).vertices_m
         x0, y0, x1, y1 = _window(camera, T_world_from_cam, points)
-        if x1 > x0 and y1 > y0:
-            possible[y0:y1, x0:x1] = True
+        nearest_m = float(((points - T_world_from_cam[:3, 3]) @ T_world_from_cam[:3, 2]).min())
+        open_ = behind_m[y0:y1, x0:x1] > nearest_m - ROUNDING_M
+        if open_.any():
+            possible[y0:y1, x0:x1] |= open_
             things.append(thing)
     rows = np.flatnonzero(possible).astype(np.int32)
     stage.at(things, time_s).closer(rays, depth_m, face, rows)
@@ -250,7 +253,7 @@ def _whole(look: _Look, thing: Thing, tight: Bounds) -> tuple[Bool, tuple[int, i
     bitmap = look.ids[window] == thing.id
     offset = mesh.vertices_m - look.T_world_from_cam[:3, 3]
     farthest_m = float((offset @ look.T_world_from_cam[:3, 2]).max())
-    covered = ~bitmap & (look.depth_m.reshape(look.ids.shape)[window] < farthest_m + 0.01)
+    covered = ~bitmap & (look.depth_m.reshape(look.ids.shape)[window] < farthest_m + ROUNDING_M)
     if covered.any():
         alone = look.stage.caster(mesh.vertices_m, mesh.triangles)
         rays = look.rays.reshape(*look.ids.shape, 6)[window][covered]

@@ -43,6 +43,7 @@ class _Slice:
 
     first: int
     end: int
+    nearest_m: float  # no mover is nearer
     movers: Movers
 
 
@@ -109,7 +110,7 @@ def _slices(stage: Stage, time_s: float, lag_s: Float64) -> list[_Slice]:
     ego_m = stage.world.T_world_from_ego(time_s)[:3, 3]
     near = stage.near(ego_m, time_s, LIDAR.max_range_m)
     offsets = np.array([thing.place_m(time_s) - ego_m for thing in near]).reshape(-1, 3)
-    reach_m = np.array([stage.reach_m[thing.id] for thing in near]) + 1.5  # it moves meanwhile
+    reach_m = np.array([stage.reach_m[thing.id] for thing in near]) + 1.5  # 1.2 m: both move meanwhile; 0.3 m: the mount
     distance = np.hypot(offsets[:, 0], offsets[:, 1])
     half = np.where(distance < reach_m + 2, np.pi, np.arcsin(np.minimum(reach_m / distance, 1)))
     bearing = np.arctan2(offsets[:, 1], offsets[:, 0])
@@ -121,19 +122,25 @@ def _slices(stage: Stage, time_s: float, lag_s: Float64) -> list[_Slice]:
         wide = half + (azimuth[first] - azimuth[last]) / 2 + 0.02
         met = [near[row] for row in np.flatnonzero(away <= wide)]
         middle_s = time_s + float(lag_s[columns].mean())
-        slices.append(_Slice(first, last + 1, stage.at(met, middle_s)))
+        # `reach_m` is of the box and `distance` is level, so this is a lower bound in space too
+        nearest_m = float((distance - reach_m)[away <= wide].min(initial=np.inf))
+        slices.append(_Slice(first, last + 1, nearest_m, stage.at(met, middle_s)))
     return slices
 
 
 def _cast(
-    stage: Stage, slices: list[_Slice], rays: Float32, columns: Int32
+    stage: Stage, slices: list[_Slice], rays: Float32, columns: Int32, gone_m: Float32
 ) -> tuple[Float32, Int32]:
-    """Cast rays, ordered by column, into what stands still and into each slice's movers."""
+    """Cast rays, ordered by column, into what stands still and into each slice's movers.
+
+    The rays begin `gone_m` from the LiDAR; one that ends before the nearest mover cannot meet any.
+    """
     range_m, face = stage.still.cast(rays)
     range_m, face = range_m.copy(), face.copy()
     for part in slices:
         first, end = np.searchsorted(columns, np.array([part.first, part.end], np.int32))
-        part.movers.closer(rays, range_m, face, np.arange(first, end, dtype=np.int32))
+        rows = first + np.flatnonzero(range_m[first:end] + gone_m[first:end] > part.nearest_m)
+        part.movers.closer(rays, range_m, face, rows.astype(np.int32))
     return range_m, face
 
 
@@ -144,7 +151,7 @@ def _through(
     share = np.zeros(len(Material))
     share[Material.GLASS], share[Material.LEAF] = LIDAR.glass_pass, LIDAR.leaf_pass
     columns = np.repeat(np.arange(LIDAR.columns, dtype=np.int32), LIDAR.beams)
-    range_m, face = _cast(stage, slices, rays, columns)
+    range_m, face = _cast(stage, slices, rays, columns, np.zeros(len(rays), np.float32))
     going = np.flatnonzero(face >= 0)
     for _ in range(LIDAR.passes):
         passes = share[stage.faces.materials[face[going]]] * (face[going] >= 0)
@@ -154,7 +161,7 @@ def _through(
         beyond = range_m[going] + np.float32(1e-3)
         onward = rays[going]
         onward[:, :3] += onward[:, 3:] * beyond[:, None]
-        further, met = _cast(stage, slices, onward, columns[going])
+        further, met = _cast(stage, slices, onward, columns[going], beyond)
         range_m[going], face[going] = beyond + further, met
     return range_m, face
 
