@@ -55,8 +55,9 @@ class Painter:
         self._sky_light = np.asarray(up * np.array(BLUE, np.float32), np.float32)
         facing = np.maximum(faces.normals @ light.sun.astype(np.float32), 0)
         strength = (facing * np.float32(light.sun_strength * light.exposure))[:, None]
-        self._sun_light = np.asarray(strength * np.array(WARM, np.float32), np.float32)
-        self._sunny = self._sun_light[:, 0] > 0
+        sun_light = np.asarray(strength * np.array(WARM, np.float32), np.float32)
+        self._sunny = sun_light[:, 0] > 0
+        self._all_light = self._sky_light + sun_light
         self._haze = np.array(SKY_LOW, np.float32) * np.float32(light.exposure)
 
     def __call__(
@@ -88,13 +89,15 @@ class Painter:
         _texture(self._stage.world, colour, kind, place, face, faces.normals, near_m)
         light = np.take(self._sky_light, face, axis=0, mode="wrap")
         lit = self._lit(movers, place, face, size_hw)
-        light[lit] += self._sun_light[face[lit]]
+        light[lit] = np.take(self._all_light, face[lit], axis=0)
         colour *= light
         _shine(colour, np.flatnonzero(faces.ids[face] > 0), kind, faces.normals, face, rays)
-        clear = np.exp(near_m * np.float32(-1 / self._stage.world.light.haze_m))[:, None]
-        colour -= self._haze
-        colour *= clear
-        colour += self._haze
+        clear = np.exp(near_m * np.float32(-1 / self._stage.world.light.haze_m))
+        # rows of the picture, not pixels of three: numpy is slow on short inner axes
+        lines, haze = colour.reshape(size_hw[0], -1), np.tile(self._haze, size_hw[1])
+        lines -= haze
+        lines *= np.repeat(clear, 3).reshape(lines.shape)
+        lines += haze
         sky = np.flatnonzero(free)
         exposure = np.float32(self._stage.world.light.exposure)
         colour[sky] = _sky(self._stage.world, rays[sky, 3:]) * exposure
@@ -141,21 +144,23 @@ def _texture(
 ) -> None:
     """Vary the albedo by place: asphalt, markings, walls with windows, leaves."""
     fine, coarse = _tiles()
+    shade_of = np.ones(len(kind), np.float32)
     flat = np.flatnonzero(((kind == Material.ROAD) | (kind == Material.PAVING)) & (depth_m < 1e4))
     x, y = np.ascontiguousarray(place[flat, 0]), np.ascontiguousarray(place[flat, 1])
     fade = np.clip(14 / depth_m[flat], 0.15, 1)
     grain = 0.16 * fade * _noise(fine, x * 24, y * 24) + 0.09 * _noise(coarse, x * 5, y * 5)
     shade = np.maximum(1 + grain, 0.3)
     shade[(kind[flat] == Material.ROAD) & _marked(world, x, y)] = 4.5  # white paint
-    colour[flat] *= shade[:, None]
+    shade_of[flat] = shade
     wall = np.flatnonzero(kind == Material.WALL)
     sideways = np.abs(normals[:, 0])[face[wall]] > 0.5
     along = np.where(sideways, place[wall, 1], place[wall, 0])
-    _facade(colour, wall, along, place[wall, 2], np.clip(14 / depth_m[wall], 0.15, 1))
+    _facade(colour, shade_of, wall, along, place[wall, 2], np.clip(14 / depth_m[wall], 0.15, 1))
     soft = np.flatnonzero((kind == Material.LEAF) | (kind == Material.GRASS))
     a, b = place[soft, 0] * 9 + place[soft, 2] * 7, place[soft, 1] * 9
     grain = (0.16 + 0.24 * np.clip(14 / depth_m[soft], 0, 1)) * _noise(fine, a, b)
-    colour[soft] *= np.maximum(1 + grain, 0.25)[:, None]
+    shade_of[soft] = np.maximum(1 + grain, 0.25)
+    colour *= np.repeat(shade_of, 3).reshape(colour.shape)
 
 
 def _marked(world: World, x: Float32, y: Float32) -> Bool:
@@ -176,16 +181,20 @@ def _marked(world: World, x: Float32, y: Float32) -> Bool:
     return np.asarray(on & (y > right) & (y < left))
 
 
-def _facade(colour: Float32, rows: Rows, along: Float32, up: Float32, fade: Float32) -> None:
-    """Brick noise, window panes with frames, a darker base."""
+def _facade(
+    colour: Float32, shade_of: Float32, rows: Rows, along: Float32, up: Float32, fade: Float32
+) -> None:
+    """Brick noise, window panes with frames, a darker base; `colour` is yet to be shaded."""
     fine, coarse = _tiles()
     grain = 0.10 * fade * _noise(fine, along * 14, up * 14)
     grain += 0.06 * _noise(coarse, along * 3, up * 3)
     storey = np.float32(STREET.storey_m)
     s, z = np.mod(along, np.float32(2.7)), np.mod(up, storey)
     frame = (np.abs(s - 1.375) < 0.625) & (np.abs(z - 1.65) < 0.8)
-    colour[rows] *= np.where(up < 0.5, np.float32(0.6), np.maximum(1 + grain, 0.3))[:, None]
+    shade = np.where(up < 0.5, np.float32(0.6), np.maximum(1 + grain, 0.3))
     framed = np.flatnonzero(frame)
+    shade[framed] = 1
+    shade_of[rows] = shade
     across, high = np.abs(s[framed] - 1.375), np.abs(z[framed] - 1.65)
     pane = (across < 0.535) & (high < 0.71) & (across > 0.04)
     colour[rows[framed[~pane]]] = (0.62, 0.61, 0.58)
