@@ -76,7 +76,7 @@ def bench_memory(
 def bench_synthetic(
     *, segmenter: str, frames: int = 20, seed: int = 1000, threads: int = 2, as_json: AsJson = False
 ) -> int:
-    """Measure how hard synthetic streets are: boxes, masks and depth mode, true boxes as prompts.
+    """Measure how hard synthetic streets are: boxes, masks, depth mode, clusters.
 
     Args:
         segmenter: A SAM checkpoint, grabcut or boxes.

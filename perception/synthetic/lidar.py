@@ -110,7 +110,9 @@ def _slices(stage: Stage, time_s: float, lag_s: Float64) -> list[_Slice]:
     ego_m = stage.world.T_world_from_ego(time_s)[:3, 3]
     near = stage.near(ego_m, time_s, LIDAR.max_range_m)
     offsets = np.array([thing.place_m(time_s) - ego_m for thing in near]).reshape(-1, 3)
-    reach_m = np.array([stage.reach_m[thing.id] for thing in near]) + 1.5  # 1.2 m: both move meanwhile; 0.3 m: the mount
+    reach_m = (
+        np.array([stage.reach_m[thing.id] for thing in near]) + 1.5
+    )  # 1.2 m: both move meanwhile; 0.3 m: the mount
     distance = np.hypot(offsets[:, 0], offsets[:, 1])
     half = np.where(distance < reach_m + 2, np.pi, np.arcsin(np.minimum(reach_m / distance, 1)))
     bearing = np.arctan2(offsets[:, 1], offsets[:, 0])
