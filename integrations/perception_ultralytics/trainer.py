@@ -8,10 +8,10 @@ from typing import Any
 
 import yaml
 
-from perception.bootstrap import harden, refuse_compromised
 from perception.config import TrainConfig
 from perception.errors import RequestError
 from perception_ultralytics.exporter import export_onnx
+from perception_ultralytics.loading import import_yolo
 
 # Callbacks to services and trackers that ultralytics turns on when it finds them installed.
 TRACKERS = (
@@ -46,18 +46,10 @@ def train(
     Raises:
         RequestError: `extra.missing`, `security.*`, `weights.invalid`.
     """
-    harden()
-    try:
-        import torch
-        import ultralytics
-        from ultralytics.models import YOLO
-        from ultralytics.utils import SETTINGS
-    except ModuleNotFoundError as error:
-        raise RequestError(
-            "extra.missing",
-            f"training needs {error.name}: pip install 'driving-perception[ultralytics]'",
-        ) from error
-    refuse_compromised(ultralytics.__version__)
+    yolo = import_yolo("training")
+    import torch
+    from ultralytics.utils import SETTINGS
+
     settings: Any = SETTINGS
     settings.update({name: False for name in TRACKERS if name in settings})
     logging.getLogger("ultralytics").setLevel(logging.ERROR)
@@ -68,7 +60,7 @@ def train(
             trainer.model.to(memory_format=torch.channels_last)
 
     try:
-        network = YOLO(model)
+        network = yolo(model)
     except Exception as error:  # whatever the loaders raise: the model is at fault
         raise RequestError(
             "weights.invalid", f"{model}: ultralytics has or reads no such model: {error}"

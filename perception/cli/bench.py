@@ -17,7 +17,7 @@ def bench_masks(root: Path, *, segmenter: str, threads: int = 2, as_json: AsJson
 
     Args:
         root: A Cityscapes folder.
-        segmenter: A SAM checkpoint, grabcut or boxes.
+        segmenter: A SAM checkpoint, YOLO-seg weights (.onnx), grabcut or boxes.
         threads: Of the segmenter.
         as_json: Print one JSON object for programs.
     """
@@ -35,7 +35,7 @@ def bench_points(root: Path, *, segmenter: str, threads: int = 2, as_json: AsJso
 
     Args:
         root: A KITTI object folder.
-        segmenter: A SAM checkpoint, grabcut or boxes.
+        segmenter: A SAM checkpoint, YOLO-seg weights (.onnx), grabcut or boxes.
         threads: Of the segmenter.
         as_json: Print one JSON object for programs.
     """
@@ -59,7 +59,7 @@ def bench_memory(
     """Measure the peak memory of many boxes on a large image.
 
     Args:
-        segmenter: A SAM checkpoint, grabcut or boxes.
+        segmenter: A SAM checkpoint, YOLO-seg weights (.onnx), grabcut or boxes.
         boxes: Number of boxes.
         width: Of the image.
         height: Of the image.
@@ -79,7 +79,7 @@ def bench_synthetic(
     """Measure how hard synthetic streets are: boxes, masks, depth mode, clusters.
 
     Args:
-        segmenter: A SAM checkpoint, grabcut or boxes.
+        segmenter: A SAM checkpoint, YOLO-seg weights (.onnx), grabcut or boxes.
         frames: How many, each of another street.
         seed: Of the first.
         threads: Of the segmenter.

@@ -42,7 +42,7 @@ def label(
         source: kitti:ROOT, kitti-raw:ROOT, images:ROOT, a path (folder, glob, list file, image) or
             a dataset.yaml.
         out: The run folder.
-        segmenter: A SAM checkpoint (MobileSAM, ViT-B/L/H); grabcut and boxes need no weights.
+        segmenter: A SAM checkpoint, YOLO-seg weights (.onnx); grabcut and boxes need none.
         detector: YOLO weights, .onnx or .pt.
         boxes: In place of a detector: label_2, a COCO .json, or a folder of KITTI or YOLO .txt.
         class_map: From the detector's names to ours: a shipped class map or a YAML file.

@@ -1,0 +1,42 @@
+"""A predictor that keeps what masks are made of. Import it after `loading.import_yolo`.
+
+Ultralytics' own predictor draws all masks at once, and drops a box whose mask comes out empty. Here
+the boxes stay those of the detector, and a mask is drawn when it is asked for: 300 masks of a large
+image would take gigabytes.
+"""
+
+from typing import Any
+
+import torch
+from ultralytics.engine.results import Results
+from ultralytics.models.yolo.segment import SegmentationPredictor
+from ultralytics.utils import ops
+
+from perception.types import Bool
+
+
+class PrototypePredictor(SegmentationPredictor):  # type: ignore[misc]  # ultralytics has no types
+    """Predicts boxes, with coefficients and prototypes in place of masks."""
+
+    def construct_result(
+        self, pred: Any, img: Any, orig_img: Any, img_path: str, proto: Any
+    ) -> Results:
+        """Return the boxes in pixels of the image; `coefficients` and `prototypes` are added."""
+        pred[:, :4] = ops.scale_boxes(img.shape[2:], pred[:, :4], orig_img.shape)
+        result = Results(orig_img, path=img_path, names=self.model.names, boxes=pred[:, :6])
+        result.coefficients, result.prototypes = pred[:, 6:], proto
+        return result
+
+
+def draw_mask(result: Any, row: int) -> Bool:
+    """Return the (H, W) mask of one instance: upsampled to the image, then cut at its box."""
+    one = slice(row, row + 1)
+    with torch.inference_mode():
+        mask = ops.process_mask_native(
+            result.prototypes,
+            result.coefficients[one],
+            result.boxes.xyxy[one],
+            result.orig_shape,
+        )[0]
+    drawn: Bool = mask.cpu().numpy() > 0
+    return drawn
