@@ -14,21 +14,20 @@ import numpy as np
 from perception import backends, masks, pipeline, prompts, sources
 from perception.config import DecideConfig, ObserveConfig
 from perception.errors import RequestError
+from perception.evaluate.kitti import sweep_in_boxes
 from perception.formats import kitti_label
-from perception.geometry import points_in_view, rigid, transform
+from perception.geometry import points_in_view
 from perception.images import decode_image
 from perception.ontology import load_class_map, load_ontology
 from perception.pipeline import Models, Rules
 from perception.ports import Segmenter
-from perception.readers import read_calibration
 from perception.runs import evidence, folder
-from perception.types import Bool, Float64, Sample, SampleRef
+from perception.types import Bool, Sample, SampleRef
 
 # Cityscapes: ids of things with instances (cityscapesscripts, helpers/labels.py).
 THING_IDS = range(24, 34)
 MIN_OBJECT_PX = 400
 MIN_OBJECT_POINTS = 10
-BOX_MARGIN_M = 0.1  # sides and top of a 3D box move out by this, the bottom does not
 POINT_TYPES = ("Car", "Van", "Truck", "Tram", "Pedestrian", "Person_sitting", "Cyclist")
 
 
@@ -132,41 +131,13 @@ def kitti_points(
     return tuple(scores)
 
 
-def points_in_boxes(objects: kitti_label.KittiObjects, points_rect: Float64) -> Bool:
-    """Return (N, P) booleans: which points lie inside each 3D box, sides and top grown.
-
-    Args:
-        objects: Boxes as KITTI gives them: bottom centre in the rectified frame of camera 0, y
-            down, turned about y.
-        points_rect: (P, 3) metres, the same frame.
-    """
-    inside = np.zeros((len(objects), len(points_rect)), bool)
-    for row, (height, width, length) in enumerate(objects.dimensions_hwl_m):
-        offset = points_rect - objects.locations_cam_m[row]
-        cosine, sine = np.cos(objects.rotations_y_rad[row]), np.sin(objects.rotations_y_rad[row])
-        ahead = cosine * offset[:, 0] - sine * offset[:, 2]  # along the length
-        aside = sine * offset[:, 0] + cosine * offset[:, 2]
-        inside[row] = (
-            (np.abs(ahead) <= length / 2 + BOX_MARGIN_M)
-            & (np.abs(aside) <= width / 2 + BOX_MARGIN_M)
-            & (offset[:, 1] <= 0)
-            & (offset[:, 1] >= -height - BOX_MARGIN_M)
-        )
-    return inside
-
-
 def _true_points(ref: SampleRef, sample: Sample, objects: kitti_label.KittiObjects) -> Bool:
     """Return (N, P): the points that the camera sees inside each object's 3D box."""
-    values = read_calibration(Path(ref.root) / ref.calib_files[0])
-    velo = values["Tr_velo_to_cam"].reshape(3, 4)
-    T_rect_from_cam0 = rigid(values["R0_rect"].reshape(3, 3), np.zeros(3))
-    T_rect_from_lidar = T_rect_from_cam0 @ rigid(velo[:, :3], velo[:, 3])
     points_lidar = sample.scene.points_lidar
     seen = np.zeros(len(points_lidar), bool)
     size_hw = sample.pictures[0].size_hw
     seen[points_in_view(sample.scene.cameras[0], points_lidar, size_hw)[0]] = True
-    points_rect = transform(T_rect_from_lidar, points_lidar.astype(np.float64))
-    return points_in_boxes(objects, points_rect) & seen
+    return sweep_in_boxes(ref, points_lidar, objects) & seen
 
 
 def _score(sample: str, kind: str, truth: Bool, found: Bool) -> Score:

@@ -22,6 +22,20 @@ def paired_ious(first_xyxy: Float32, second_xyxy: Float32) -> Float64:
     return np.asarray(np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0))
 
 
+def overlaps(first_xyxy: Float32, second_xyxy: Float32) -> Float64:
+    """Return (N, M) square pixels that every box of one shares with every box of the other."""
+    low = np.maximum(first_xyxy[:, None, :2], second_xyxy[None, :, :2]).astype(np.float64)
+    high = np.minimum(first_xyxy[:, None, 2:], second_xyxy[None, :, 2:]).astype(np.float64)
+    return np.asarray(np.maximum(high - low, 0).prod(axis=2))
+
+
+def ious(first_xyxy: Float32, second_xyxy: Float32) -> Float64:
+    """Return (N, M) IoU of every box of one with every box of the other."""
+    n, m = len(first_xyxy), len(second_xyxy)
+    flat = paired_ious(np.repeat(first_xyxy, m, axis=0), np.tile(second_xyxy, (n, 1)))
+    return flat.reshape(n, m)
+
+
 def clip(boxes_xyxy: Float32, size_hw: tuple[int, int]) -> Float32:
     """Return the boxes cut at the borders of the image."""
     height, width = size_hw

@@ -1,4 +1,4 @@
-"""How YOLO weights are loaded and called: what the detector, the segmenter and the trainer share."""
+"""How YOLO weights are loaded and called: what detector, segmenter and trainer share."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

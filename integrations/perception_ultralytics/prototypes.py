@@ -15,15 +15,16 @@ from ultralytics.utils import ops
 from perception.types import Bool
 
 
-class PrototypePredictor(SegmentationPredictor):  # type: ignore[misc]  # ultralytics has no types
+class PrototypePredictor(SegmentationPredictor):
     """Predicts boxes, with coefficients and prototypes in place of masks."""
 
-    def construct_result(
+    def construct_result(  # type: ignore[override]  # as ultralytics itself does here
         self, pred: Any, img: Any, orig_img: Any, img_path: str, proto: Any
-    ) -> Results:
+    ) -> Any:
         """Return the boxes in pixels of the image; `coefficients` and `prototypes` are added."""
+        model: Any = self.model
         pred[:, :4] = ops.scale_boxes(img.shape[2:], pred[:, :4], orig_img.shape)
-        result = Results(orig_img, path=img_path, names=self.model.names, boxes=pred[:, :6])
+        result: Any = Results(orig_img, path=img_path, names=model.names, boxes=pred[:, :6])
         result.coefficients, result.prototypes = pred[:, 6:], proto
         return result
 
@@ -31,8 +32,9 @@ class PrototypePredictor(SegmentationPredictor):  # type: ignore[misc]  # ultral
 def draw_mask(result: Any, row: int) -> Bool:
     """Return the (H, W) mask of one instance: upsampled to the image, then cut at its box."""
     one = slice(row, row + 1)
+    draw: Any = ops.process_mask_native
     with torch.inference_mode():
-        mask = ops.process_mask_native(
+        mask = draw(
             result.prototypes,
             result.coefficients[one],
             result.boxes.xyxy[one],

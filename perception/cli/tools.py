@@ -67,7 +67,8 @@ def evaluate(
 
     Args:
         run: A finished run.
-        truth: A synthetic drive, a COCO .json, or cityscapes:FOLDER.
+        truth: A synthetic drive, a COCO .json, cityscapes:FOLDER, kitti:ROOT (label_2: boxes, and
+            points in 3D boxes), or kitti for the root that the run was made from.
         class_map: From the truth's class names to ours: a shipped class map or a YAML file.
         seed: Of the bootstrap.
         page: Also write an HTML page here.

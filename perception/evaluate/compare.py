@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from perception.errors import RequestError, SampleError
-from perception.evaluate import tables
+from perception.evaluate import kitti, tables
 from perception.evaluate.bootstrap import weights_of
-from perception.evaluate.instances import Comparison, compare
+from perception.evaluate.instances import Comparison, compare, label_ranges
 from perception.evaluate.loaders import read_truth
 from perception.evaluate.points import PointCounts, count_points, prompted
 from perception.evaluate.report import Report
@@ -37,7 +37,10 @@ VIEWS = {"seen": True, "all": False}
 NOTES = (
     "Intervals draw scenes: those that the card of a synthetic drive names, elsewhere samples.",
     "Samples of one street resemble each other more than these know; one scene has no interval.",
-    "Ranges of labels that match no object are not known, so there is no precision by range.",
+)
+NO_MASKS = (
+    "This truth has boxes and no masks: figures of masks have no value, there is no yield and no "
+    "panoptic quality, and labels are matched by the boxes around their masks."
 )
 
 
@@ -49,7 +52,8 @@ def evaluate(run: Path, truth: str, *, class_map: str = "", seed: int = 0) -> Re
 
     Args:
         run: The run folder.
-        truth: A COCO instances file, a synthetic drive's folder, or "cityscapes:FOLDER".
+        truth: A COCO file, a synthetic drive's folder, "cityscapes:FOLDER", "kitti:ROOT", or
+            "kitti" for the root that the run was made from.
         class_map: From the class names of a COCO file to the run's ontology: shipped or a YAML
             file; "" if they are the ontology's own.
         seed: Of the bootstrap.
@@ -61,8 +65,8 @@ def evaluate(run: Path, truth: str, *, class_map: str = "", seed: int = 0) -> Re
     spec = folder.read_spec(run)
     mapped: ClassMap | None = load_class_map(class_map) if class_map else None
     try:
-        known = read_truth(truth, spec.ontology, mapped)
         refs = {ref.id: ref for ref in folder.read_plan(run, spec).samples}
+        known = read_truth(_with_root(truth, refs), spec.ontology, mapped)
         report = evaluate_labels(
             _all_samples(run, refs, known),
             known,
@@ -79,6 +83,18 @@ def evaluate(run: Path, truth: str, *, class_map: str = "", seed: int = 0) -> Re
             f"{truth}: knows none of the run's {len(names)} images ({', '.join(names[:3])}, ...)",
         )
     return report
+
+
+def _with_root(truth: str, refs: dict[str, SampleRef]) -> str:
+    """Return the truth as `read_truth` takes it: "kitti" alone means the run's own source."""
+    if truth != kitti.OWN_ROOT:
+        return truth
+    roots = {ref.root for ref in refs.values() if ref.layout == "kitti"}
+    if len(roots) != 1:
+        raise RequestError(
+            "truth.unknown", "--truth kitti: the run's source is no kitti:ROOT; give kitti:ROOT"
+        )
+    return f"{kitti.PREFIX}{roots.pop()}"
 
 
 def _all_samples(run: Path, refs: dict[str, SampleRef], truth: Truth) -> Iterator[SampleLabels]:
@@ -172,17 +188,22 @@ def _count(
         return
     number = len(counted.scene_names)
     counted.scene_names.append(truth.scene_of(sample.id))
+    sweep = _sweep(sample, sweep_of)
+    ranges_m = label_ranges(sample.points, sweep) if len(sweep) else {}
     for labels, true in pictures:
-        counted.comparisons.append(compare(number, labels, true, truth.picture_classes))
+        counted.comparisons.append(
+            compare(
+                number, labels, true, truth.picture_classes, ranges_m, has_masks=truth.has_masks
+            )
+        )
     if points is None:
         return
-    sweep = NO_SWEEP if sweep_of is None else sweep_of(sample.id)
     links, ignored = _links(pictures), _ignored(pictures)
     counted.no_flags += not points.has_seen
     for view, only_seen in VIEWS.items():
         if only_seen and not points.has_seen:
             continue
-        found = count_points(
+        one = count_points(
             sample,
             points,
             truth.point_classes,
@@ -191,7 +212,24 @@ def _count(
             only_seen=only_seen,
             ignored=ignored,
         )
-        counted.points[view].append((number, found))
+        counted.points[view].append((number, one))
+
+
+def _sweep(sample: SampleLabels, sweep_of: Callable[[str], Float32] | None) -> Float32:
+    """Return the points that the labels of a sample belong to; none if they are not at hand.
+
+    Raises:
+        SampleError: `label.count_mismatch` for a sweep that has changed since it was labelled.
+    """
+    if sweep_of is None or len(sample.points) == 0:
+        return NO_SWEEP
+    sweep = sweep_of(sample.id)
+    if len(sweep) != len(sample.points):
+        raise SampleError(
+            "label.count_mismatch",
+            f"{sample.id}: the sweep has {len(sweep)} points, {len(sample.points)} were labelled",
+        )
+    return sweep
 
 
 def _links(pictures: list[tuple[PictureLabels, TruePicture]]) -> dict[int, int]:
@@ -215,19 +253,26 @@ def _report(counted: _Counted, truth: Truth, seed: int) -> Report:
     weights = weights_of(counted.scene_names, seed)
     found, classes = counted.comparisons, truth.picture_classes
     labels, objects = label_table(found), object_table(found)
-    parts = [
-        tables.precision_table(found, classes, weights),
-        tables.label_quality(labels, objects, classes, weights),
-        tables.panoptic_table(found, classes, weights),
-        tables.yield_table(labels, objects, weights),
-    ]
+    if truth.has_masks:
+        parts = [
+            tables.precision_table(found, classes, weights),
+            tables.label_quality(labels, objects, classes, weights),
+            tables.panoptic_table(found, classes, weights),
+            tables.yield_table(labels, objects, weights),
+        ]
+    else:
+        parts = [
+            tables.precision_table(found, classes, weights, kinds=("box",)),
+            tables.box_quality(labels, objects, classes, weights),
+        ]
     for view, rows in counted.points.items():
         if rows:
             of_sweeps = weights[:, [number for number, _ in rows]]
             counts = [one for _, one in rows]
             parts += tables.point_tables(view, counts, truth.point_classes, of_sweeps)
+    notes = NOTES if truth.has_masks else (NO_MASKS, *NOTES)
     return Report(
-        truth=truth.name, seed=seed, counts=_counts(counted), tables=tuple(parts), notes=NOTES
+        truth=truth.name, seed=seed, counts=_counts(counted), tables=tuple(parts), notes=notes
     )
 
 

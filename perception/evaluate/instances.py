@@ -9,12 +9,15 @@ Three rules that all figures share:
 - Labels of classes that the truth does not know do not count.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from perception import boxes as boxes_
 from perception import masks as masks_
 from perception.errors import RequestError
 from perception.evaluate.truth import ANY_CLASS, NOT_JUDGED, TruePicture, Vocabulary
@@ -25,6 +28,7 @@ from perception.types import (
     Int32,
     Masks,
     PictureLabels,
+    PointLabels,
     RowAligned,
     Status,
 )
@@ -32,6 +36,7 @@ from perception.types import (
 Int64 = npt.NDArray[np.int64]
 DILATION_RATIO = 0.02  # width of the boundary, as a share of the image's diagonal (Cheng et al.)
 IGNORED_SHARE = 0.5
+NO_RANGES: Mapping[int, float] = MappingProxyType({})
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,12 +48,14 @@ class Labels(RowAligned):
         class_ids: (N,) int32, as they are judged.
         scores: (N,) float32 detector scores.
         accepted: (N,) bool; the others are for review.
+        ranges_m: (N,) float32, see `label_ranges`; NaN where a label has no points.
     """
 
     masks: Masks
     class_ids: Int32
     scores: Float32
     accepted: Bool
+    ranges_m: Float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,9 +86,24 @@ class Comparison:
 
 
 def compare(
-    scene: int, labels: PictureLabels, truth: TruePicture, classes: Vocabulary
+    scene: int,
+    labels: PictureLabels,
+    truth: TruePicture,
+    classes: Vocabulary,
+    ranges_m: Mapping[int, float] = NO_RANGES,
+    *,
+    has_masks: bool = True,
 ) -> Comparison:
     """Put the labels of an image beside its truth.
+
+    Args:
+        scene: Number of the sample.
+        labels: Of the image.
+        truth: Of the image.
+        classes: What the truth can judge.
+        ranges_m: From the id of an instance to its range, see `label_ranges`.
+        has_masks: False for a truth of boxes: then areas, overlaps and IoU are those of the boxes
+            around the labels' masks, and boundaries have none.
 
     Raises:
         RequestError: `size.mismatch`.
@@ -92,7 +114,9 @@ def compare(
             f"{labels.file_name}: the run's image is {labels.size_hw[1]} x {labels.size_hw[0]}, "
             f"the truth's {truth.size_hw[1]} x {truth.size_hw[0]}",
         )
-    judged, not_judged = judged_labels(labels, classes)
+    judged, not_judged = judged_labels(labels, classes, ranges_m)
+    if not has_masks:
+        return _compare_boxes(scene, judged, truth, not_judged)
     label_areas, true_areas = masks_.areas(judged.masks), masks_.areas(truth.masks)
     overlaps = cross_overlaps(judged.masks, truth.masks)
     edges, true_edges = boundaries(judged.masks), boundaries(truth.masks)
@@ -111,7 +135,41 @@ def compare(
     )
 
 
-def judged_labels(picture: PictureLabels, classes: Vocabulary) -> tuple[Labels, int]:
+def _compare_boxes(scene: int, labels: Labels, truth: TruePicture, not_judged: int) -> Comparison:
+    ours = labels.masks.boxes_xyxy.astype(np.float32)
+
+    def whole_pixels(areas: Float64) -> Int64:
+        return np.rint(areas).astype(np.int64)
+
+    return Comparison(
+        scene=scene,
+        truth=truth,
+        labels=labels,
+        label_areas=whole_pixels(boxes_.areas(ours)),
+        true_areas=whole_pixels(boxes_.areas(truth.boxes_xyxy)),
+        overlaps=whole_pixels(boxes_.overlaps(ours, truth.boxes_xyxy)),
+        ious=boxes_.ious(ours, truth.boxes_xyxy),
+        boundary_ious=np.zeros((len(ours), len(truth))),
+        not_judged=not_judged,
+    )
+
+
+def label_ranges(points: PointLabels, points_lidar: Float32) -> dict[int, float]:
+    """Return the id of each instance to the median distance of its points on the ground, metres.
+
+    Args:
+        points: The labels of P points.
+        points_lidar: (P, 3) the sweep.
+    """
+    ranges_m = np.hypot(points_lidar[:, 0].astype(np.float64), points_lidar[:, 1])
+    known = (points.instance_ids > 0) & np.isfinite(ranges_m)
+    ids = np.unique(points.instance_ids[known])
+    return {int(i): float(np.median(ranges_m[known & (points.instance_ids == i)])) for i in ids}
+
+
+def judged_labels(
+    picture: PictureLabels, classes: Vocabulary, ranges_m: Mapping[int, float]
+) -> tuple[Labels, int]:
     """Return the labels that are judged, and how many are left out for their class."""
     rows = picture.instances
     class_ids = classes(rows.class_ids)
@@ -123,6 +181,9 @@ def judged_labels(picture: PictureLabels, classes: Vocabulary) -> tuple[Labels, 
         class_ids=class_ids[kept],
         scores=rows.scores[kept],
         accepted=rows.statuses[kept] == Status.ACCEPTED,
+        ranges_m=np.array(
+            [ranges_m.get(int(i), np.nan) for i in rows.instance_ids[kept]], np.float32
+        ),
     )
     return labels, int((usable & ~kept).sum())
 

@@ -1,4 +1,4 @@
-"""Where truth comes from: a COCO file, a synthetic drive, a folder of Cityscapes.
+"""Where truth comes from: a COCO file, a synthetic drive, a folder of Cityscapes or KITTI.
 
 read_truth("truth.json", ontology)          COCO instances; images matched by file_name
 read_truth("drive", ontology)               a folder in KITTI's layout with exact truth:
@@ -7,6 +7,7 @@ read_truth("drive", ontology)               a folder in KITTI's layout with exac
     training/labels/000000.label            SemanticKITTI ids per point, optional
     training/seen/000000.bin                uint8 per point: a camera sees it; optional
 read_truth("cityscapes:gtFine", ontology)   *_gtFine_instanceIds.png, matched by the stem
+read_truth("kitti:ROOT", ontology)          label_2, see `kitti`
 """
 
 import json
@@ -21,6 +22,7 @@ from scipy.optimize import linear_sum_assignment
 from perception import boxes as boxes_
 from perception import masks as masks_
 from perception.errors import RequestError, SampleError
+from perception.evaluate import kitti
 from perception.evaluate.truth import (
     ANY_CLASS,
     BACKGROUND,
@@ -34,7 +36,7 @@ from perception.evaluate.truth import (
 from perception.formats import coco, kitti_label, read_bytes, semantic_kitti
 from perception.formats.coco import CocoPicture
 from perception.ontology import ClassMap, Ontology, load_class_map
-from perception.types import Float32, Float64, Int32, Masks
+from perception.types import Int32, Masks
 
 CITYSCAPES = "cityscapes:"
 INSTANCE_IDS = "_gtFine_instanceIds.png"
@@ -48,7 +50,7 @@ _MAX_BYTES = 1 << 30
 
 
 def read_truth(text: str, ontology: Ontology, class_map: ClassMap | None = None) -> Truth:
-    """Open a truth: a COCO instances file, a drive's folder, or "cityscapes:FOLDER".
+    """Open a truth: a COCO file, a drive's folder, "cityscapes:FOLDER" or "kitti:ROOT".
 
     Args:
         text: What a person types.
@@ -57,11 +59,13 @@ def read_truth(text: str, ontology: Ontology, class_map: ClassMap | None = None)
             names of the ontology.
 
     Raises:
-        RequestError: `truth.unknown` for what is none of the three, `truth.invalid`,
+        RequestError: `truth.unknown` for what is none of these, `truth.invalid`,
             `class.unknown`, `io.not_found`; see `coco.read` for more.
     """
     if text.startswith(CITYSCAPES):
         return cityscapes_truth(Path(text.removeprefix(CITYSCAPES)), ontology)
+    if text.startswith(kitti.PREFIX):
+        return kitti.kitti_truth(Path(text.removeprefix(kitti.PREFIX)), ontology)
     path = Path(text)
     if path.suffix.lower() == ".json":
         return coco_truth(path, ontology, class_map)
@@ -70,7 +74,7 @@ def read_truth(text: str, ontology: Ontology, class_map: ClassMap | None = None)
     raise RequestError(
         "truth.unknown",
         f"{text}: expected a COCO instances file (.json), a drive's folder with truth.json, or "
-        "cityscapes:FOLDER",
+        "cityscapes:FOLDER or kitti:ROOT",
     )
 
 
@@ -204,7 +208,7 @@ def _drive_points(
 def _with_ranges(picture: TruePicture, path: Path) -> TruePicture:
     """Return the picture with the ranges of label_2, whose rows are matched by their boxes."""
     objects = kitti_label.read(path)
-    ious = box_ious(picture.boxes_xyxy, objects.boxes_xyxy)
+    ious = boxes_.ious(picture.boxes_xyxy, objects.boxes_xyxy)
     ranges_m = picture.ranges_m.copy()
     for row, column in zip(*linear_sum_assignment(-ious), strict=True):
         if ious[row, column] >= SAME_BOX_IOU and objects.types[column] != kitti_label.DONT_CARE:
@@ -220,13 +224,6 @@ def _with_ranges(picture: TruePicture, path: Path) -> TruePicture:
         instance_ids=picture.instance_ids,
         ranges_m=ranges_m,
     )
-
-
-def box_ious(first_xyxy: Float32, second_xyxy: Float32) -> Float64:
-    """Return (N, M) IoU of every box of one with every box of the other."""
-    n, m = len(first_xyxy), len(second_xyxy)
-    flat = boxes_.paired_ious(np.repeat(first_xyxy, m, axis=0), np.tile(second_xyxy, (n, 1)))
-    return flat.reshape(n, m)
 
 
 def cityscapes_truth(folder: Path, ontology: Ontology) -> Truth:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
-from perception.evaluate.loaders import box_ious
+from perception import boxes as boxes_
 from perception.evaluate.panoptic import contingency, segment_counts
 from perception.evaluate.truth import NOT_JUDGED, VOID, TruePicture, TruePoints, Vocabulary
 from perception.types import (
@@ -82,7 +82,7 @@ def prompted(picture: PictureLabels, truth: TruePicture) -> dict[int, int]:
     prompts, this is who is who, whatever the mask or the status became.
     """
     known = np.flatnonzero((truth.instance_ids > 0) & ~truth.ignored)
-    ious = box_ious(truth.boxes_xyxy[known], picture.instances.boxes_xyxy)
+    ious = boxes_.ious(truth.boxes_xyxy[known], picture.instances.boxes_xyxy)
     return {
         int(truth.instance_ids[known[row]]): int(picture.instances.instance_ids[column])
         for row, column in zip(*linear_sum_assignment(-ious), strict=True)

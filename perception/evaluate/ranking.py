@@ -15,11 +15,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from perception import boxes as boxes_
 from perception import masks as masks_
 from perception.errors import RequestError
 from perception.evaluate.bootstrap import Int64, interval, mean_known
 from perception.evaluate.instances import Comparison
-from perception.evaluate.loaders import box_ious
 from perception.evaluate.report import Figure
 from perception.evaluate.truth import ANY_CLASS, Vocabulary
 from perception.types import Bool, Float32, Float64
@@ -88,9 +88,9 @@ def overlaps_of(found: Comparison, kind: Kind) -> tuple[Float64, Float64]:
     """
     if kind == "bbox":
         ours = found.labels.masks.boxes_xyxy.astype(np.float32)
-        areas = _box_areas(ours)
-        inside = _intersections(ours, found.truth.boxes_xyxy)
-        plain = box_ious(ours, found.truth.boxes_xyxy)
+        areas = boxes_.areas(ours)
+        inside = boxes_.overlaps(ours, found.truth.boxes_xyxy)
+        plain = boxes_.ious(ours, found.truth.boxes_xyxy)
     else:
         areas = found.label_areas.astype(np.float64)
         inside = found.overlaps.astype(np.float64)
@@ -99,17 +99,6 @@ def overlaps_of(found: Comparison, kind: Kind) -> tuple[Float64, Float64]:
             plain = np.minimum(plain, found.boundary_ious)
     crowd = inside / np.maximum(areas, 1e-12)[:, None]
     return np.where(found.truth.ignored[None, :], crowd, plain), areas
-
-
-def _box_areas(boxes_xyxy: Float32) -> Float64:
-    sides = np.maximum(boxes_xyxy[:, 2:].astype(np.float64) - boxes_xyxy[:, :2], 0)
-    return np.asarray(sides.prod(axis=1))
-
-
-def _intersections(first: Float32, second: Float32) -> Float64:
-    low = np.maximum(first[:, None, :2], second[None, :, :2]).astype(np.float64)
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:]).astype(np.float64)
-    return np.asarray(np.maximum(high - low, 0).prod(axis=2))
 
 
 def rank(

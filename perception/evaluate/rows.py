@@ -23,7 +23,7 @@ class LabelRows(RowAligned):
         class_ids: (L,) as judged.
         scores: (L,) detector scores.
         areas: (L,) pixels: of the matched object's mask, of its own where there is none.
-        ranges_m: (L,) of the matched object; NaN where there is none.
+        ranges_m: (L,) of its labelled points; without any, of the matched object; NaN if neither.
         ious: (L,) mask IoU with the object that it is matched to from 0.5 on; 0 for none.
         boundary_ious: (L,) boundary IoU with it.
         right: (L,) bool, matched with 0.75 or more.
@@ -73,11 +73,12 @@ def label_rows(found: Comparison) -> LabelRows:
     to = np.where(strict >= 0, strict, loose)
     each = np.arange(len(to))
     inside = ignored_shares(found) > IGNORED_SHARE
-    areas, ranges_m = found.label_areas.copy(), np.full(len(to), np.nan, np.float32)
+    areas, ranges_m = found.label_areas.copy(), found.labels.ranges_m.copy()
     ious, boundary_ious = np.zeros(len(to)), np.zeros(len(to))
     hit = to >= 0
     areas[hit] = found.true_areas[to[hit]]
-    ranges_m[hit] = found.truth.ranges_m[to[hit]]
+    pointless = hit & np.isnan(ranges_m)
+    ranges_m[pointless] = found.truth.ranges_m[to[pointless]]
     near = loose >= 0
     ious[near] = found.ious[each[near], loose[near]]
     boundary_ious[near] = found.boundary_ious[each[near], loose[near]]

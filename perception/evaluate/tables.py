@@ -1,6 +1,6 @@
 """From what was counted to tables of figures with intervals."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 
 import numpy as np
@@ -38,17 +38,27 @@ LABEL_COLUMNS = (
     "boundary IoU",
     "IoU of objects",
 )
+UNKNOWN_RANGE = "unknown range"
+N_BOX_COLUMNS = 4  # precision and recall, the first ones: the others need masks
 QUALITIES = ("PQ", "SQ", "RQ")
 OBJECT_COLUMNS = tuple(f"{kind}, {way}" for way in MATCHES for kind in ("mean", "pooled"))
 GROUPS = ("all points", "points on objects")
 
 
-def precision_table(comparisons: list[Comparison], classes: Vocabulary, weights: Int64) -> Table:
-    """Average precision of masks, boxes and boundaries."""
+def precision_table(
+    comparisons: list[Comparison],
+    classes: Vocabulary,
+    weights: Int64,
+    kinds: Collection[str] = tuple(ranking.KINDS),
+) -> Table:
+    """Average precision of masks, boxes and boundaries; those not in `kinds` have no value."""
     rows = []
     for name, kind in ranking.KINDS.items():
-        figures = ranking.figures(comparisons, classes, kind, weights)
-        rows.append((name, tuple(figures[column] for column in ranking.COLUMNS)))
+        if name in kinds:
+            figures = ranking.figures(comparisons, classes, kind, weights)
+            rows.append((name, tuple(figures[column] for column in ranking.COLUMNS)))
+        else:
+            rows.append((name, (Figure(None),) * len(ranking.COLUMNS)))
     title = "COCO average precision of labels accepted or for review, by detector score; n: objects"
     return Table("ap", title, tuple(ranking.COLUMNS), tuple(rows))
 
@@ -58,38 +68,52 @@ def label_quality(
 ) -> Table:
     """Precision, recall and overlap of accepted labels: all, by size, by class, by range.
 
-    A label that is matched to nothing has no range, so rows of a range have no precision.
+    In rows of a range, a label stands where its points are, or its object if it has none; an object
+    stands where the truth says. So a label and its object may stand in two rows.
     """
     rows = [
-        (name, _label_figures(labels[ours], objects[true], weights, ranged))
-        for name, ours, true, ranged in _slices(labels, objects, classes)
+        (name, _label_figures(labels[ours], objects[true], weights))
+        for name, ours, true in _slices(labels, objects, classes)
     ]
-    title = "accepted labels against true objects; matched from IoU 0.5 on, 75: from 0.75 on"
+    title = (
+        "accepted labels; matched from IoU 0.5 on, 75: from 0.75 on; the range of a label: that of "
+        "its points, else of its object"
+    )
     return Table("labels", title, LABEL_COLUMNS, tuple(rows))
+
+
+def box_quality(
+    labels: LabelRows, objects: ObjectRows, classes: Vocabulary, weights: Int64
+) -> Table:
+    """Precision and recall against a truth of boxes; columns that need masks have no value."""
+    table = label_quality(labels, objects, classes, weights)
+    nothing = (Figure(None),) * (len(LABEL_COLUMNS) - N_BOX_COLUMNS)
+    rows = tuple((name, (*row[:N_BOX_COLUMNS], *nothing)) for name, row in table.rows)
+    return Table(table.name, f"{table.title}; all of boxes", table.columns, rows)
 
 
 def _slices(
     labels: LabelRows, objects: ObjectRows, classes: Vocabulary
-) -> list[tuple[str, Bool, Bool, bool]]:
-    """Return (name, rows of the labels, rows of the objects, whether it is a range)."""
-    found = [("all", np.ones(len(labels), bool), np.ones(len(objects), bool), False)]
+) -> list[tuple[str, Bool, Bool]]:
+    """Return (name, rows of the labels, rows of the objects)."""
+    found = [("all", np.ones(len(labels), bool), np.ones(len(objects), bool))]
     for name, (low, high) in SIZES_PX.items():
         ours, true = ((rows >= low) & (rows < high) for rows in (labels.areas, objects.areas))
-        found.append((name, ours, true, False))
+        found.append((name, ours, true))
     for class_id, name in classes.names.items():
         ours, true = labels.class_ids == class_id, objects.class_ids == class_id
         if ours.any() or true.any():
-            found.append((name, ours, true, False))
-    if np.isfinite(objects.ranges_m).any():
+            found.append((name, ours, true))
+    unknown = np.isnan(labels.ranges_m), np.isnan(objects.ranges_m)
+    if not (unknown[0].all() and unknown[1].all()):
         for name, low, high in zip(RINGS[1:], RINGS_M[:-1], RINGS_M[1:], strict=True):
             ours, true = ((r >= low) & (r < high) for r in (labels.ranges_m, objects.ranges_m))
-            found.append((name, ours, true, True))
+            found.append((name, ours, true))
+        found.append((UNKNOWN_RANGE, *unknown))
     return found
 
 
-def _label_figures(
-    labels: LabelRows, objects: ObjectRows, weights: Int64, ranged: bool
-) -> tuple[Figure, ...]:
+def _label_figures(labels: LabelRows, objects: ObjectRows, weights: Int64) -> tuple[Figure, ...]:
     scenes = weights.shape[1]
     near = labels.ious > 0
     counted, counted_75 = ~labels.excused, ~labels.excused_75
@@ -115,11 +139,10 @@ def _label_figures(
             counts, weights, lambda s: share(s[:, 0], s[:, 1], s[:, 2] if other else None), n
         )
 
-    nothing = Figure(None)
     return (
-        nothing if ranged else rate("near", "labels", int(counted.sum()), "objects"),
+        rate("near", "labels", int(counted.sum()), "objects"),
         rate("found", "objects", n_objects),
-        nothing if ranged else rate("right", "labels_75", int(counted_75.sum()), "objects"),
+        rate("right", "labels_75", int(counted_75.sum()), "objects"),
         rate("found_75", "objects", n_objects),
         rate("iou", "near", n_near, "objects"),
         rate("dice", "near", n_near, "objects"),

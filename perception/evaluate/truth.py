@@ -29,6 +29,7 @@ class TruePicture(RowAligned):
         size_hw: Height and width of the image.
         masks: (N) masks of what is visible.
         boxes_xyxy: (N, 4) float32, as the file gives them, else the bounds of the masks.
+            A truth without masks has rows of empty masks.
         class_ids: (N,) int32 ids of the ontology; `ANY_CLASS` for void regions.
         ignored: (N,) bool, crowds and void: neither found nor missed; labels there do not count.
         instance_ids: (N,) int32, the object's id in `TruePoints`; 0 where that is not known.
@@ -135,6 +136,7 @@ class Truth:
         find_picture: From the file name of a run's image to its truth; None where there is none.
         find_points: From the id of a sample and the number of its points to their truth; None where
             there is none.
+        has_masks: False where objects are known by their boxes alone.
         scene_of: From the id of a sample to its scene: samples of one scene resemble each other.
     """
 
@@ -143,6 +145,7 @@ class Truth:
     point_classes: Vocabulary
     find_picture: Callable[[str], TruePicture | None]
     find_points: Callable[[str, int], TruePoints | None]
+    has_masks: bool = True
     scene_of: Callable[[str], str] = str  # each sample a scene of its own
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from perception.errors import PerceptionError
 from perception.evaluate import Figure, Report, Table, evaluate, evaluate_labels, to_html
+from perception.types import Status
 
 PERSON, CAR, VAN = 1, 6, 7
 
@@ -68,6 +69,57 @@ def test_perfect_labels_score_1_everywhere(make: SimpleNamespace) -> None:
     coverage = report.table("points.all.coverage")
     assert coverage.figure("points on objects: accepted", "all").value == 1.0
     assert coverage.figure("all points: background", "30-50 m").value == 1.0
+
+
+def test_precision_and_recall_by_range_are_what_a_hand_count_says(make: SimpleNamespace) -> None:
+    # Five labels: 1 finds a car of the truth at 12 m, and its points lie at 12 m (one stray at 90).
+    # 2 finds a car that the truth sets at 25 m, but its points lie at 8 m: the label stands at 8 m.
+    # 3 finds a car at 25 m and has no point: it stands with its object. 4 finds nothing and has
+    # points at 22 m. 5 finds nothing and has no point. A car at 60 m, and one of no known range,
+    # are missed. A label for review at 22 m does not count.
+    boxes = [(i * 12, 0, i * 12 + 10, 10) for i in range(6)]
+    missed = [(0, 30, 10, 40), (20, 30, 30, 40)]
+    truth = make.true_picture([*boxes[:3], *missed], ranges_m=[12, 25, 25, 60, np.nan])
+    statuses = [Status.ACCEPTED] * 5 + [Status.REVIEW]
+    labels = make.labelled(boxes, statuses=statuses)
+    ids = [1, 1, 1, 2, 4, 6, 6, 0]
+    sweep = [[0, 12, 5], [12, 0, 0], [0, -90, 0], [-8, 0, 0], [22, 0, 1], [22, 0, 0], [22, 0, 0]]
+    sweep.append([np.nan, 0, 0])
+    points = make.point_labels([CAR if i else 0 for i in ids], ids)
+    report = evaluate_labels(
+        [make.sample(labels, points=points)],
+        make.truth_of([truth]),
+        sweep_of=lambda _: np.array(sweep, np.float32),
+    )
+
+    def row(name: str) -> tuple[float | None, int, float | None, int]:
+        precision, recall = (report.figure("labels", name, c) for c in ("precision", "recall"))
+        return precision.value, precision.n, recall.value, recall.n
+
+    assert row("all") == (3 / 5, 5, 3 / 5, 5)
+    assert row("0-10 m") == (1.0, 1, None, 0)
+    assert row("10-20 m") == (1.0, 1, 1.0, 1)
+    assert row("20-30 m") == (1 / 2, 2, 1.0, 2)
+    assert row("30-50 m") == (None, 0, None, 0)
+    assert row("50+ m") == (0.0, 0, 0.0, 1)  # nothing was called there, and something was
+    assert row("unknown range") == (0.0, 1, 0.0, 1)
+    assert "the range of a label: that of its points, else of" in report.table("labels").title
+
+
+def test_without_any_range_there_are_no_rows_of_ranges(make: SimpleNamespace) -> None:
+    truth = make.true_picture([(0, 0, 9, 9)])
+    report = evaluate_labels([make.sample(make.as_labels(truth))], make.truth_of([truth]))
+    assert not [name for name, _ in report.table("labels").rows if "range" in name or " m" in name]
+
+
+def test_a_sweep_that_changed_since_it_was_labelled_is_refused(make: SimpleNamespace) -> None:
+    sample = make.sample(make.labelled([(0, 0, 9, 9)]), points=make.point_labels([CAR], [1]))
+    with pytest.raises(PerceptionError, match=r"label\.count_mismatch: 0: the sweep has 2 points"):
+        evaluate_labels(
+            [sample],
+            make.truth_of([make.true_picture()]),
+            sweep_of=lambda _: np.zeros((2, 3), np.float32),
+        )
 
 
 def test_no_labels_score_0_everywhere(make: SimpleNamespace) -> None:

@@ -145,7 +145,8 @@ def test_precision_recall_iou_and_dice_by_hand(make: SimpleNamespace) -> None:
     assert value("van", "recall") == 0.0
     assert value("0-10 m", "recall") == 1.0
     assert value("20-30 m", "recall") == 0.0
-    assert value("0-10 m", "precision") is None  # where false alarms are is not known
+    assert value("0-10 m", "precision") == 1.0
+    assert value("unknown range", "precision") == 0.0  # the false alarm: it has no points
     counts = dict(report.counts)
     assert (counts["true objects"], counts["ignored regions"]) == (3, 1)
     assert (counts["labels accepted"], counts["labels for review"]) == (4, 1)

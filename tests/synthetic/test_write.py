@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from perception import masks, sources
-from perception.bench import points_in_boxes
 from perception.errors import RequestError
+from perception.evaluate.kitti import points_in_boxes
 from perception.formats import coco, kitti_label, semantic_kitti
 from perception.geometry import transform
 from perception.synthetic.command import synthesize

@@ -1,0 +1,184 @@
+"""Truth from KITTI's label_2: 2D boxes on images, and the points inside the 3D boxes.
+
+KITTI object has no masks. Its 2D boxes judge boxes; its 3D boxes stand in for instances of points,
+with sides and top moved out 0.1 m and the bottom where it is, so that the road stays out.
+
+- DontCare regions are ignored: labels there, and points that project there, do not count. Misc
+  objects (trailers and whatever has no type) are ignored too: no class of ours is only that.
+- Points inside two boxes, and those outside the image, where nobody annotated, are not known.
+- Judged are the classes that KITTI has a type for. A van is no car here, as in label_2.
+
+Source: http://www.cvlibs.net/datasets/kitti/eval_object.php (devkit readme).
+"""
+
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from perception import sources
+from perception.errors import SampleError
+from perception.evaluate.truth import (
+    ANY_CLASS,
+    BACKGROUND,
+    VOID,
+    TruePicture,
+    TruePoints,
+    Truth,
+    vocabulary_of,
+)
+from perception.formats import kitti_label
+from perception.formats.kitti_label import DONT_CARE, KittiObjects
+from perception.geometry import points_in_view, rigid, transform
+from perception.images import probe_image
+from perception.ontology import ClassMap, Ontology, load_class_map
+from perception.readers import kitti_object, read_calibration
+from perception.types import Bool, Float32, Float64, Int32, Masks, SampleRef, Scene
+
+PREFIX = "kitti:"
+OWN_ROOT = "kitti"  # the root that the run was made from
+MISC = "Misc"
+BOX_MARGIN_M = 0.1  # sides and top of a 3D box move out by this, the bottom does not
+
+
+def kitti_truth(root: Path, ontology: Ontology) -> Truth:
+    """Open a KITTI object folder; frames without a label file are not known.
+
+    Raises:
+        RequestError: as `sources.find`.
+    """
+    refs = {ref.id: ref for ref in sources.find(sources.parse_source(f"{PREFIX}{root}"))}
+    class_map = load_class_map("kitti-to-road")
+    known = [class_map(kind) for kind in kitti_label.TYPES if kind not in {MISC, DONT_CARE}]
+    classes = vocabulary_of(ontology, [name for name in known if name is not None])
+
+    def labelled(frame: str) -> SampleRef | None:
+        ref = refs.get(frame)
+        return ref if ref is not None and label_path(ref).is_file() else None
+
+    def find_picture(name: str) -> TruePicture | None:
+        ref = labelled(PurePosixPath(name).stem)
+        return _picture(name, ref, ontology, class_map) if ref else None
+
+    def find_points(sample_id: str, count: int) -> TruePoints | None:
+        ref = labelled(sample_id)
+        if ref is None or not ref.calib_files or not ref.sweep_file:
+            return None
+        scene = sources.load_scene(ref)
+        if len(scene.points_lidar) != count:
+            raise SampleError(
+                "label.count_mismatch",
+                f"{ref.sweep_file}: {len(scene.points_lidar)} points, the run labelled {count}",
+            )
+        objects = kitti_label.read(label_path(ref))
+        class_ids = _class_ids(objects, ontology, class_map)
+        return _points(ref, scene, objects, class_ids)
+
+    return Truth(
+        name=f"{PREFIX}{root}",
+        picture_classes=classes,
+        point_classes=classes,
+        find_picture=find_picture,
+        find_points=find_points,
+        has_masks=False,
+    )
+
+
+def label_path(ref: SampleRef) -> Path:
+    """Return where the label file of a frame stands; it may be missing."""
+    return Path(ref.root) / kitti_object.label_file(ref)
+
+
+def image_size(ref: SampleRef) -> tuple[int, int]:
+    """Return the height and width of a frame's image."""
+    return probe_image(Path(ref.root) / ref.pictures[0].file_name)
+
+
+def points_in_boxes(objects: KittiObjects, points_rect: Float64) -> Bool:
+    """Return (N, P) booleans: which points lie inside each 3D box, sides and top grown.
+
+    Args:
+        objects: Boxes as KITTI gives them: bottom centre in the rectified frame of camera 0, y
+            down, turned about y.
+        points_rect: (P, 3) metres, the same frame.
+    """
+    inside = np.zeros((len(objects), len(points_rect)), bool)
+    for row, (height, width, length) in enumerate(objects.dimensions_hwl_m):
+        offset = points_rect - objects.locations_cam_m[row]
+        cosine, sine = np.cos(objects.rotations_y_rad[row]), np.sin(objects.rotations_y_rad[row])
+        ahead = cosine * offset[:, 0] - sine * offset[:, 2]  # along the length
+        aside = sine * offset[:, 0] + cosine * offset[:, 2]
+        inside[row] = (
+            (np.abs(ahead) <= length / 2 + BOX_MARGIN_M)
+            & (np.abs(aside) <= width / 2 + BOX_MARGIN_M)
+            & (offset[:, 1] <= 0)
+            & (offset[:, 1] >= -height - BOX_MARGIN_M)
+        )
+    return inside
+
+
+def sweep_in_boxes(ref: SampleRef, points_lidar: Float32, objects: KittiObjects) -> Bool:
+    """Return (N, P): which points of a frame's sweep lie inside each object's 3D box.
+
+    Args:
+        ref: The frame, for its calibration.
+        points_lidar: (P, 3) metres; points that are not finite lie in no box.
+        objects: N objects, without DontCare.
+    """
+    values = read_calibration(Path(ref.root) / ref.calib_files[0])
+    velo = values["Tr_velo_to_cam"].reshape(3, 4)
+    T_rect_from_cam0 = rigid(values["R0_rect"].reshape(3, 3), np.zeros(3))
+    T_rect_from_lidar = T_rect_from_cam0 @ rigid(velo[:, :3], velo[:, 3])
+    return points_in_boxes(objects, transform(T_rect_from_lidar, points_lidar.astype(np.float64)))
+
+
+def _class_ids(objects: KittiObjects, ontology: Ontology, class_map: ClassMap) -> Int32:
+    names = [None if kind in {MISC, DONT_CARE} else class_map(kind) for kind in objects.types]
+    ids = [ANY_CLASS if name is None else ontology.id_of(name) for name in names]
+    return np.array(ids, np.int32)
+
+
+def _picture(name: str, ref: SampleRef, ontology: Ontology, class_map: ClassMap) -> TruePicture:
+    objects = kitti_label.read(label_path(ref))
+    n, real = len(objects), ~_dont_care(objects)
+    class_ids = _class_ids(objects, ontology, class_map)
+    x_m, z_m = objects.locations_cam_m[:, 0], objects.locations_cam_m[:, 2]
+    size_hw = image_size(ref)
+    return TruePicture(
+        file_name=name,
+        size_hw=size_hw,
+        masks=Masks(boxes_xyxy=np.zeros((n, 4), np.int32), counts=(b"",) * n, size_hw=size_hw),
+        boxes_xyxy=objects.boxes_xyxy,
+        class_ids=class_ids,
+        ignored=class_ids == ANY_CLASS,
+        instance_ids=np.where(real, np.arange(1, n + 1), 0).astype(np.int32),
+        ranges_m=np.where(real, np.hypot(x_m, z_m), np.nan).astype(np.float32),
+    )
+
+
+def _dont_care(objects: KittiObjects) -> Bool:
+    return np.array([kind == DONT_CARE for kind in objects.types], bool)
+
+
+def _points(ref: SampleRef, scene: Scene, objects: KittiObjects, class_ids: Int32) -> TruePoints:
+    """Return the truth of a sweep; instance ids are 1 + the row in the label file."""
+    count = len(scene.points_lidar)
+    rows, uv, _ = points_in_view(scene.cameras[0], scene.points_lidar, image_size(ref))
+    seen = np.zeros(count, bool)
+    seen[rows] = True
+    known = seen.copy()
+    for x0, y0, x1, y1 in objects.boxes_xyxy[_dont_care(objects)]:
+        here = (uv[:, 0] >= x0) & (uv[:, 0] < x1) & (uv[:, 1] >= y0) & (uv[:, 1] < y1)
+        known[rows[here]] = False
+    real = np.flatnonzero(~_dont_care(objects))
+    inside = sweep_in_boxes(ref, scene.points_lidar, objects[real])
+    boxes = inside.sum(axis=0)
+    found_class = np.where(known, BACKGROUND, VOID).astype(np.int32)
+    found_id = np.zeros(count, np.int32)
+    for number, points in zip(real, inside, strict=True):
+        alone = points & (boxes == 1)
+        if class_ids[number] == ANY_CLASS:
+            found_class[points] = VOID
+        else:
+            found_class[alone], found_id[alone] = class_ids[number], number + 1
+    found_class[boxes > 1] = VOID
+    return TruePoints(found_class, found_id, seen, has_seen=True)
