@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cyclopts import App
 
-from perception.cli.terminal import FINE, AsJson, say, show_progress
+from perception.cli.terminal import FINE, AsJson, Flag, say, show_progress
 
 bench_app = App(
     name="bench", help="Measure quality, memory and size; the README states the figures."
@@ -94,6 +94,65 @@ def bench_synthetic(
     caster = pkgutil.resolve_name(CASTERS["open3d"])()
     figures = measure(streets(caster, frames, seed), bench.load_segmenter(segmenter, threads))
     say(figures, as_json, [f"{name:24} {value:.4g}" for name, value in figures.items()])
+    return FINE
+
+
+@bench_app.command(name="compare")
+def bench_compare(
+    source: str,
+    *,
+    truth: str,
+    segmenter: list[str],
+    detector: str = "",
+    boxes: str = "",
+    class_map: str = "",
+    truth_map: str = "",
+    out: Path | None = None,
+    threads: int = 0,
+    trust_weights: Flag = False,
+    seed: int = 0,
+    as_json: AsJson = False,
+) -> int:
+    """Compare segmenters on the same boxes: masks, boundaries, yield, points.
+
+    perception bench compare kitti:drives/1 --truth drives/1 --detector yolov8n-seg.onnx
+    --segmenter mobile_sam.pt --segmenter yolov8n-seg.onnx --segmenter grabcut --segmenter boxes
+
+    Args:
+        source: What to label, as in `perception label`.
+        truth: As in `perception evaluate`; coco-panoptic:FILE.json too.
+        segmenter: A SAM checkpoint, YOLO-seg weights (.onnx), grabcut or boxes; give it repeatedly.
+        detector: YOLO weights. Those that segment give the boxes that their own masks belong to.
+        boxes: Boxes in place of a detector, as in `perception label`.
+        class_map: From the detector's class names to ours.
+        truth_map: From the truth's class names to ours.
+        out: Keep the runs in this folder.
+        threads: Of each model; 0 for all cores.
+        trust_weights: Load pickled .pt weights whose hash is not known.
+        seed: Of the bootstrap.
+        as_json: Print one JSON object for programs.
+    """
+    import tempfile
+
+    from perception import contest
+    from perception.request import LabelRequest
+
+    with tempfile.TemporaryDirectory(prefix="perception-compare-") as scratch:
+        request = LabelRequest(
+            source=source,
+            out=scratch if out is None else out,
+            segmenter="",
+            detector=detector,
+            boxes=boxes,
+            class_map=class_map,
+            overrides={"observe": {"threads": threads}},
+            trust_weights=trust_weights,
+        )
+        with show_progress(as_json) as progress:
+            entries = contest.compete(
+                request, tuple(segmenter), truth, truth_map=truth_map, seed=seed, progress=progress
+            )
+    say(contest.to_dict(entries), as_json, contest.lines(entries))
     return FINE
 
 

@@ -8,6 +8,7 @@ read_truth("drive", ontology)               a folder in KITTI's layout with exac
     training/seen/000000.bin                uint8 per point: a camera sees it; optional
 read_truth("cityscapes:gtFine", ontology)   *_gtFine_instanceIds.png, matched by the stem
 read_truth("kitti:ROOT", ontology)          label_2, see `kitti`
+read_truth("coco-panoptic:p.json", ontology, class_map)     things of COCO's panoptic files
 """
 
 import json
@@ -22,7 +23,7 @@ from scipy.optimize import linear_sum_assignment
 from perception import boxes as boxes_
 from perception import masks as masks_
 from perception.errors import RequestError, SampleError
-from perception.evaluate import kitti
+from perception.evaluate import coco_panoptic, kitti
 from perception.evaluate.truth import (
     ANY_CLASS,
     BACKGROUND,
@@ -64,6 +65,9 @@ def read_truth(text: str, ontology: Ontology, class_map: ClassMap | None = None)
     """
     if text.startswith(CITYSCAPES):
         return cityscapes_truth(Path(text.removeprefix(CITYSCAPES)), ontology)
+    if text.startswith(coco_panoptic.PREFIX):
+        path = Path(text.removeprefix(coco_panoptic.PREFIX))
+        return coco_panoptic.panoptic_truth(path, ontology, class_map)
     if text.startswith(kitti.PREFIX):
         return kitti.kitti_truth(Path(text.removeprefix(kitti.PREFIX)), ontology)
     path = Path(text)
@@ -74,7 +78,7 @@ def read_truth(text: str, ontology: Ontology, class_map: ClassMap | None = None)
     raise RequestError(
         "truth.unknown",
         f"{text}: expected a COCO instances file (.json), a drive's folder with truth.json, or "
-        "cityscapes:FOLDER or kitti:ROOT",
+        "cityscapes:FOLDER, kitti:ROOT or coco-panoptic:FILE.json",
     )
 
 

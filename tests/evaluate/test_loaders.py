@@ -210,3 +210,41 @@ def test_frames_of_a_drive_know_their_scene_by_its_first_frame(tmp_path: Path) -
     names = ["000000", "000019", "000020", "000039"]
     assert [scene_of(name) for name in names] == ["000000", "000000", "000020", "000020"]
     assert loaders._scenes_of(tmp_path / "none.json")("000007") == "000007"
+
+
+def test_coco_panoptic_files_have_things_crowds_and_no_stuff(
+    make: SimpleNamespace, tmp_path: Path
+) -> None:
+    numbers = np.zeros((60, 80), np.int64)
+    numbers[:10, :20] = 3_000_001  # more than 16 bits: red, green and blue all count
+    numbers[20:30, :20] = 7
+    numbers[40:50, :20] = 9
+    numbers[40:50, 30:50] = 300
+    bgr = np.stack([numbers >> 16, numbers >> 8 & 255, numbers & 255], axis=2).astype(np.uint8)
+    (tmp_path / "panoptic").mkdir()
+    assert cv2.imwrite(str(tmp_path / "panoptic" / "000000000001.png"), bgr)
+    rows = [(3_000_001, 3, 0), (7, 1, 1), (9, 17, 0), (300, 149, 0)]
+    segments = [{"id": n, "category_id": kind, "iscrowd": crowd} for n, kind, crowd in rows]
+    names = [(1, "person", 1), (3, "car", 1), (17, "cat", 1), (149, "road", 0)]
+    document = {
+        "annotations": [
+            {"file_name": "000000000001.png", "segments_info": segments},
+            {"file_name": "000000000002.png", "segments_info": []},
+        ],
+        "categories": [{"id": n, "name": name, "isthing": thing} for n, name, thing in names],
+    }
+    path = tmp_path / "panoptic.json"
+    path.write_text(json.dumps(document))
+    truth = read_truth(f"coco-panoptic:{path}", make.road)
+    picture = truth.find_picture("train2017/000000000001.jpg")
+    assert picture is not None
+    assert picture.class_ids.tolist() == [CAR, PERSON]
+    assert picture.ignored.tolist() == [False, True]
+    assert picture.masks.boxes_xyxy.tolist() == [[0, 0, 20, 10], [0, 20, 20, 30]]
+    assert set(truth.picture_classes.names.values()) == {"person", "car"}
+    assert truth.find_picture("000000000003.jpg") is None
+    with pytest.raises(PerceptionError, match=r"io\.not_found: .*000000000002\.png"):
+        truth.find_picture("000000000002.jpg")
+    path.write_text('{"annotations": [1]}')
+    with pytest.raises(PerceptionError, match=r"truth\.invalid: .* no COCO panoptic file"):
+        read_truth(f"coco-panoptic:{path}", make.road)
