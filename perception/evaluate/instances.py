@@ -45,6 +45,7 @@ class Labels(RowAligned):
 
     Attributes:
         masks: (N) masks.
+        boxes_xyxy: (N, 4) float32 prompt boxes.
         class_ids: (N,) int32, as they are judged.
         scores: (N,) float32 detector scores.
         accepted: (N,) bool; the others are for review.
@@ -52,6 +53,7 @@ class Labels(RowAligned):
     """
 
     masks: Masks
+    boxes_xyxy: Float32
     class_ids: Int32
     scores: Float32
     accepted: Bool
@@ -178,6 +180,7 @@ def judged_labels(
     kept = usable & (class_ids != NOT_JUDGED)
     labels = Labels(
         masks=rows.masks[kept],
+        boxes_xyxy=rows.boxes_xyxy[kept],
         class_ids=class_ids[kept],
         scores=rows.scores[kept],
         accepted=rows.statuses[kept] == Status.ACCEPTED,

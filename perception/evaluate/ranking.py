@@ -2,7 +2,8 @@
 
 The figures themselves come from faster-coco-eval. It knows no scenes, so the draws come from a
 table of matches of our own, made by COCO's rules (pycocotools/cocoeval.py: `evaluateImg`,
-`accumulate`); the tests hold the two equal, and both equal to pycocotools. Boundary AP takes the
+`accumulate`); the tests hold the two equal, and both equal to pycocotools. Sizes that COCO does not
+have come from that table too. Boundary AP takes the
 lesser of mask IoU and boundary IoU (Cheng et al., CVPR 2021, section 5.2).
 
 What is ranked: all labels that are not rejected, those for review too, by detector score. Areas are
@@ -19,18 +20,30 @@ from perception import boxes as boxes_
 from perception import masks as masks_
 from perception.errors import RequestError
 from perception.evaluate.bootstrap import Int64, interval, mean_known
-from perception.evaluate.instances import Comparison
+from perception.evaluate.instances import Comparison, Labels
 from perception.evaluate.report import Figure
 from perception.evaluate.truth import ANY_CLASS, Vocabulary
 from perception.types import Bool, Float32, Float64
 
-Kind = Literal["segm", "bbox", "boundary"]
-KINDS: dict[str, Kind] = {"mask": "segm", "box": "bbox", "boundary": "boundary"}
+Kind = Literal["segm", "bbox", "boundary", "prompt"]
+KINDS: dict[str, Kind] = {
+    "mask": "segm",
+    "box": "bbox",  # bounds of the mask
+    "boundary": "boundary",
+    "prompt": "prompt",  # what the detector said
+}
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0.0, 1.0, 101)
 MAX_LABELS = 100  # of one class in one image, the best by score
 SMALL, LARGE = 32**2, 96**2
-AREAS = {"all": (0, 1e10), "small": (0, SMALL), "medium": (SMALL, LARGE), "large": (LARGE, 1e10)}
+SEEN = 24**2  # what a detector of whole images can be asked to find
+AREAS = {
+    "all": (0, 1e10),
+    "small": (0, SMALL),
+    "medium": (SMALL, LARGE),
+    "large": (LARGE, 1e10),
+    "24 px": (SEEN, 1e10),
+}
 # column: the thresholds that it averages, and the sizes of objects
 COLUMNS: dict[str, tuple[slice, str]] = {
     "AP": (slice(None), "all"),
@@ -39,6 +52,7 @@ COLUMNS: dict[str, tuple[slice, str]] = {
     "AP small": (slice(None), "small"),
     "AP medium": (slice(None), "medium"),
     "AP large": (slice(None), "large"),
+    "AP50 from 24x24 px": (slice(0, 1), "24 px"),
 }
 _MAX_CELLS = 1 << 21  # draws x labels at a time
 
@@ -77,7 +91,12 @@ def figures(
         draws = [values[:, thresholds].mean(axis=1) for values in drawn[area]]
         table = np.stack(draws, axis=1) if draws else np.zeros((len(weights), 0))
         n = sum(int(one.objects.sum()) for one in rankings[area])
-        found[column] = interval(points[column], mean_known(table), n)
+        point = points.get(column)
+        if point is None:
+            every = np.ones((1, weights.shape[1]), np.int64)
+            means = [drawn_precisions(one, every)[0, thresholds].mean() for one in rankings[area]]
+            point = float(mean_known(np.array(means)))
+        found[column] = interval(point, mean_known(table), n)
     return found
 
 
@@ -86,8 +105,8 @@ def overlaps_of(found: Comparison, kind: Kind) -> tuple[Float64, Float64]:
 
     With ignored regions, IoU is the share of the label inside, since a crowd may hold many.
     """
-    if kind == "bbox":
-        ours = found.labels.masks.boxes_xyxy.astype(np.float32)
+    if kind in ("bbox", "prompt"):
+        ours = _boxes(found.labels, kind)
         areas = boxes_.areas(ours)
         inside = boxes_.overlaps(ours, found.truth.boxes_xyxy)
         plain = boxes_.ious(ours, found.truth.boxes_xyxy)
@@ -99,6 +118,10 @@ def overlaps_of(found: Comparison, kind: Kind) -> tuple[Float64, Float64]:
             plain = np.minimum(plain, found.boundary_ious)
     crowd = inside / np.maximum(areas, 1e-12)[:, None]
     return np.where(found.truth.ignored[None, :], crowd, plain), areas
+
+
+def _boxes(labels: Labels, kind: Kind) -> Float32:
+    return labels.boxes_xyxy if kind == "prompt" else labels.masks.boxes_xyxy.astype(np.float32)
 
 
 def rank(
@@ -215,7 +238,8 @@ def coco_figures(
         ) from error
     truth, results = coco_documents(comparisons, classes, kind)
     true_set = coco.COCO(truth)
-    judge = coco.COCOeval_faster(true_set, true_set.loadRes(results), iouType=kind)
+    overlap = "bbox" if kind == "prompt" else kind
+    judge = coco.COCOeval_faster(true_set, true_set.loadRes(results), iouType=overlap)
     judge.boundary_cpu_count = judge.rle_iou_max_workers = 1
     judge.run()
     names = ("AP", "AP50", "AP75", "AP small", "AP medium", "AP large")
@@ -252,8 +276,8 @@ def coco_documents(
                 annotations.append({"id": number, "category_id": category_id, **shape})
         for row in range(len(labels)):
             shape = {"segmentation": masks_.to_coco(labels.masks, row)}
-            if kind == "bbox":
-                shape = {"bbox": _xywh(labels.masks.boxes_xyxy[row].astype(np.float32))}
+            if kind in ("bbox", "prompt"):
+                shape = {"bbox": _xywh(_boxes(labels, kind)[row])}
             results.append(
                 {
                     "image_id": image_id,
