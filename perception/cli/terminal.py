@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,6 +56,13 @@ def show_progress(as_json: bool) -> Iterator[Callable[[int, int], None]]:
             yield lambda done, total: bar.update(task, completed=done, total=total)
     else:
         yield lambda done, total: print(f"{done}/{total} samples", file=sys.stderr, flush=True)  # noqa: T201
+
+
+@contextmanager
+def show_steps(as_json: bool) -> Iterator[Callable[[str], None]]:
+    """Say what a long command does next, with the time of day; nothing with --json; on stderr."""
+    console = Console(stderr=True, quiet=as_json, highlight=False)
+    yield lambda step: console.print(f"{datetime.now():%H:%M:%S} {step}")
 
 
 def spell_options(tokens: Sequence[str]) -> list[str]:

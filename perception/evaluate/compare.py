@@ -5,7 +5,7 @@ evaluate_labels(samples, truth) -> Report        labels from anywhere
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from perception.evaluate.loaders import read_truth
 from perception.evaluate.points import PointCounts, count_points, prompted
 from perception.evaluate.report import Report
 from perception.evaluate.rows import label_table, object_table
-from perception.evaluate.truth import TruePicture, Truth
+from perception.evaluate.truth import TruePicture, Truth, Vocabulary
 from perception.ontology import ClassMap, load_class_map
 from perception.runs import folder
 from perception.runs.labels import NO_POINTS
@@ -83,6 +83,32 @@ def evaluate(run: Path, truth: str, *, class_map: str = "", seed: int = 0) -> Re
             f"{truth}: knows none of the run's {len(names)} images ({', '.join(names[:3])}, ...)",
         )
     return report
+
+
+def compare_pictures(run: Path, truth: str) -> tuple[list[Comparison], Vocabulary, list[str]]:
+    """Put the current labels of a finished run beside truth, images alone.
+
+    Args:
+        run: The run folder.
+        truth: As for `evaluate`.
+
+    Returns:
+        The images, the classes that are judged, and the scene of every sample.
+
+    Raises:
+        RequestError: as `evaluate`.
+    """
+    spec, counted = folder.read_spec(run), _Counted()
+    try:
+        refs = {ref.id: ref for ref in folder.read_plan(run, spec).samples}
+        known = read_truth(_with_root(truth, refs), spec.ontology)
+        for sample in _all_samples(run, refs, known):
+            _count(replace(sample, points=NO_POINTS), known, None, counted)
+    except SampleError as error:
+        raise RequestError(error.code, error.message) from error
+    if not counted.comparisons:
+        raise RequestError("truth.mismatch", f"{truth}: knows none of the images of {run}")
+    return counted.comparisons, known.picture_classes, counted.scene_names
 
 
 def _with_root(truth: str, refs: dict[str, SampleRef]) -> str:

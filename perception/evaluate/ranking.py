@@ -11,6 +11,7 @@ those of the masks (of the boxes, for labels ranked as boxes: COCO's own rule).
 """
 
 import importlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -79,24 +80,38 @@ def figures(
 ) -> dict[str, Figure]:
     """Return every column of the AP table for one kind of overlap."""
     points = coco_figures(comparisons, classes, kind)
-    rankings = {
-        area: [
-            rank(comparisons, class_id, kind, area, weights.shape[1]) for class_id in classes.names
-        ]
-        for area in AREAS
-    }
-    drawn = {area: [drawn_precisions(one, weights) for one in rankings[area]] for area in AREAS}
+    ours = [column for column in COLUMNS if column not in points]
+    once = np.ones((1, weights.shape[1]), np.int64)  # every scene once: no draw, the figure itself
+    for column, (value, _) in draws(comparisons, classes, kind, once, ours).items():
+        points[column] = float(value[0])
+    drawn = draws(comparisons, classes, kind, weights)
+    return {column: interval(points[column], *drawn[column]) for column in COLUMNS}
+
+
+def draws(
+    comparisons: list[Comparison],
+    classes: Vocabulary,
+    kind: Kind,
+    weights: Int64,
+    columns: Iterable[str] = tuple(COLUMNS),
+) -> dict[str, tuple[Float64, int]]:
+    """Return columns of the AP table on every draw, (R,), each with the objects it rests on.
+
+    A draw without any object has NaN.
+    """
+    drawn: dict[str, tuple[list[Float64], int]] = {}  # by size of object, all thresholds
     found = {}
-    for column, (thresholds, area) in COLUMNS.items():
-        draws = [values[:, thresholds].mean(axis=1) for values in drawn[area]]
-        table = np.stack(draws, axis=1) if draws else np.zeros((len(weights), 0))
-        n = sum(int(one.objects.sum()) for one in rankings[area])
-        point = points.get(column)
-        if point is None:
-            every = np.ones((1, weights.shape[1]), np.int64)
-            means = [drawn_precisions(one, every)[0, thresholds].mean() for one in rankings[area]]
-            point = float(mean_known(np.array(means)))
-        found[column] = interval(point, mean_known(table), n)
+    for column in columns:
+        thresholds, area = COLUMNS[column]
+        if area not in drawn:
+            scenes = weights.shape[1]
+            rankings = [rank(comparisons, c, kind, area, scenes) for c in classes.names]
+            objects = sum(int(one.objects.sum()) for one in rankings)
+            drawn[area] = [drawn_precisions(one, weights) for one in rankings], objects
+        by_class, objects = drawn[area]
+        averages = [values[:, thresholds].mean(axis=1) for values in by_class]
+        table = np.stack(averages, axis=1) if averages else np.zeros((len(weights), 0))
+        found[column] = mean_known(table), objects
     return found
 
 

@@ -121,9 +121,13 @@ def table_lines(table: Table, *, intervals: bool = True) -> list[str]:
     ]
     if not shown:
         return [f"{table.name}: nothing to judge"]
-    cells = [["", *table.columns], *shown]
+    return [f"{table.name}: {table.title}", *text_table([["", *table.columns], *shown])]
+
+
+def text_table(cells: list[list[str]]) -> list[str]:
+    """Return rows of cells as aligned text: the first column to the left, the others right."""
     widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
-    body = [
+    return [
         "  ".join(
             [
                 line[0].ljust(widths[0]),
@@ -132,4 +136,3 @@ def table_lines(table: Table, *, intervals: bool = True) -> list[str]:
         )
         for line in cells
     ]
-    return [f"{table.name}: {table.title}", *body]
