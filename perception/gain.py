@@ -279,15 +279,15 @@ def _labels(request: GainRequest, arm: str, part: str) -> Path:
     if arm == "truth":
         return drive
     # Boxes from truth.json, not label_2: KITTI has no name for a bus.
-    prompts = {"boxes": str(drive / "truth.json")}
-    if arm == "detector":
-        prompts = {"detector": request.detector, "class_map": "road-to-road"}
+    detects = arm == "detector"
     run = label(
         LabelRequest(
             f"kitti:{drive}",
             request.out / "labels" / arm / part,
             "boxes" if arm == "boxes" else request.segmenter,
-            **prompts,
+            detector=request.detector if detects else "",
+            boxes="" if detects else str(drive / "truth.json"),
+            class_map="road-to-road" if detects else "",
         )
     )
     lost = run.counts["samples"]["quarantined"]
