@@ -265,11 +265,10 @@ def export(
             raise RequestError(
                 "export.unknown", f"{path}: is a drive; its .label files are in training/labels"
             )
-        ontology, root = load_ontology(), path
+        ontology = load_ontology()
         samples = read_truth_labels(path, ontology)
     else:
-        spec = folder.read_spec(path)
-        ontology, root = spec.ontology, Path(folder.read_plan(path, spec).samples[0].root)
+        ontology = folder.read_spec(path).ontology
         samples = read_labels(path)
     target = target_of(ontology, load_class_map(name) if name else None)
     chosen = frozenset(statuses)
@@ -278,6 +277,11 @@ def export(
     if to == "coco-results":
         return coco.write_results(samples, target_path, target, statuses=chosen)
     if to == "yolo":
+        root = path if is_drive(path) else _image_root(path)
         return yolo.write(samples, target_path, target, statuses=chosen, image_root=root)
     writer = semantic_kitti.write if to == "semantic-kitti" else label_png.write
     return writer(samples, target_path, target, statuses=chosen)
+
+
+def _image_root(run: Path) -> Path:
+    return Path(folder.read_plan(run, folder.read_spec(run)).samples[0].root)
