@@ -121,9 +121,9 @@ def _predictor(task: str) -> Any:
     """Return the class that predicts; None for ultralytics' own."""
     if task != "segment":
         return None
-    from perception_ultralytics.prototypes import PrototypePredictor
+    from perception_ultralytics.prototypes import prototype_predictor
 
-    return PrototypePredictor
+    return prototype_predictor()
 
 
 @contextmanager
