@@ -167,6 +167,7 @@ def bench_gain(
     epochs: int = 10,
     image_px: int = 640,
     seeds: int = 3,
+    status: str = "accepted",
     as_json: AsJson = False,
 ) -> int:
     """Measure what labels are worth: train one student on truth, SAM's masks and plain boxes.
@@ -183,6 +184,7 @@ def bench_gain(
         epochs: Rounds over the training frames.
         image_px: Longest side that the student sees.
         seeds: Trainings of each kind.
+        status: Which labels to train on, as in `perception export`: accepted, review.
         as_json: Print one JSON object for programs.
     """
     import pkgutil
@@ -191,7 +193,12 @@ def bench_gain(
     from perception.gain import GainConfig, GainRequest, measure_gain
 
     config = GainConfig(
-        frames=frames, test_frames=test_frames, epochs=epochs, image_px=image_px, seeds=seeds
+        frames=frames,
+        test_frames=test_frames,
+        epochs=epochs,
+        image_px=image_px,
+        seeds=seeds,
+        status=status,
     )
     caster = pkgutil.resolve_name(CASTERS["open3d"])()
     with show_steps(as_json) as tell:
