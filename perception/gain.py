@@ -285,16 +285,15 @@ def _labels(request: GainRequest, arm: str, part: str) -> Path:
     drive = request.out / "drives" / part
     if arm == "truth":
         return drive
-    # Boxes from truth.json, not label_2: KITTI has no name for a bus.
-    detects = arm == "detector"
     run = label(
         LabelRequest(
             f"kitti:{drive}",
             request.out / "labels" / arm / part,
             "boxes" if arm == "boxes" else request.segmenter,
-            detector=request.detector if detects else "",
-            boxes="" if detects else str(drive / "truth.json"),
-            class_map="road-to-road" if detects else "",
+            detector=request.detector if arm == "detector" else "",
+            # not label_2: KITTI has no name for a bus
+            boxes="" if arm == "detector" else str(drive / "truth.json"),
+            class_map="road-to-road",
         )
     )
     lost = run.counts["samples"]["quarantined"]
