@@ -260,7 +260,8 @@ def export(
             "export.occupied", f"{target_path}: is a folder that holds files; choose another --out"
         )
     name = classes or _DEFAULT_MAPS.get(to, "")
-    if is_drive(path):
+    drive = is_drive(path)
+    if drive:
         if to == "semantic-kitti":
             raise RequestError(
                 "export.unknown", f"{path}: is a drive; its .label files are in training/labels"
@@ -277,7 +278,7 @@ def export(
     if to == "coco-results":
         return coco.write_results(samples, target_path, target, statuses=chosen)
     if to == "yolo":
-        root = path if is_drive(path) else _image_root(path)
+        root = path if drive else _image_root(path)
         return yolo.write(samples, target_path, target, statuses=chosen, image_root=root)
     writer = semantic_kitti.write if to == "semantic-kitti" else label_png.write
     return writer(samples, target_path, target, statuses=chosen)

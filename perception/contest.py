@@ -14,6 +14,7 @@ import numpy as np
 from perception import commands
 from perception.errors import RequestError
 from perception.evaluate import Figure, Report, evaluate
+from perception.evaluate.report import text_table
 from perception.request import LabelRequest
 from perception.types import SampleLabels
 
@@ -131,13 +132,4 @@ def lines(entries: tuple[Entry, ...], *, intervals: bool = False) -> list[str]:
         [name, *(entry.figure(name).text(intervals=intervals) for entry in entries)]
         for name in FIGURES
     ]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
-    return [
-        "  ".join(
-            [
-                row[0].ljust(widths[0]),
-                *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)),
-            ]
-        )
-        for row in cells
-    ]
+    return text_table(cells)

@@ -55,7 +55,7 @@ def train(
     logging.getLogger("ultralytics").setLevel(logging.ERROR)
 
     def prepare(trainer: Any) -> None:
-        torch.set_num_threads(config.threads)  # ultralytics leaves all but one core
+        torch.set_num_threads(config.threads)  # ultralytics takes one core less than there are
         if config.device == "cpu":  # a third less time per step (two cores, yolo11n)
             trainer.model.to(memory_format=torch.channels_last)
 
@@ -69,31 +69,37 @@ def train(
     with tempfile.TemporaryDirectory(prefix="perception-train-") as scratch:
         figures = network.train(
             data=str(_linked(Path(scratch), data, val, names)),
-            epochs=config.epochs,
-            imgsz=config.image_px,
-            batch=config.batch,
-            # Named, since "auto" goes by the number of classes. A tenth of the run warms up, not
-            # three of perhaps five epochs.
-            optimizer="AdamW",
-            lr0=LEARNING_RATE,
-            warmup_epochs=config.epochs / 10,
-            nbs=config.batch,  # a step per batch: by default gradients gather to 64 images
             rect=_same_shape(data),  # no padding to a square
-            device=config.device,
-            seed=config.seed,
-            deterministic=True,
-            workers=0,
-            amp=False,  # its check downloads a model
-            plots=False,  # its font is downloaded
-            verbose=False,
             project=scratch,
             name="run",
-            **AUGMENTATION,
+            **_options(config),
         )
         shutil.copyfile(Path(scratch) / "run" / "weights" / "best.pt", out / "best.pt")
     export_onnx(out / "best.pt", out / "best.onnx", config.image_px)
     found: dict[str, float] = {key: float(value) for key, value in figures.results_dict.items()}
     return found
+
+
+def _options(config: TrainConfig) -> dict[str, Any]:
+    return {
+        "epochs": config.epochs,
+        "imgsz": config.image_px,
+        "batch": config.batch,
+        # Named, since "auto" goes by the number of classes. A tenth of the run warms up, not
+        # three of perhaps five epochs.
+        "optimizer": "AdamW",
+        "lr0": LEARNING_RATE,
+        "warmup_epochs": config.epochs / 10,
+        "nbs": config.batch,  # a step per batch: by default gradients gather to 64 images
+        "device": config.device,
+        "seed": config.seed,
+        "deterministic": True,
+        "workers": 0,
+        "amp": False,  # its check downloads a model
+        "plots": False,  # its font is downloaded
+        "verbose": False,
+        **AUGMENTATION,
+    }
 
 
 def _same_shape(data: Path) -> bool:

@@ -1,6 +1,5 @@
 """What a run is, and how good: sentences for people, without a figure that nobody measured."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ from perception import weights
 from perception.evaluate import Figure, Report
 from perception.ontology import data_folder
 from perception.runs.folder import Plan, RunSpec
+from perception.synthetic.read import is_drive
 
 POCKET = "The pocket detector knows synthetic streets only: do not trust it on real images."
 SYNTHETIC = (
@@ -38,7 +38,8 @@ def what_was_made(spec: RunSpec, plan: Plan, counts: dict[str, Any]) -> list[str
         )
     for code, n in sorted(counts["quarantined_by"].items()):
         lines.append(f"Not used: {n} for {code}.")
-    return [*lines, *_models(spec), *([SYNTHETIC] if _is_synthetic(plan) else [])]
+    drive = is_drive(Path(plan.samples[0].root))
+    return [*lines, *_models(spec), *([SYNTHETIC] if drive else [])]
 
 
 def _models(spec: RunSpec) -> list[str]:
@@ -67,20 +68,11 @@ def _model(name: str, sha256: str) -> str:
     return f"{name} (sha256 {sha256[:12]}){note}" if sha256 else f"{name}."
 
 
-def _is_synthetic(plan: Plan) -> bool:
-    """Return whether the samples come from a drive of `perception synthesize`."""
-    try:
-        card = json.loads((Path(plan.samples[0].root) / "card.json").read_bytes())
-    except (OSError, ValueError):
-        return False
-    return isinstance(card, dict) and "generator_version" in card
-
-
 def how_good(report: Report) -> list[str]:
     """Say the figures that a reader asks for first; what could not be judged is left out."""
     counts = dict(report.counts)
     asked = [
-        ("labels", "all", "precision", "Accepted labels that are right (mask IoU 0.5 or more)"),
+        ("labels", "all", "precision", "Accepted labels that are right (IoU 0.5 or more)"),
         ("labels", "all", "recall", "True objects with such a label"),
         ("labels", "all", "IoU of matches", "Mask IoU of right labels, mean"),
         ("yield", "all", "yield at 95", "True objects labelled where 95 % of labels are right"),

@@ -1,4 +1,4 @@
-"""Read a drive's truth back as labels, so that it can be exported like those of a run."""
+"""A drive's truth as labels: made of objects, and read back from the drive."""
 
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -8,7 +8,11 @@ import numpy as np
 from perception.formats import coco
 from perception.ontology import Ontology
 from perception.types import (
+    Bool,
+    Float32,
     Instances,
+    Int32,
+    Masks,
     PictureLabels,
     PointLabels,
     SampleLabels,
@@ -21,6 +25,26 @@ DRIVE_LICENCE = "CC0-1.0"  # of what `perception synthesize` writes
 def is_drive(path: Path) -> bool:
     """Tell whether a folder is a synthetic drive."""
     return (path / "truth.json").is_file() and (path / "card.json").is_file()
+
+
+def true_instances(
+    ids: Int32, class_ids: Int32, boxes_xyxy: Float32, masks: Masks, labelled: Bool
+) -> Instances:
+    """Return N objects of which everything is known; those not `labelled` have status review."""
+    ones, zeros = np.ones(len(ids), np.float32), np.zeros(len(ids), np.float32)
+    return Instances(
+        instance_ids=ids,
+        class_ids=class_ids,
+        statuses=np.where(labelled, Status.ACCEPTED, Status.REVIEW).astype(np.uint8),
+        reasons=tuple(() if known else ("object.tiny",) for known in labelled),
+        scores=ones,
+        predicted_ious=ones,
+        stabilities=ones,
+        box_ious=ones,
+        outside_shares=zeros,
+        boxes_xyxy=boxes_xyxy,
+        masks=masks,
+    )
 
 
 def read_truth_labels(drive: Path, ontology: Ontology) -> Iterator[SampleLabels]:
@@ -40,22 +64,10 @@ def read_truth_labels(drive: Path, ontology: Ontology) -> Iterator[SampleLabels]
     for picture in coco.read(drive / "truth.json"):
         rows = picture.annotations
         found = rows.detections
-        count = len(found)
-        ones, zeros = np.ones(count, np.float32), np.zeros(count, np.float32)
-        instances = Instances(
-            instance_ids=rows.instance_ids,
-            class_ids=np.array(
-                [ontology.id_of(found.class_names[i]) for i in found.class_ids], np.int32
-            ),
-            statuses=np.where(rows.iscrowd, Status.REVIEW, Status.ACCEPTED).astype(np.uint8),
-            reasons=tuple(("object.tiny",) if tiny else () for tiny in rows.iscrowd),
-            scores=ones,
-            predicted_ious=ones,
-            stabilities=ones,
-            box_ious=ones,
-            outside_shares=zeros,
-            boxes_xyxy=found.boxes_xyxy,
-            masks=rows.masks,
+        names = [found.class_names[i] for i in found.class_ids]
+        class_ids = np.array([ontology.id_of(name) for name in names], np.int32)
+        instances = true_instances(
+            rows.instance_ids, class_ids, found.boxes_xyxy, rows.masks, ~rows.iscrowd
         )
         labels = PictureLabels("", picture.file_name, picture.size_hw, instances, ())
         yield SampleLabels(PurePosixPath(picture.file_name).stem, (labels,), no_points)

@@ -37,11 +37,11 @@ from perception.geometry import transform
 from perception.ontology import load_class_map, load_ontology, target_of
 from perception.synthetic.constants import TRUTH
 from perception.synthetic.drive import Frame, View
+from perception.synthetic.read import true_instances
 from perception.synthetic.rig import T_RECT_FROM_EGO, kitti_calibration
 from perception.types import (
     Bool,
     Float64,
-    Instances,
     Int32,
     PictureLabels,
     PointLabels,
@@ -146,23 +146,9 @@ def is_labelled(view: View) -> Bool:
 def sample_labels(frame: Frame, name: str) -> SampleLabels:
     """Return the truth of a frame as labels; what shows too little has status review."""
     view, ids = frame.views[0], frame.objects.ids
-    labelled = is_labelled(view)
     class_ids = _class_ids(frame)
     boxes = view.visible.boxes_xyxy.astype(np.float32)
-    ones, zeros = np.ones(len(ids), np.float32), np.zeros(len(ids), np.float32)
-    instances = Instances(
-        instance_ids=ids,
-        class_ids=class_ids,
-        statuses=np.where(labelled, Status.ACCEPTED, Status.REVIEW).astype(np.uint8),
-        reasons=tuple(() if known else ("object.tiny",) for known in labelled),
-        scores=ones,
-        predicted_ious=ones,
-        stabilities=ones,
-        box_ious=ones,
-        outside_shares=zeros,
-        boxes_xyxy=boxes,
-        masks=view.visible,
-    )
+    instances = true_instances(ids, class_ids, boxes, view.visible, is_labelled(view))
     size_hw = (view.image_rgb.shape[0], view.image_rgb.shape[1])
     file_name = f"training/image_2/{name}.png"
     picture = PictureLabels(view.camera.name, file_name, size_hw, instances, ())
