@@ -157,8 +157,9 @@ class Supervisor:
             child.kill()
 
         watchdog = threading.Timer(patience_s, give_up)
-        watchdog.start()
+        watchdog.daemon = True  # an interrupt may come before `finally` does: exit must not wait
         try:
+            watchdog.start()
             line = child.stdout.readline() if child.stdout is not None else ""
         finally:
             watchdog.cancel()

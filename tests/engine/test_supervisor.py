@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -77,6 +78,26 @@ def test_one_process_serves_all_shards_and_ends_with_the_context(job: Job) -> No
         assert child_of(supervisor) == pid and is_alive(pid)
     assert not is_alive(pid)
     assert done(job) == [0, 1] and begun == [0, 0]
+
+
+def test_an_interrupt_as_the_watchdog_starts_leaves_nothing_that_exit_waits_for(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, started = threading.Timer.start, list[threading.Timer]()
+
+    def interrupted(timer: threading.Timer) -> None:
+        start(timer)
+        started.append(timer)
+        raise KeyboardInterrupt
+
+    with Supervisor(job) as supervisor, monkeypatch.context() as patched:
+        patched.setattr(threading.Timer, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            supervisor.do_shard(0)
+    (watchdog,) = started
+    assert watchdog.daemon
+    watchdog.join(timeout=10)
+    assert not watchdog.is_alive()  # cancelled: the settings give a sample 600 s
 
 
 def test_a_worker_killed_between_shards_is_replaced(job: Job) -> None:

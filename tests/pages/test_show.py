@@ -256,12 +256,13 @@ def test_the_page_says_which_models_ran_and_what_they_do_not_know(
 def test_a_synthetic_street_is_called_synthetic(drive: Path) -> None:
     spec, counts = folder.read_spec(drive), folder.read_counts(drive)
     plan = folder.read_plan(drive, spec)
-    card = Path(plan.samples[0].root) / "card.json"
-    assert words.SYNTHETIC not in words.what_was_made(spec, plan, counts)
-    for text, synthetic in (("[]", False), ("{", False), ('{"generator_version": 1}', True)):
-        card.write_text(text)
+    root = Path(plan.samples[0].root)
+    for name, synthetic in (("", False), ("card.json", False), ("truth.json", True)):
+        if name:
+            (root / name).write_text("{}")
         assert (words.SYNTHETIC in words.what_was_made(spec, plan, counts)) == synthetic
-    card.unlink()
+    (root / "card.json").unlink()
+    (root / "truth.json").unlink()
 
 
 def test_the_verb_prints_what_the_page_says(
