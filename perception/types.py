@@ -5,8 +5,8 @@ Ray's object store are read-only too, and code that writes into its input works 
 Conventions (axes, pixel centres, box corners) stand once, in the table of perception/DESIGN.md.
 """
 
-from dataclasses import dataclass, fields, replace
-from enum import IntEnum
+from dataclasses import dataclass, field, fields, replace
+from enum import IntEnum, StrEnum
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -37,6 +37,17 @@ class PointState(IntEnum):
     LABELLED = 2
 
 
+class Lens(StrEnum):
+    """How a camera bends what a pinhole would see; coefficients in OpenCV's order."""
+
+    PINHOLE = "pinhole"  # rectified images: no coefficients
+    RADTAN = "radtan"  # k1 k2 p1 p2 [k3 [k4 k5 k6]]: radial (rational with 8) and tangential
+    FISHEYE = "fisheye"  # k1 k2 k3 k4 of Kannala and Brandt, in powers of the angle
+
+
+LENS_COEFFICIENTS = {Lens.PINHOLE: (0,), Lens.RADTAN: (4, 5, 8), Lens.FISHEYE: (4,)}
+
+
 def _read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     view = array.view()
     view.setflags(write=False)
@@ -61,13 +72,13 @@ class RowAligned:
         counts = {name: len(getattr(self, name)) for name in self._columns()}
         if len(set(counts.values())) > 1:
             raise ShapeError(f"{type(self).__name__} fields disagree on N: {counts}")
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for column in fields(self):
+            value = getattr(self, column.name)
             if isinstance(value, np.ndarray):
-                object.__setattr__(self, field.name, _read_only(value))
+                object.__setattr__(self, column.name, _read_only(value))
 
     def _columns(self) -> list[str]:
-        return [field.name for field in fields(self) if field.name not in self.shared]
+        return [column.name for column in fields(self) if column.name not in self.shared]
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -160,17 +171,25 @@ class Segments(RowAligned):
 
 @dataclass(frozen=True, eq=False)
 class Camera:
-    """A pinhole camera and where it sits.
+    """A camera and where it sits.
 
     Attributes:
         name: Matches `Picture.camera`.
         K: (3, 3) float64 intrinsics, pixels; pixel centres at integer coordinates.
-        T_cam_from_lidar: (4, 4) float64 rigid transform, metres.
+        T_cam_from_lidar: (4, 4) float64 rigid transform, metres: from the LiDAR at the moment of
+            the sweep to the camera at the moment of the image, the car's own motion included.
+        lens: How its image is bent.
+        distortion: (C,) float64 coefficients of `lens`; C is one of `LENS_COEFFICIENTS`.
+        time_gap_s: When the image was taken, from the moment of the sweep; 0 where a dataset does
+            not say. What moved by itself meanwhile is off by its speed times this.
     """
 
     name: str
     K: Float64
     T_cam_from_lidar: Float64
+    lens: Lens = Lens.PINHOLE
+    distortion: Float64 = field(default_factory=lambda: np.zeros(0))
+    time_gap_s: float = 0.0
 
     def __post_init__(self) -> None:
         """Check shapes and make the arrays read-only."""
@@ -179,8 +198,14 @@ class Camera:
                 f"Camera {self.name}: K {self.K.shape} and T_cam_from_lidar "
                 f"{self.T_cam_from_lidar.shape}, expected (3, 3) and (4, 4)"
             )
-        object.__setattr__(self, "K", _read_only(self.K))
-        object.__setattr__(self, "T_cam_from_lidar", _read_only(self.T_cam_from_lidar))
+        counts = LENS_COEFFICIENTS[self.lens]
+        if self.distortion.ndim != 1 or len(self.distortion) not in counts:
+            raise ShapeError(
+                f"Camera {self.name}: distortion {self.distortion.shape}, expected "
+                f"{' or '.join(map(str, counts))} coefficients of a {self.lens} lens"
+            )
+        for name in ("K", "T_cam_from_lidar", "distortion"):
+            object.__setattr__(self, name, _read_only(getattr(self, name)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,7 +237,7 @@ class Scene:
     """The geometry of a sample: what `decide` needs besides the evidence.
 
     Attributes:
-        cameras: Calibrated cameras; none where a dataset has no calibration.
+        cameras: Calibrated cameras, each name once; none where a dataset has no calibration.
         points_lidar: (P, 3) float32, metres, LiDAR frame, in the order of the file; P may be 0.
             Points that are not finite stay in place: their state is unknown.
     """
@@ -221,7 +246,10 @@ class Scene:
     points_lidar: Float32
 
     def __post_init__(self) -> None:
-        """Check the shape and make the points read-only."""
+        """Check names and shape, and make the points read-only."""
+        names = [camera.name for camera in self.cameras]
+        if len(set(names)) < len(names):
+            raise ShapeError(f"Scene has two cameras of one name: {names}")
         if self.points_lidar.ndim != 2 or self.points_lidar.shape[1] != 3:
             raise ShapeError(f"points_lidar has shape {self.points_lidar.shape}, expected (P, 3)")
         object.__setattr__(self, "points_lidar", _read_only(self.points_lidar))

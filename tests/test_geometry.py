@@ -1,20 +1,26 @@
 """Worked by hand. LiDAR: x forward, y left, z up. Camera: x right, y down, z forward."""
 
 import math
+from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from perception.geometry import (
     MIN_DEPTH_M,
+    bend,
+    field_limit,
     points_in_view,
     project,
     rigid,
     rotation_fault,
     transform,
 )
-from perception.types import Camera, Float64
+from perception.types import Camera, Float64, Lens
 
 SIZE_HW = (1080, 1920)
 K = np.array([[1000, 0, 960], [0, 1000, 540], [0, 0, 1.0]])
@@ -156,3 +162,91 @@ def test_no_points_stay_no_points() -> None:
 def test_what_is_no_rotation_is_told(R: Float64, fault: str) -> None:
     found = rotation_fault(R)
     assert (fault in found) and bool(found) == bool(fault)
+
+
+# KITTI's camera 2 before rectification (calib_cam_to_cam.txt of 2011_09_26: K_02, D_02).
+KITTI_K = np.array([[959.791, 0, 696.0217], [0, 956.9251, 224.1806], [0, 0, 1]])
+KITTI_D = np.array([-3.691481e-01, 1.968681e-01, 1.353473e-03, 5.677587e-04, -6.770705e-02])
+RADTAN = Camera("raw", KITTI_K, T_cam_from_lidar, Lens.RADTAN, KITTI_D)
+RATIONAL = replace(RADTAN, distortion=np.array([0.3, -0.1, 0.001, -0.002, 0.01, 0.6, 0.02, -0.03]))
+FISHEYE = replace(RADTAN, lens=Lens.FISHEYE, distortion=np.array([0.05, -0.02, 0.01, -0.008]))
+BENT = pytest.mark.parametrize("camera", [RADTAN, RATIONAL, FISHEYE], ids=lambda c: str(c.lens))
+
+
+def by_opencv(camera: Camera, points_cam: Float64) -> Float64:
+    k, nothing = camera.distortion, np.zeros(3)
+    given = points_cam[:, None]
+    if camera.lens == Lens.FISHEYE:
+        uv, _ = cv2.fisheye.projectPoints(given, nothing, nothing, camera.K, k)
+    else:
+        uv, _ = cv2.projectPoints(given, nothing, nothing, camera.K, k)
+    return np.asarray(uv[:, 0], np.float64)
+
+
+@BENT
+def test_bent_images_are_those_of_opencv(camera: Camera) -> None:
+    points_lidar = np.random.default_rng(0).uniform([1, -30, -8], [60, 30, 8], (4000, 3))
+    rows, uv, depth_m = points_in_view(camera, points_lidar, (512, 1392))
+    assert len(rows) > 500
+    points_cam = transform(T_cam_from_lidar, points_lidar[rows])
+    np.testing.assert_allclose(uv, by_opencv(camera, points_cam), atol=1e-9)
+    np.testing.assert_allclose(depth_m, points_cam[:, 2])
+    # and none of those that the field holds is missing
+    points_cam = transform(T_cam_from_lidar, points_lidar)
+    slope = np.hypot(points_cam[:, 0], points_cam[:, 1]) / points_cam[:, 2]
+    u, v = by_opencv(camera, points_cam).T
+    shown = (u >= -0.5) & (u < 1391.5) & (v >= -0.5) & (v < 511.5) & (slope < field_limit(camera))
+    assert rows.tolist() == np.flatnonzero(shown).tolist()
+
+
+def test_points_outside_the_field_of_the_lens_do_not_fold_into_the_image() -> None:
+    # r(1 - 0.4 r^2) turns back at r^2 = 1 / 1.2; 1.5 m aside at 1 m lands at 1.5 (1 - 0.9) = 0.15.
+    camera = replace(CAMERA, lens=Lens.RADTAN, distortion=np.array([-0.4, 0, 0, 0]))
+    assert field_limit(camera) == pytest.approx(math.sqrt(1 / 1.2))
+    folded = np.array([[1, 1.5, 1]])
+    u, _ = by_opencv(camera, transform(T_cam_from_lidar, folded))[0]
+    assert 0 < u < 1920  # OpenCV alone would show it
+    assert len(points_in_view(camera, folded, SIZE_HW)[0]) == 0
+    assert len(points_in_view(camera, np.array([[10, 1.5, 1.0]]), SIZE_HW)[0]) == 1
+
+
+@pytest.mark.parametrize(
+    ("lens", "coefficients", "limit"),
+    [
+        (Lens.PINHOLE, [], math.inf),
+        (Lens.RADTAN, [0, 0, 0, 0], math.inf),
+        (Lens.RADTAN, [0.1, 0, 0.01, 0.01], math.inf),
+        (Lens.RADTAN, [0, 0, 0, 0, 0, -1, 0, 0], 1.0),  # the denominator passes zero
+        (Lens.FISHEYE, [0, 0, 0, 0], math.inf),
+        (Lens.FISHEYE, [-1 / 3, 0, 0, 0], math.tan(1)),  # angle (1 - angle^2 / 3) peaks at 1 rad
+        (Lens.FISHEYE, [-0.01, 0, 0, 0], math.inf),  # turns back beyond a right angle
+    ],
+)
+def test_where_the_field_of_a_lens_ends(
+    lens: Lens, coefficients: list[float], limit: float
+) -> None:
+    camera = replace(CAMERA, lens=lens, distortion=np.array(coefficients, np.float64))
+    assert field_limit(camera) == pytest.approx(limit)
+
+
+@given(st.lists(st.floats(-0.5, 0.5), min_size=3, max_size=3), st.booleans())
+def test_within_its_field_a_lens_orders_points_by_their_angle(
+    k: list[float], fisheye: bool
+) -> None:
+    lens = Lens.FISHEYE if fisheye else Lens.RADTAN
+    coefficients = [*k, 0.0] if fisheye else [k[0], k[1], 0, 0, k[2]]
+    camera = replace(CAMERA, lens=lens, distortion=np.array(coefficients))
+    r = np.linspace(0, min(field_limit(camera), 20.0), 200)[:-1]
+    bent = bend(camera, np.stack([r, np.zeros_like(r)], axis=1))
+    assert (np.diff(bent[:, 0]) > -1e-9).all()
+    np.testing.assert_array_equal(bent[:, 1], 0)
+
+
+@BENT
+def test_a_bent_image_has_no_points_where_there_are_none(camera: Camera) -> None:
+    nothing = np.array([[math.nan, 0, 1], [-10, 0, 1], [0.05, 0, 1], [math.inf, 1, 1], [3e38] * 3])
+    for points in (nothing, nothing[:0], nothing.astype(np.float32)):
+        rows, uv, depth_m = points_in_view(camera, points, (512, 1392))
+        assert (rows.shape, uv.shape, depth_m.shape) == ((0,), (0, 2), (0,))
+    centre = bend(camera, np.zeros((1, 2)))  # straight ahead: no division by a radius of zero
+    np.testing.assert_array_equal(centre, [[0, 0]])

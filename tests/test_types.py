@@ -10,6 +10,7 @@ from perception.types import (
     Camera,
     Detections,
     Evidence,
+    Lens,
     LogitCrops,
     Masks,
     Picture,
@@ -128,6 +129,20 @@ def test_a_camera_with_a_3x4_projection_in_place_of_intrinsics_is_refused() -> N
         Camera("front", np.zeros((3, 4)), np.eye(4))
     with pytest.raises(ShapeError, match=r"T_cam_from_lidar \(3, 4\)"):
         Camera("front", np.eye(3), np.zeros((3, 4)))
+
+
+@pytest.mark.parametrize(
+    ("lens", "count"), [(Lens.PINHOLE, 5), (Lens.RADTAN, 0), (Lens.RADTAN, 6), (Lens.FISHEYE, 5)]
+)
+def test_a_lens_with_the_wrong_number_of_coefficients_is_refused(lens: Lens, count: int) -> None:
+    with pytest.raises(ShapeError, match=rf"distortion \({count},\).* coefficients of a {lens}"):
+        Camera("front", np.eye(3), np.eye(4), lens, np.zeros(count))
+
+
+def test_two_cameras_of_one_name_are_refused() -> None:
+    cameras = (Camera("front", np.eye(3), np.eye(4)), Camera("front", np.eye(3), np.eye(4)))
+    with pytest.raises(ShapeError, match="two cameras of one name"):
+        Scene(cameras=cameras, points_lidar=np.zeros((0, 3), np.float32))
 
 
 @pytest.mark.parametrize("shape", [(0,), (5,), (5, 4), (1, 5, 3)])
