@@ -29,6 +29,32 @@ def rigid(R: Float64, translation_m: Float64) -> Float64:
     return T
 
 
+def inverse(T_dst_from_src: Float64) -> Float64:
+    """Return T_src_from_dst of a rigid transform."""
+    R = T_dst_from_src[:3, :3].T
+    return rigid(R, -R @ T_dst_from_src[:3, 3])
+
+
+def quaternion_fault(quaternion_wxyz: Float64) -> str:
+    """Say why (4,) numbers are no unit quaternion; "" if they are, within `ROTATION_TOLERANCE`."""
+    norm = float(np.linalg.norm(quaternion_wxyz))
+    if abs(norm - 1) <= ROTATION_TOLERANCE:  # NaN is not
+        return ""
+    return f"is no unit quaternion: its norm is {norm:.6g}, expected 1 +- {ROTATION_TOLERANCE}"
+
+
+def rotation_of_quaternion(quaternion_wxyz: Float64) -> Float64:
+    """Return the (3, 3) rotation of (4,) w, x, y, z, which are normalised first."""
+    w, x, y, z = quaternion_wxyz / np.linalg.norm(quaternion_wxyz)
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
 def rotation_fault(R: Float64) -> str:
     """Say why (3, 3) `R` is not a rotation; "" if it is one, within `ROTATION_TOLERANCE`."""
     if not np.isfinite(R).all():

@@ -147,16 +147,21 @@ def open_boxes(text: str, layout: str, root: Path) -> GivenBoxes:
     if path.is_dir():
         data_yaml = _data_yaml(path)
         if data_yaml is None:
-            return KittiBoxes(root, path.resolve(), parallel=layout == "images")
+            return KittiBoxes(root, path.resolve(), parallel=not _by_frame(layout))
         return YoloBoxes(path.resolve(), yolo.read_names(data_yaml))
     if path.suffix == ".json":
         if not path.is_file():
             raise RequestError("io.not_found", f"--boxes {path}: no such file")
-        return CocoBoxes(path.resolve(), by_frame=layout.startswith("kitti"))
+        return CocoBoxes(path.resolve(), by_frame=_by_frame(layout))
     raise RequestError(
         "boxes.invalid",
         f"--boxes {text}: expected label_2, a COCO .json, or a folder of KITTI or YOLO .txt files",
     )
+
+
+def _by_frame(layout: str) -> bool:
+    """Tell whether a layout's images have frame numbers of their own, all in one folder."""
+    return layout in {"kitti", "kitti-raw"}
 
 
 def check_boxes(boxes: GivenBoxes, refs: tuple[SampleRef, ...]) -> None:

@@ -23,7 +23,7 @@ class LabelRequest:
     """A request to label a dataset.
 
     Attributes:
-        source: "kitti:ROOT", "kitti-raw:ROOT", "images:ROOT", a path, or a dataset.yaml.
+        source: "LAYOUT:ROOT" (see `sources.LAYOUTS`), a path, or a dataset.yaml.
         out: The run folder.
         segmenter: A SAM checkpoint, YOLO-seg weights (.onnx), "grabcut" or "boxes".
         detector: YOLO weights; exclusive with `boxes`.

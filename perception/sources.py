@@ -22,6 +22,8 @@ LAYOUTS: dict[str, str] = {
     "images": "perception.readers.images",
     "kitti": "perception.readers.kitti_object",
     "kitti-raw": "perception.readers.kitti_raw",
+    "nuscenes": "perception.readers.nuscenes",
+    "semantic-kitti": "perception.readers.semantic_kitti",
 }
 
 

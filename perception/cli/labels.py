@@ -39,8 +39,8 @@ def label(
     perception label kitti:DATA --out runs/kitti --detector yolov8n.onnx --segmenter mobile_sam.pt
 
     Args:
-        source: kitti:ROOT, kitti-raw:ROOT, images:ROOT, a path (folder, glob, list file, image) or
-            a dataset.yaml.
+        source: kitti:ROOT, kitti-raw:ROOT, semantic-kitti:ROOT, nuscenes:ROOT, images:ROOT, a path
+            (folder, glob, list file, image) or a dataset.yaml.
         out: The run folder.
         segmenter: A SAM checkpoint, YOLO-seg weights (.onnx); grabcut and boxes need none.
         detector: YOLO weights, .onnx or .pt.

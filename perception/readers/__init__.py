@@ -150,6 +150,19 @@ def rotation_matrix(values: dict[str, Float64], key: str, path: Path, variant: s
     return R
 
 
+def intrinsics_fault(K: Float64) -> str:
+    """Say why `K` holds no intrinsics of a camera; "" if it does."""
+    if K.shape != (3, 3):
+        return f"intrinsics of shape {K.shape}, expected (3, 3)"
+    if not np.isfinite(K).all():
+        return "intrinsics that are not finite"
+    if K[0, 0] <= 0 or K[1, 1] <= 0:
+        return f"has focal lengths {K[0, 0]:g}, {K[1, 1]:g} px, expected > 0"
+    if not np.allclose(K[2], [0, 0, 1]) or K[1, 0] != 0:
+        return f"is no projection: in place of intrinsics stands {K.tolist()}"
+    return ""
+
+
 def camera_of_projection(
     name: str, P: Float64, T_rect_from_lidar: Float64, key: str, path: Path
 ) -> Camera:
@@ -159,10 +172,8 @@ def camera_of_projection(
         SampleError: `calib.invalid` if the left part of P is no camera matrix.
     """
     K = P[:, :3]
-    if K[0, 0] <= 0 or K[1, 1] <= 0:
-        raise _invalid(path, f"{key} has focal lengths {K[0, 0]:g}, {K[1, 1]:g} px, expected > 0")
-    if not np.allclose(K[2], [0, 0, 1]) or K[1, 0] != 0:
-        raise _invalid(path, f"{key} is no projection: left of its last column stands {K.tolist()}")
+    if fault := intrinsics_fault(K):
+        raise _invalid(path, f"{key} {fault}")
     translation_m: Float64 = np.linalg.solve(K, P[:, 3]).astype(np.float64)
     T_cam_from_rect = rigid(np.eye(3), translation_m)
     return Camera(name=name, K=K, T_cam_from_lidar=T_cam_from_rect @ T_rect_from_lidar)

@@ -11,13 +11,13 @@ import numpy as np
 from scipy.ndimage import find_objects
 
 from perception import masks as masks_
-from perception.geometry import points_in_view, transform
+from perception.geometry import inverse, points_in_view, transform
 from perception.synthetic import lidar
 from perception.synthetic.constants import LIDAR, TRUTH
 from perception.synthetic.lidar import Sweep
 from perception.synthetic.paint import Painter
 from perception.synthetic.rays import Caster
-from perception.synthetic.rig import Rig, RigCamera, inverse
+from perception.synthetic.rig import Rig, RigCamera
 from perception.synthetic.stage import Movers, Stage, cast
 from perception.synthetic.world import Thing, World
 from perception.types import (

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from perception.geometry import rigid
+from perception.geometry import inverse, rigid
 from perception.types import Camera, Float64
 
 FOCAL_PX, CENTRE_PX, KITTI_HW = 721.5377, (609.5593, 172.854), (375, 1242)
@@ -63,12 +63,6 @@ def _turn(angles_rad: tuple[float, float, float]) -> Float64:
     about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
     about_z = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
     return np.asarray(about_z @ about_y @ about_x, np.float64)
-
-
-def inverse(T_dst_from_src: Float64) -> Float64:
-    """Return T_src_from_dst of a rigid transform."""
-    R = T_dst_from_src[:3, :3].T
-    return rigid(R, -R @ T_dst_from_src[:3, 3])
 
 
 T_RECT_FROM_EGO = rigid(CAM_FROM_EGO, CAM_FROM_EGO @ [0.0, 0.0, -CAMERA_HEIGHT_M])

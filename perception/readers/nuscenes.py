@@ -1,0 +1,390 @@
+"""nuScenes: key frames of several cameras and one LiDAR.
+
+    ROOT/v1.0-mini/*.json                     tables; ROOT/v1.0-mini may be given as the root
+    ROOT/samples/CAM_FRONT/*.jpg              images of the key frames
+    ROOT/samples/LIDAR_TOP/*.pcd.bin          float32 x, y, z, intensity, ring
+
+A sample is a key frame, its id the token of the table `sample`. Camera and LiDAR look at different
+moments, and the car drives on between them, so a point goes through the world:
+
+    LiDAR -> ego at the sweep -> world -> ego at the image -> camera
+
+as in `map_pointcloud_to_image` of the devkit. Quaternions are w, x, y, z. Images come undistorted;
+what nuImages and others keep as `camera_distortion` is read where it stands: 5 or 8 numbers are
+OpenCV's radial and tangential coefficients, 4 those of its fisheye. Radar is not read.
+
+The tables of the whole set hold gigabytes: they are read row by row, and only key frames are kept.
+Source: https://github.com/nutonomy/nuscenes-devkit, docs/schema_nuscenes.md.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from perception.clouds import read_points
+from perception.errors import RequestError, SampleError
+from perception.geometry import inverse, quaternion_fault, rigid, rotation_of_quaternion
+from perception.images import probe_image
+from perception.readers import check_folder, check_name, intrinsics_fault
+from perception.tables import JsonObject, read_table
+from perception.types import (
+    EMPTY_SCENE,
+    Camera,
+    Float64,
+    Lens,
+    PictureRef,
+    SampleRef,
+    Scene,
+)
+
+SWEEP = "LIDAR_TOP"
+COLUMNS = 5  # x, y, z in metres, intensity, ring
+# Key frames are half a second apart: an image farther than this from its sweep belongs to another.
+MAX_GAP_S = 0.25
+LENSES = {0: Lens.PINHOLE, 4: Lens.FISHEYE, 5: Lens.RADTAN, 8: Lens.RADTAN}
+TABLES = ("sensor", "calibrated_sensor", "sample", "sample_data", "ego_pose")
+_SHOWN = 5  # offenders that an error names
+_TOKEN = re.compile(r"\w[\w.-]*", re.ASCII)
+
+
+@dataclass(frozen=True)
+class _Mount:
+    """A row of `calibrated_sensor`, with the sensor's channel and modality."""
+
+    channel: str
+    modality: str
+    translation_m: tuple[float, ...]
+    rotation_wxyz: tuple[float, ...]
+    K: tuple[tuple[float, ...], ...]
+    distortion: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class _Shot:
+    """A key frame of one sensor: a row of `sample_data`."""
+
+    token: str
+    file_name: str
+    mount: _Mount
+    pose: str
+    stamp_us: int
+    size_hw: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class _Pose:
+    """A row of `ego_pose`."""
+
+    translation_m: tuple[float, ...]
+    rotation_wxyz: tuple[float, ...]
+    stamp_us: int
+
+
+@dataclass(frozen=True)
+class _Index:
+    """What the tables say of the key frames.
+
+    Attributes:
+        shots: Sample token to channel to key frame.
+        poses: Those of the key frames; one may be missing.
+        twins: Sample token to another of its scene with the same time stamp.
+    """
+
+    shots: dict[str, dict[str, _Shot]]
+    poses: dict[str, _Pose]
+    twins: dict[str, str]
+
+
+def find(root: Path) -> tuple[SampleRef, ...]:
+    """Plan the key frames of a dataset, sorted by token; opens no image.
+
+    Raises:
+        RequestError: `source.invalid` for tables that are not what they should be,
+            `source.duplicate` for tokens that stand twice and for two images of one camera in a
+            sample, `source.empty`, `path.outside_root`, `path.invalid`, `io.not_found`,
+            `io.denied`.
+    """
+    root, version = _version(root.resolve())
+    index = _read_index(root, version)
+    if not index.shots:
+        raise RequestError("source.empty", f"{root / version}: no key frame of a camera or {SWEEP}")
+    refs = []
+    for token, shots in sorted(index.shots.items()):
+        cameras = [shots[channel] for channel in sorted(shots) if channel != SWEEP]
+        for shot in shots.values():
+            check_name(shot.file_name, root / version / "sample_data.json")
+        refs.append(
+            SampleRef(
+                id=token,
+                layout="nuscenes",
+                root=str(root),
+                pictures=tuple(PictureRef(s.mount.channel, s.file_name) for s in cameras),
+                sweep_file=shots[SWEEP].file_name if SWEEP in shots else "",
+                calib_files=tuple(f"{version}/{name}.json" for name in TABLES),
+            )
+        )
+    return tuple(refs)
+
+
+def load_scene(ref: SampleRef) -> Scene:
+    """Read the cameras and the points of a key frame; of the images, their headers.
+
+    Raises:
+        SampleError: `calib.invalid`, `sync.gap` for a pose that is missing and times that do not
+            belong together, `size.mismatch`, `cloud.malformed`, `io.not_found`, `io.denied`;
+            `image.*` where the size of an image cannot be read.
+    """
+    root, version = Path(ref.root), version_of(ref)
+    where = root / version
+    try:
+        index = _read_index(root, version)
+    except RequestError as error:  # the tables changed after the run was planned
+        raise SampleError(error.code, error.message) from error
+    if ref.id not in index.shots:
+        raise SampleError("io.not_found", f"{where}: has no sample {ref.id} any more")
+    if ref.id in index.twins:
+        raise SampleError(
+            "sync.gap",
+            f"{where / 'sample.json'}: {ref.id} and {index.twins[ref.id]} of one scene have the "
+            "same timestamp: 0 s apart, expected more",
+        )
+    shots = index.shots[ref.id]
+    if SWEEP not in shots:
+        return EMPTY_SCENE
+    sweep = shots[SWEEP]
+    T_world_from_lidar = _T_world_from_sensor(sweep, index, where)
+    cameras = tuple(
+        _camera(shots[picture.camera], sweep, T_world_from_lidar, index, root, where)
+        for picture in ref.pictures
+    )
+    return Scene(cameras=cameras, points_lidar=read_points(root / ref.sweep_file, COLUMNS))
+
+
+def version_of(ref: SampleRef) -> str:
+    """Return the name of the folder of tables: "v1.0-mini"."""
+    return ref.calib_files[0].partition("/")[0]
+
+
+def sweep_token(ref: SampleRef) -> str:
+    """Return the token of the sweep in `sample_data`; label files are named by it."""
+    version = version_of(ref)
+    shots = _read_index(Path(ref.root), version).shots.get(ref.id, {})
+    if SWEEP not in shots:
+        raise RequestError(
+            "source.invalid", f"{ref.root}/{version}: sample {ref.id} has no {SWEEP} key frame"
+        )
+    return shots[SWEEP].token
+
+
+def _camera(
+    shot: _Shot, sweep: _Shot, T_world_from_lidar: Float64, index: _Index, root: Path, where: Path
+) -> Camera:
+    gap_s = (shot.stamp_us - sweep.stamp_us) / 1e6
+    if abs(gap_s) > MAX_GAP_S:
+        raise SampleError(
+            "sync.gap",
+            f"{where / 'sample_data.json'}: {shot.mount.channel} ({shot.token}) was taken "
+            f"{gap_s:+.3f} s from the sweep ({sweep.token}), expected at most {MAX_GAP_S} s",
+        )
+    calibration = where / "calibrated_sensor.json"
+    K = np.array(shot.mount.K, np.float64)
+    if fault := intrinsics_fault(K):
+        raise SampleError("calib.invalid", f"{calibration}: {shot.mount.channel}: {fault}")
+    lens = LENSES.get(len(shot.mount.distortion))
+    if lens is None or not np.isfinite(shot.mount.distortion).all():
+        raise SampleError(
+            "calib.invalid",
+            f"{calibration}: {shot.mount.channel}: camera_distortion is "
+            f"{list(shot.mount.distortion)}, expected none, 5 or 8 finite numbers, 4 of a fisheye",
+        )
+    found = probe_image(root / shot.file_name)
+    if found != shot.size_hw:
+        raise SampleError(
+            "size.mismatch",
+            f"{root / shot.file_name} is {found[1]} x {found[0]} px, sample_data.json says "
+            f"{shot.size_hw[1]} x {shot.size_hw[0]}; use the images that the tables belong to",
+        )
+    T_world_from_cam = _T_world_from_sensor(shot, index, where)
+    return Camera(
+        name=shot.mount.channel,
+        K=K,
+        T_cam_from_lidar=inverse(T_world_from_cam) @ T_world_from_lidar,
+        lens=lens,
+        distortion=np.array(shot.mount.distortion, np.float64),
+        time_gap_s=gap_s,
+    )
+
+
+def _T_world_from_sensor(shot: _Shot, index: _Index, where: Path) -> Float64:  # noqa: N802
+    """Return where a sensor was at the moment of its key frame."""
+    pose = index.poses.get(shot.pose)
+    if pose is None:
+        raise SampleError(
+            "sync.gap",
+            f"{where / 'ego_pose.json'}: has no pose {shot.pose}, which {shot.mount.channel} "
+            f"({shot.token}) names: where the car was then is not known",
+        )
+    late_s = (pose.stamp_us - shot.stamp_us) / 1e6
+    if abs(late_s) > MAX_GAP_S:
+        raise SampleError(
+            "sync.gap",
+            f"{where / 'ego_pose.json'}: pose {shot.pose} is {late_s:+.3f} s from its "
+            f"{shot.mount.channel} ({shot.token}), expected at most {MAX_GAP_S} s",
+        )
+    mount = shot.mount
+    T_world_from_ego = _rigid(
+        pose.rotation_wxyz, pose.translation_m, f"{where / 'ego_pose.json'}: {shot.pose}"
+    )
+    T_ego_from_sensor = _rigid(
+        mount.rotation_wxyz,
+        mount.translation_m,
+        f"{where / 'calibrated_sensor.json'}: {mount.channel}",
+    )
+    return T_world_from_ego @ T_ego_from_sensor
+
+
+def _rigid(rotation_wxyz: tuple[float, ...], translation_m: tuple[float, ...], who: str) -> Float64:
+    quaternion, translation = np.array(rotation_wxyz), np.array(translation_m)
+    if fault := quaternion_fault(quaternion):
+        raise SampleError("calib.invalid", f"{who}: rotation {list(rotation_wxyz)} {fault}")
+    if not np.isfinite(translation).all():
+        raise SampleError("calib.invalid", f"{who}: translation {list(translation_m)}, not finite")
+    return rigid(rotation_of_quaternion(quaternion), translation)
+
+
+def _version(root: Path) -> tuple[Path, str]:
+    """Return the root and the name of its folder of tables."""
+    if root.name.startswith("v1.0-") and (root / "sample.json").is_file():
+        return root.parent, root.name
+    found = sorted(path.parent.name for path in root.glob("v1.0-*/sample.json"))
+    if len(found) == 1:
+        check_folder(root, root / found[0])
+        return root, found[0]
+    if found:
+        raise RequestError(
+            "source.invalid", f"{root}: holds {', '.join(found)}; give one, as {root / found[0]}"
+        )
+    raise RequestError(
+        "source.invalid", f"{root}: expected a folder such as v1.0-mini with sample.json in it"
+    )
+
+
+def _read_index(root: Path, version: str) -> _Index:
+    """Read the tables, or remember them as long as their files stay as they are."""
+    states = []
+    for name in TABLES:
+        path = root / version / f"{name}.json"
+        try:
+            state = path.stat()
+        except OSError as error:
+            raise RequestError("io.not_found", f"{path}: {error.strerror}") from error
+        states.append((state.st_mtime_ns, state.st_size))
+    return _index_of(root / version, tuple(states))
+
+
+@lru_cache(maxsize=1)
+def _index_of(where: Path, states: tuple[tuple[int, int], ...]) -> _Index:
+    moments = _moments(where / "sample.json")
+    shots = _shots(where / "sample_data.json", _mounts(where), frozenset(moments))
+    bare = [token for token in moments if token not in shots]
+    _refuse(bare, where / "sample.json", "have no key frame in sample_data.json")
+    wanted = {shot.pose for mine in shots.values() for shot in mine.values()}
+    rows = read_table(where / "ego_pose.json", lambda fields: fields.get("token") in wanted)
+    poses = {
+        row.token: _Pose(
+            row.numbers("translation", 3), row.numbers("rotation", 4), row.integer("timestamp")
+        )
+        for row in rows
+    }
+    return _Index(shots, poses, _twins(moments))
+
+
+def _moments(path: Path) -> dict[str, tuple[str, int]]:
+    """Return the scene and the time stamp of each sample."""
+    moments = {}
+    for row in read_table(path):
+        if not _TOKEN.fullmatch(row.token):
+            raise row.fault("token", "letters, digits, . and -")  # label files are named by it
+        moments[row.token] = (row.text("scene_token"), row.integer("timestamp"))
+    return moments
+
+
+def _shots(
+    path: Path, mounts: dict[str, _Mount], samples: frozenset[str]
+) -> dict[str, dict[str, _Shot]]:
+    """Return the key frames of cameras and the LiDAR: sample token to channel to key frame."""
+    shots: dict[str, dict[str, _Shot]] = {}
+    lost: list[str] = []
+    for row in read_table(path, _is_key_frame):
+        if row.fields.get("is_key_frame") is not True:
+            raise row.fault("is_key_frame", "true or false")
+        mount, sample = mounts.get(row.text("calibrated_sensor_token")), row.text("sample_token")
+        if mount is None or sample not in samples:
+            lost.append(row.token)
+            continue
+        is_camera = mount.modality == "camera"
+        if not is_camera and mount.channel != SWEEP:
+            continue
+        mine = shots.setdefault(sample, {})
+        if mount.channel in mine:
+            raise RequestError(
+                "source.duplicate",
+                f"{path}: sample {sample} has two key frames of {mount.channel}: "
+                f"{mine[mount.channel].token} and {row.token}; expected one",
+            )
+        mine[mount.channel] = _Shot(
+            token=row.token,
+            file_name=row.text("filename"),
+            mount=mount,
+            pose=row.text("ego_pose_token"),
+            stamp_us=row.integer("timestamp"),
+            size_hw=(row.integer("height"), row.integer("width")) if is_camera else (0, 0),
+        )
+    _refuse(lost, path, "name a calibrated_sensor_token or sample_token that no table has")
+    return shots
+
+
+def _is_key_frame(fields: JsonObject) -> bool:
+    """Pass over what lies between key frames; what is neither is told when it is read."""
+    return fields.get("is_key_frame") is not False
+
+
+def _twins(moments: dict[str, tuple[str, int]]) -> dict[str, str]:
+    first: dict[tuple[str, int], str] = {}
+    twins = {}
+    for token, moment in moments.items():
+        other = first.setdefault(moment, token)
+        if other != token:
+            twins[token], twins[other] = other, token
+    return twins
+
+
+def _mounts(where: Path) -> dict[str, _Mount]:
+    sensors = {
+        row.token: (row.text("channel"), row.text("modality"))
+        for row in read_table(where / "sensor.json")
+    }
+    mounts, lost = {}, []
+    for row in read_table(where / "calibrated_sensor.json"):
+        sensor = row.text("sensor_token")
+        if sensor not in sensors:
+            lost.append(row.token)
+            continue
+        mounts[row.token] = _Mount(
+            *sensors[sensor],
+            translation_m=row.numbers("translation", 3),
+            rotation_wxyz=row.numbers("rotation", 4),
+            K=row.matrix("camera_intrinsic"),
+            distortion=row.numbers("camera_distortion", None),
+        )
+    _refuse(lost, where / "calibrated_sensor.json", "name a sensor_token that sensor.json lacks")
+    return mounts
+
+
+def _refuse(lost: list[str], path: Path, what: str) -> None:
+    if lost:
+        shown = ", ".join(lost[:_SHOWN])
+        raise RequestError("source.invalid", f"{path}: {len(lost)} rows {what}: {shown}")

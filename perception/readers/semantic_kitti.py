@@ -1,0 +1,128 @@
+"""KITTI odometry and SemanticKITTI: sequences of frames with one sweep each.
+
+    ROOT[/dataset]/sequences/08/image_2/000123.png      left colour images
+    ROOT[/dataset]/sequences/08/velodyne/000123.bin     float32 x, y, z, remission
+    ROOT[/dataset]/sequences/08/calib.txt               P0 to P3 and Tr; rectification is folded in
+    ROOT[/dataset]/sequences/08/times.txt               seconds, one line a frame; optional
+    ROOT[/dataset]/sequences/08/poses.txt               camera 0 in the first frame; not read here
+    ROOT[/dataset]/sequences/08/labels/000123.label     SemanticKITTI; not read here
+
+A sample is a frame, its id "08/000123". The images come from KITTI odometry (color), for the 22
+sequences of both; SemanticKITTI has none of its own, and a sequence without images is passed over.
+Sources: the readme of the odometry devkit; https://github.com/PRBonn/semantic-kitti-api.
+"""
+
+from pathlib import Path
+
+from perception.clouds import read_points
+from perception.errors import RequestError, SampleError
+from perception.files import opened
+from perception.geometry import rigid, rotation_fault
+from perception.readers import (
+    calibration_matrix,
+    camera_of_projection,
+    check_folder,
+    frame_images,
+    read_calibration,
+)
+from perception.types import EMPTY_SCENE, Camera, Float64, PictureRef, SampleRef, Scene
+
+CAMERA = "image_2"
+COLUMNS = 4  # x, y, z in metres, remission
+CALIB, TIMES = "calib.txt", "times.txt"
+MAX_TIMES_BYTES = 1 << 24
+VARIANT = "an odometry file (P0 to P3 and Tr)"
+
+
+def find(root: Path) -> tuple[SampleRef, ...]:
+    """Plan the frames of all sequences that have images, sorted by id; opens no image.
+
+    Raises:
+        RequestError: `source.invalid`, `source.empty`, `source.duplicate`, `path.outside_root`,
+            `path.invalid`.
+    """
+    root = root.resolve()
+    prefix = next((p for p in ("", "dataset/") if (root / f"{p}sequences").is_dir()), None)
+    if prefix is None:
+        raise RequestError(
+            "source.invalid", f"{root}: expected a folder sequences in it or in its folder dataset"
+        )
+    check_folder(root, root / f"{prefix}sequences")
+    refs = []
+    for folder in sorted((root / f"{prefix}sequences").iterdir()):
+        if (folder / CAMERA).is_dir():
+            check_folder(root, folder)
+            refs += _sequence(root, f"{prefix}sequences/{folder.name}")
+    if not refs:
+        raise RequestError(
+            "source.empty", f"{root / prefix / 'sequences'}: no sequence has a folder {CAMERA}"
+        )
+    return tuple(refs)
+
+
+def _sequence(root: Path, where: str) -> list[SampleRef]:
+    has_sweeps = (root / where / "velodyne").is_dir()
+    if has_sweeps:
+        check_folder(root, root / where / "velodyne")
+    calib_files = tuple(
+        f"{where}/{name}" for name in (CALIB, TIMES) if (root / where / name).is_file()
+    )
+    return [
+        SampleRef(
+            id=f"{Path(where).name}/{frame}",
+            layout="semantic-kitti",
+            root=str(root),
+            pictures=(PictureRef(CAMERA, f"{where}/{CAMERA}/{name}"),),
+            sweep_file=f"{where}/velodyne/{frame}.bin" if has_sweeps else "",
+            calib_files=calib_files,
+        )
+        for frame, name in frame_images(root, root / where / CAMERA).items()
+    ]
+
+
+def load_scene(ref: SampleRef) -> Scene:
+    """Read the camera and the points of a frame.
+
+    Raises:
+        SampleError: `calib.invalid`, `sync.gap` for a frame without a time of its own,
+            `cloud.malformed`, `io.not_found`, `io.denied`.
+    """
+    root, cameras = Path(ref.root), []
+    for name in ref.calib_files:
+        if name.endswith(TIMES):
+            _check_time(root / name, ref)
+        else:
+            cameras.append(_camera(root / name))
+    points = EMPTY_SCENE.points_lidar
+    if ref.sweep_file:
+        points = read_points(root / ref.sweep_file, COLUMNS)
+    return Scene(cameras=tuple(cameras), points_lidar=points)
+
+
+def _camera(path: Path) -> Camera:
+    values = read_calibration(path)
+    P = calibration_matrix(values, "P2", (3, 4), path, VARIANT)
+    velo: Float64 = calibration_matrix(values, "Tr", (3, 4), path, VARIANT)
+    if fault := rotation_fault(velo[:, :3]):
+        raise SampleError("calib.invalid", f"{path}: the rotation of Tr {fault}")
+    return camera_of_projection(CAMERA, P, rigid(velo[:, :3], velo[:, 3]), "P2", path)
+
+
+def _check_time(path: Path, ref: SampleRef) -> None:
+    """Refuse a frame that the times leave out, or that is no later than the one before it."""
+    with opened(path) as stream:
+        lines = stream.read(MAX_TIMES_BYTES).split()
+    frame = ref.id.rpartition("/")[2]
+    number = int(frame) if frame.isascii() and frame.isdigit() else len(lines)
+    try:
+        times_s = [float(line) for line in lines[max(number - 1, 0) : number + 1]]
+    except ValueError as error:
+        raise SampleError("calib.invalid", f"{path}: line {number + 1}: {error}") from error
+    if number >= len(lines):
+        raise SampleError("sync.gap", f"{path}: {len(lines)} times, none for frame {frame}")
+    if number and not times_s[1] > times_s[0]:
+        raise SampleError(
+            "sync.gap",
+            f"{path}: frame {frame} is {times_s[1] - times_s[0]:+.6f} s from the frame before it, "
+            "expected more than 0 s",
+        )
