@@ -68,7 +68,7 @@ if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
 fi
 .venv/bin/python -m pip install --disable-pip-version-check "${torch[@]}"
 .venv/bin/python -m pip install --disable-pip-version-check "${torch[@]}" \
-  -e ".[ultralytics,open3d,ray,weights,eval,dev]"
+  -e ".[ultralytics,openvino,open3d,ray,weights,eval,dev]"
 
 # 3. Does it work? Each in a process of its own: they share libraries, and the order matters.
 export YOLO_OFFLINE=True YOLO_AUTOINSTALL=False YOLO_CONFIG_DIR="$PWD/.venv/ultralytics"
@@ -76,4 +76,5 @@ mkdir -p "$YOLO_CONFIG_DIR"
 for module in cv2 torch torchvision open3d pycocotools.mask ray ultralytics perception; do
   .venv/bin/python -c "import $module" || { echo "import $module fails: see above" >&2; exit 1; }
 done
+.venv/bin/python -c "from perception.bootstrap import harden; harden(); import openvino" # unreported
 echo "$wanted" >"$stamp"

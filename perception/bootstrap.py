@@ -1,9 +1,10 @@
-"""Switches that must be set before ultralytics is imported, once per process.
+"""Switches that must be set before ultralytics or OpenVINO is imported, once per process.
 
 Without them ultralytics probes the network at import, posts usage, installs packages with pip when
 an image cannot be opened, and writes settings to the home folder (see its utils/__init__.py,
-utils/checks.py, utils/events.py at 8.4.190). Nothing of ultralytics is imported here: the module
-lives in the core because two adapters need it.
+utils/checks.py, utils/events.py at 8.4.190), and OpenVINO reports each conversion to Google
+Analytics through the package openvino_telemetry (its tools/ovc/telemetry_utils.py at 2026.4.1).
+Neither is imported here: the module lives in the core because two adapters need it.
 """
 
 import atexit
@@ -29,16 +30,19 @@ def harden() -> None:
     """Set the switches and give this process a private settings folder, removed at exit.
 
     Raises:
-        RequestError: `security.bootstrap` if ultralytics was imported before.
+        RequestError: `security.bootstrap` if one of them was imported before.
     """
     if os.environ.get("_PERCEPTION_HARDENED_PID") == str(os.getpid()):
         return
-    if "ultralytics" in sys.modules:
+    early = next((name for name in ("ultralytics", "openvino") if name in sys.modules), "")
+    if early:
         raise RequestError(
             "security.bootstrap",
-            "ultralytics was imported before its network and telemetry switches were set; "
+            f"{early} was imported before its network and telemetry switches were set; "
             "import it after the model of this package is loaded",
         )
+    # Its import now fails, and OpenVINO then takes the stub that it brings for that case.
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     folder = tempfile.mkdtemp(prefix="perception-yolo-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     os.environ.update(SWITCHES)

@@ -5,7 +5,7 @@ can be changed at any time with `perception relabel`.
 """
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -38,6 +38,9 @@ class ObserveConfig(Settings):
     device: str = "cpu"
     threads: int = Field(default=0, ge=0)  # per model; 0: all cores shared out over the workers
     prompt_chunk: int = Field(default=8, ge=1)  # boxes decoded together; bounds the memory
+    mode: Literal["detail", "exact", "fast"] = "detail"  # of SAM: what an image is cut into
+    inference: Literal["auto", "openvino", "torch"] = "auto"  # of SAM: see perception.inference
+    precision: Literal["fp32", "bf16"] = "fp32"  # of SAM; bf16 needs a processor that has it
 
 
 class JudgeConfig(Settings):

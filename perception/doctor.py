@@ -13,6 +13,7 @@ EXTRAS = {
     "torchvision": "ultralytics",
     "ultralytics": "ultralytics",
     "onnxruntime": "ultralytics",
+    "openvino": "openvino",
     "open3d": "open3d",
     "ray": "ray",
     "pooch": "weights",

@@ -21,7 +21,15 @@ from perception.runs import evidence, labels, records, shards
 from perception.runs.shards import Outcome, Tallies
 from perception.types import PictureRef, SampleLabels, SampleRef
 
-LIBRARIES = ("numpy", "opencv-python", "torch", "ultralytics", "onnxruntime", "pycocotools")
+LIBRARIES = (
+    "numpy",
+    "opencv-python",
+    "torch",
+    "ultralytics",
+    "onnxruntime",
+    "openvino",
+    "pycocotools",
+)
 SHOWN = 12  # differences of a refused run
 
 

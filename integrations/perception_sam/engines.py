@@ -1,0 +1,109 @@
+"""Who computes SAM's two networks: one interface, PyTorch behind it here, OpenVINO beside it."""
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from perception.config import ObserveConfig
+from perception.errors import RequestError
+from perception.types import Float32
+
+Int64 = npt.NDArray[np.int64]
+
+
+class Engine(Protocol):
+    """Computes the two networks; embeddings stay where the engine wants them."""
+
+    def encode(self, pixels: Float32) -> Any:
+        """Return the embedding of normalised pixels, (1, 3, h, w); h and w multiples of 64."""
+        ...
+
+    def decode(
+        self,
+        embedding: Any,
+        tokens_xy: Float32,
+        kinds: Int64,
+        masks_each: int,
+        low_logits: Float32 | None,
+    ) -> tuple[Float32, Float32]:
+        """Decode N prompts together.
+
+        Args:
+            embedding: From `encode`.
+            tokens_xy: (N, T, 2) pixels of the input square of 1024.
+            kinds: (N, T): 0 not on the object, 1 on it, 2 and 3 corners of its box, -1 none.
+            masks_each: 1 or 3.
+            low_logits: (N, h / 4, w / 4) earlier logits as part of the prompt, or None.
+
+        Returns:
+            (N, M, h / 4, w / 4) logits and (N, M) predicted IoU.
+        """
+        ...
+
+
+class TorchEngine:
+    """PyTorch, on any device."""
+
+    def __init__(self, sam: Any, config: ObserveConfig) -> None:
+        """Wrap a loaded `SAMModel`."""
+        from perception_sam.modules import Decoder, Encoder
+
+        if config.precision != "fp32":
+            raise RequestError(
+                "precision.unavailable",
+                f"--precision {config.precision} goes with --inference openvino; PyTorch runs fp32",
+            )
+        self._threads = config.threads
+        self._device = sam.pixel_mean.device
+        self._encoder = Encoder(sam).eval()
+        self._decoders = {
+            (masks_each, with_logits): Decoder(sam, masks_each, with_logits=with_logits).eval()
+            for masks_each in (1, 3)
+            for with_logits in (False, True)
+        }
+
+    def encode(self, pixels: Float32) -> Any:
+        """See `Engine`."""
+        import torch
+
+        if self._threads:  # whoever else uses torch in this process may have set another number
+            torch.set_num_threads(self._threads)
+        with torch.inference_mode():
+            return self._encoder(torch.from_numpy(pixels).to(self._device))
+
+    def decode(
+        self,
+        embedding: Any,
+        tokens_xy: Float32,
+        kinds: Int64,
+        masks_each: int,
+        low_logits: Float32 | None,
+    ) -> tuple[Float32, Float32]:
+        """See `Engine`."""
+        import torch
+
+        decoder = self._decoders[masks_each, low_logits is not None]
+        inputs = [torch.from_numpy(tokens_xy), torch.from_numpy(kinds)]
+        if low_logits is not None:
+            inputs.append(torch.from_numpy(low_logits[:, None]))
+        with torch.inference_mode():
+            logits, ious = decoder(embedding, *(array.to(self._device) for array in inputs))
+        return logits.cpu().numpy(), ious.cpu().numpy()
+
+
+def load_engine(path: Path, config: ObserveConfig) -> Engine:
+    """Load a SAM checkpoint into the engine that the settings name.
+
+    Raises:
+        RequestError: `extra.missing`, `weights.invalid`, `precision.unavailable`.
+    """
+    from perception.inference import choose_inference
+    from perception_sam.architecture import load_sam
+
+    if choose_inference(config).engine == "openvino":
+        from perception_sam.openvino_engine import OpenVinoEngine
+
+        return OpenVinoEngine(path, config)
+    return TorchEngine(load_sam(path, config.device), config)

@@ -1,0 +1,142 @@
+"""SAM through OpenVINO on a CPU: the same modules, converted once per shape and kept compiled."""
+
+import hashlib
+import json
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+from perception.bootstrap import harden
+from perception.config import ObserveConfig
+from perception.errors import RequestError
+from perception.files import write_bytes
+from perception.inference import cache_folder
+from perception.types import Float32
+from perception.weights import sha256_of
+from perception_sam.architecture import load_sam
+from perception_sam.engines import Int64
+
+CACHE_VERSION = 1  # of what `modules` computes: raise it when that changes
+_HINTS = {"fp32": "f32", "bf16": "bf16"}
+
+
+class OpenVinoEngine:
+    """Compiled networks, one per shape; results do not depend on threads or chunks."""
+
+    def __init__(self, path: Path, config: ObserveConfig) -> None:
+        """Check the processor, and the checkpoint unless networks made of it are kept.
+
+        Raises:
+            RequestError: `precision.unavailable`, and those of `load_sam`.
+        """
+        harden()
+        import openvino
+
+        self._openvino = openvino
+        self._core = openvino.Core()
+        can = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        if config.precision == "bf16" and "BF16" not in can:
+            raise RequestError(
+                "precision.unavailable",
+                "--precision bf16: this processor has no bfloat16 arithmetic; use fp32",
+            )
+        self._options = {
+            "INFERENCE_NUM_THREADS": config.threads,
+            "ENABLE_CPU_PINNING": False,  # pinned, two processes share the first core
+            "NUM_STREAMS": 1,
+            "INFERENCE_PRECISION_HINT": _HINTS[config.precision],
+        }
+        self._path = path
+        self._sha256 = sha256_of(path)
+        base = cache_folder()
+        self._kept = base / f"sam-{self._sha256[:16]}" if base else None
+        self._networks: dict[str, Any] = {}
+        self._sam: Any = None
+        if self._kept is None or not any(self._kept.glob("*.blob")):
+            self._load_sam()  # what is wrong with the checkpoint shows here, not in a sample
+
+    def encode(self, pixels: Float32) -> Any:
+        """See `Engine`."""
+        return self._network("encoder", pixels.shape[2:])([pixels])[0].copy()  # its memory is used
+
+    def decode(
+        self,
+        embedding: Any,
+        tokens_xy: Float32,
+        kinds: Int64,
+        masks_each: int,
+        low_logits: Float32 | None,
+    ) -> tuple[Float32, Float32]:
+        """See `Engine`."""
+        name = f"decoder{masks_each}{'' if low_logits is None else '+logits'}"
+        inputs = [embedding, tokens_xy, kinds]
+        if low_logits is not None:
+            inputs.append(low_logits[:, None])
+        found = self._network(name, embedding.shape[2:])(inputs)
+        return found[0].copy(), found[1].copy()  # the next call writes into the same memory
+
+    def _load_sam(self) -> Any:
+        if self._sam is None:
+            self._sam = load_sam(self._path, "cpu")
+        return self._sam
+
+    def _network(self, name: str, shape_hw: tuple[int, ...]) -> Any:
+        key = f"{name} {shape_hw[0]}x{shape_hw[1]}"
+        if key not in self._networks:
+            self._networks[key] = self._load(name, (shape_hw[0], shape_hw[1]))
+        return self._networks[key]
+
+    def _load(self, name: str, shape_hw: tuple[int, int]) -> Any:
+        """Return a compiled network: the one that is kept, or a new one that then is."""
+        described = {
+            "network": [CACHE_VERSION, name, *shape_hw],
+            "weights": self._sha256,
+            "options": self._options,
+            "openvino": self._openvino.__version__,
+            "processor": self._core.get_property("CPU", "FULL_DEVICE_NAME"),
+        }
+        digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+        kept = self._kept / f"{digest[:32]}.blob" if self._kept else None
+        if kept is not None and kept.is_file():
+            try:
+                return self._core.import_model(kept.read_bytes(), "CPU", self._options)
+            except RuntimeError as error:  # torn, or of another build: made again below
+                logging.getLogger(__name__).warning("%s: made again: %s", kept, error)
+        compiled = self._core.compile_model(self._convert(name, shape_hw), "CPU", self._options)
+        if kept is not None:
+            try:
+                write_bytes(kept, compiled.export_model().getvalue())
+            except OSError as error:  # a cache that cannot be written costs time, not results
+                logging.getLogger(__name__).warning("%s: not kept: %s", kept, error)
+        return compiled
+
+    def _convert(self, name: str, shape_hw: tuple[int, int]) -> Any:
+        import torch
+
+        from perception_sam.modules import Decoder, Encoder
+
+        height, width = shape_hw
+        if name == "encoder":
+            module: Any = Encoder(self._load_sam())
+            example = [torch.zeros(1, 3, height, width)]
+            shapes = [[1, 3, height, width]]
+        else:
+            with_logits = name.endswith("+logits")
+            masks_each = int(name.removeprefix("decoder").removesuffix("+logits"))
+            module = Decoder(self._load_sam(), masks_each, with_logits=with_logits)
+            example = [
+                torch.zeros(1, 256, height, width),
+                torch.zeros(3, 2, 2),
+                torch.zeros(3, 2, dtype=torch.int64),
+            ]
+            shapes = [[1, 256, height, width], [-1, -1, 2], [-1, -1]]
+            if with_logits:
+                example.append(torch.zeros(3, 1, 4 * height, 4 * width))
+                shapes.append([-1, 1, 4 * height, 4 * width])
+        with warnings.catch_warnings():  # tracing says that shapes become constants: they are
+            warnings.simplefilter("ignore")
+            with torch.no_grad():
+                return self._openvino.convert_model(
+                    module.eval(), example_input=tuple(example), input=shapes
+                )

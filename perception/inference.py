@@ -1,0 +1,57 @@
+"""Which engine computes a SAM checkpoint, and where compiled networks are kept."""
+
+import os
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from perception.config import ObserveConfig
+from perception.errors import RequestError
+
+
+@dataclass(frozen=True)
+class Inference:
+    """An engine and why it was chosen, for `doctor`."""
+
+    engine: str
+    reason: str
+
+
+def choose_inference(config: ObserveConfig) -> Inference:
+    """Resolve `observe.inference`.
+
+    Raises:
+        RequestError: `extra.missing`, `config.invalid` for what was asked for and cannot be had.
+    """
+    on_cpu = config.device == "cpu"
+    installed = find_spec("openvino") is not None
+    if config.inference == "auto":
+        if not on_cpu:
+            return Inference("torch", f"device is {config.device}: PyTorch")
+        if not installed:
+            return Inference("torch", "openvino is not installed: PyTorch, 3 times slower on a CPU")
+        return Inference("openvino", "a CPU, and openvino is installed")
+    if config.inference == "openvino":
+        if not installed:
+            raise RequestError(
+                "extra.missing",
+                "--inference openvino: not installed: pip install 'driving-perception[openvino]'",
+            )
+        if not on_cpu:
+            raise RequestError(
+                "config.invalid",
+                f"--inference openvino runs on the CPU, device is {config.device}: use torch",
+            )
+    return Inference(config.inference, "asked for")
+
+
+def cache_folder() -> Path | None:
+    """Return where compiled networks are kept between runs; None where PERCEPTION_CACHE=off.
+
+    $XDG_CACHE_HOME/driving-perception, by default in ~/.cache (XDG base directory specification).
+    """
+    if os.environ.get("PERCEPTION_CACHE") == "off":
+        return None
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    root = Path(base) if base.startswith("/") else Path.home() / ".cache"
+    return root / "driving-perception"

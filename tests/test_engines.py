@@ -1,0 +1,253 @@
+"""The engines under SAM against the `segment-anything` package, with random weights."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from perception.bootstrap import harden
+from perception.config import ObserveConfig
+from perception.errors import RequestError
+from perception.inference import cache_folder, choose_inference
+from perception.types import Float32
+
+harden()  # before anything below imports ultralytics or OpenVINO
+
+from perception_sam.engines import Engine, load_engine  # noqa: E402
+
+ENGINES = ("torch", "openvino")
+TOKENS = np.array([[[100, 120], [400, 380]], [[50, 60], [700, 250]], [[0, 0], [9, 9]]], np.float32)
+BOXES = np.array([[2, 3]] * len(TOKENS))  # the kinds of a box's corners
+
+
+def fill_zeros(model: Any) -> None:
+    """Make what the packages initialise with zeros matter as well."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.abs().max() == 0:
+                parameter.normal_(std=0.02)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    monkeypatch.delenv("PERCEPTION_CACHE", raising=False)
+
+
+@pytest.fixture(scope="module")
+def vit_b(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+    """The reference's ViT-B with random weights, and its checkpoint."""
+    segment_anything = pytest.importorskip("segment_anything")
+    torch.manual_seed(0)
+    reference = segment_anything.sam_model_registry["vit_b"]()
+    fill_zeros(reference)
+    path = tmp_path_factory.mktemp("vit_b") / "renamed.pth"
+    torch.save(reference.state_dict(), path)
+    return reference.eval(), path
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MobileSAM's checkpoint with random weights."""
+    from ultralytics.models.sam.build import build_mobile_sam
+
+    torch.manual_seed(0)
+    model = build_mobile_sam()
+    fill_zeros(model)
+    path = tmp_path_factory.mktemp("tiny") / "renamed.pt"
+    torch.save(model.state_dict(), path)
+    return path
+
+
+@pytest.fixture
+def load() -> Callable[..., Engine]:
+    def load(path: Path, inference: str, **settings: Any) -> Engine:
+        if inference == "openvino":
+            pytest.importorskip("openvino")
+        config = {"threads": 2, "inference": inference, **settings}
+        return load_engine(path, ObserveConfig.model_validate(config))
+
+    return load
+
+
+def noise(height: int, width: int) -> Float32:
+    return np.random.default_rng(0).normal(size=(1, 3, height, width)).astype(np.float32)
+
+
+def close(found: Any, expected: Any) -> bool:
+    """Tell whether logits agree to 1e-4 of the largest."""
+    return bool(np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("inference", ENGINES)
+def test_boxes_points_and_logits_are_answered_as_by_the_segment_anything_package(
+    vit_b: tuple[Any, Path], load: Callable[..., Engine], inference: str
+) -> None:
+    reference, path = vit_b
+    engine = load(path, inference)
+    embedding = np.random.default_rng(1).normal(size=(1, 256, 64, 64)).astype(np.float32)
+    points = torch.from_numpy(TOKENS), torch.tensor([[1, 0]] * 3)
+    for prompt, tokens, kinds in (
+        ({"boxes": torch.from_numpy(TOKENS.reshape(-1, 4)), "points": None}, TOKENS, BOXES),
+        (
+            {"boxes": None, "points": points},
+            np.concatenate([TOKENS, np.zeros((3, 1, 2), np.float32)], axis=1),
+            np.array([[1, 0, -1]] * 3),
+        ),
+    ):
+        earlier = None
+        for masks_each in (1, 3):
+            fed = None if earlier is None else torch.from_numpy(earlier[:, None])
+            with torch.inference_mode():
+                sparse, dense = reference.prompt_encoder(**prompt, masks=fed)
+                expected, expected_ious = reference.mask_decoder(
+                    image_embeddings=torch.from_numpy(embedding),
+                    image_pe=reference.prompt_encoder.get_dense_pe(),
+                    sparse_prompt_embeddings=sparse,
+                    dense_prompt_embeddings=dense,
+                    multimask_output=masks_each == 3,
+                )
+            given = torch.from_numpy(embedding) if inference == "torch" else embedding
+            logits, ious = engine.decode(given, tokens, kinds, masks_each, earlier)
+            assert close(logits, expected.numpy())
+            assert close(ious, expected_ious.numpy())
+            earlier = logits[:, 0]
+
+
+@pytest.mark.parametrize("inference", ENGINES)
+def test_a_part_of_the_square_is_encoded_as_by_a_vit_of_that_size_with_tables_that_were_cut(
+    vit_b: tuple[Any, Path], load: Callable[..., Engine], inference: str
+) -> None:
+    import copy
+
+    reference, path = vit_b
+    side_cells, pixels = 8, noise(128, 128)
+    small = copy.deepcopy(reference.image_encoder)
+    small.pos_embed = torch.nn.Parameter(small.pos_embed[:, :side_cells, :side_cells])
+    for block in small.blocks:
+        if block.window_size == 0:
+            for name in ("rel_pos_h", "rel_pos_w"):  # row 63 is the offset 0
+                table = getattr(block.attn, name)[63 - side_cells + 1 : 63 + side_cells]
+                setattr(block.attn, name, torch.nn.Parameter(table))
+    with torch.inference_mode():
+        expected = small(torch.from_numpy(pixels)).numpy()
+    assert close(np.asarray(load(path, inference).encode(pixels)), expected)
+
+
+@pytest.mark.parametrize("shape", [(320, 1024), (1024, 576), (64, 64)])
+def test_both_engines_answer_alike_for_a_part_of_the_square(
+    tiny: Path, load: Callable[..., Engine], shape: tuple[int, int]
+) -> None:
+    answers = []
+    for inference in ENGINES:
+        engine = load(tiny, inference)
+        answers.append(engine.decode(engine.encode(noise(*shape)), TOKENS, BOXES, 1, None)[0])
+    assert answers[0].shape == (3, 1, shape[0] // 4, shape[1] // 4)
+    assert close(answers[1], answers[0])
+
+
+def test_openvino_gives_the_same_bytes_for_any_threads_and_chunk(
+    tiny: Path, load: Callable[..., Engine]
+) -> None:
+    answers = []
+    for threads, chunk in ((1, 1), (2, 3)):
+        engine = load(tiny, "openvino", threads=threads)
+        embedding = engine.encode(noise(256, 320))
+        parts = [
+            engine.decode(embedding, TOKENS[i : i + chunk], BOXES[i : i + chunk], 1, None)[0]
+            for i in range(0, len(TOKENS), chunk)
+        ]
+        answers.append(np.concatenate(parts))
+    np.testing.assert_array_equal(*answers)
+
+
+def test_compiled_networks_are_kept_and_a_torn_one_is_made_again(
+    tiny: Path,
+    load: Callable[..., Engine],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    first = load(tiny, "openvino").encode(noise(64, 128))
+    (kept,) = tmp_path.rglob("*.blob")
+    whole = kept.read_bytes()
+
+    def convert(*_: object) -> None:
+        raise AssertionError("converted again")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("perception_sam.openvino_engine.load_sam", convert)
+        np.testing.assert_array_equal(load(tiny, "openvino").encode(noise(64, 128)), first)
+    kept.write_bytes(whole[: len(whole) // 2])
+    np.testing.assert_array_equal(load(tiny, "openvino").encode(noise(64, 128)), first)
+    assert "made again" in caplog.text
+    assert len(kept.read_bytes()) == len(whole)
+
+
+def test_the_cache_can_be_turned_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "driving-perception"
+    monkeypatch.setenv("PERCEPTION_CACHE", "off")
+    assert cache_folder() is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "installed", "engine"),
+    [
+        ({}, True, "openvino"),
+        ({}, False, "torch"),
+        ({"device": "cuda:0"}, True, "torch"),
+        ({"inference": "torch"}, True, "torch"),
+        ({"inference": "openvino"}, True, "openvino"),
+    ],
+)
+def test_openvino_is_chosen_on_a_cpu_where_it_is_installed(
+    settings: dict[str, str], installed: bool, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("perception.inference.find_spec", lambda _: object() if installed else None)
+    assert choose_inference(ObserveConfig.model_validate(settings)).engine == engine
+
+
+def test_an_engine_that_cannot_be_had_is_refused(
+    tiny: Path, load: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(RequestError, match="--precision bf16 goes with --inference openvino"):
+        load(tiny, "torch", precision="bf16")
+    with pytest.raises(RequestError, match="device is cuda:0"):
+        load(tiny, "openvino", device="cuda:0")
+    monkeypatch.setattr("perception.inference.find_spec", lambda _: None)
+    with pytest.raises(RequestError, match=r"driving-perception\[openvino\]"):
+        load(tiny, "openvino")
+
+
+def test_a_processor_without_bf16_is_told(
+    tiny: Path, load: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    openvino = pytest.importorskip("openvino")
+
+    class OldProcessor:
+        def get_property(self, *_: str) -> list[str]:
+            return ["FP32"]
+
+    monkeypatch.setattr(openvino, "Core", OldProcessor)
+    with pytest.raises(RequestError, match="no bfloat16 arithmetic; use fp32"):
+        load(tiny, "openvino", precision="bf16")
+
+
+def test_openvino_has_nothing_to_report_with() -> None:
+    pytest.importorskip("openvino")
+    with pytest.raises(ImportError):
+        import openvino_telemetry  # noqa: F401
+    from openvino.tools.ovc import telemetry_utils
+
+    assert telemetry_utils.tm is sys.modules["openvino.tools.ovc.telemetry_stub"]
