@@ -23,6 +23,9 @@ _OPENING = (
 _CLOSING = (yaml.BlockEndToken, yaml.FlowMappingEndToken, yaml.FlowSequenceEndToken)
 
 
+Mode = Literal["detail", "exact", "fast"]
+
+
 class Settings(BaseModel):
     """Base of all settings: frozen; unknown keys and numbers that are not finite are refused."""
 
@@ -38,7 +41,7 @@ class ObserveConfig(Settings):
     device: str = "cpu"
     threads: int = Field(default=0, ge=0)  # per model; 0: all cores shared out over the workers
     prompt_chunk: int = Field(default=8, ge=1)  # boxes decoded together; bounds the memory
-    mode: Literal["detail", "exact", "fast"] = "detail"  # of SAM: what an image is cut into
+    mode: Mode = "detail"  # of SAM: what an image is cut into
     inference: Literal["auto", "openvino", "torch"] = "auto"  # of SAM: see perception.inference
     precision: Literal["fp32", "bf16"] = "fp32"  # of SAM; bf16 needs a processor that has it
 

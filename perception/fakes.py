@@ -65,7 +65,10 @@ def segments_of(bitmaps: list[Bool], size_hw: tuple[int, int]) -> Segments:
         predicted_ious=np.ones(n, np.float32),
         stabilities=np.ones(n, np.float32),
         logits=LogitCrops(
-            cells_xyxy=np.zeros((n, 4), np.int32), data=(b"",) * n, grid_hw=(1, 1), cells_per_px=1.0
+            cells_xyxy=np.zeros((n, 4), np.int32),
+            data=(b"",) * n,
+            origins_xy=np.zeros((n, 2), np.float32),
+            cells_per_px_xy=np.ones((n, 2)),
         ),
     )
 

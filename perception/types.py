@@ -137,19 +137,20 @@ class Masks(RowAligned):
 class LogitCrops(RowAligned):
     """N low-resolution mask logits, each cropped to its mask's cells and compressed.
 
-    Attributes:
-        cells_xyxy: (N, 4) int32, half-open bounds of the crop in the grid.
-        data: N zlib strings of float16, row-major.
-        grid_hw: Size of the uncropped grid.
-        cells_per_px: Cells per image pixel along the longest side (SAM: 256 / max(H, W)).
-    """
+    The centre of cell (i, j) of a row's grid lies at pixel origin + (j + 0.5, i + 0.5) /
+    cells_per_px of the image, corners of pixels at whole numbers.
 
-    shared: ClassVar[frozenset[str]] = frozenset({"grid_hw", "cells_per_px"})
+    Attributes:
+        cells_xyxy: (N, 4) int32, half-open bounds of the crop in the grid; zeros where none is.
+        data: N zlib strings of float16, row-major; b"" where none is.
+        origins_xy: (N, 2) float32, where in the image each grid begins, pixels.
+        cells_per_px_xy: (N, 2) float64, cells of each grid per pixel of the image.
+    """
 
     cells_xyxy: Int32
     data: tuple[bytes, ...]
-    grid_hw: tuple[int, int]
-    cells_per_px: float
+    origins_xy: Float32
+    cells_per_px_xy: Float64
 
 
 @dataclass(frozen=True, eq=False)

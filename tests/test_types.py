@@ -37,8 +37,8 @@ def some_segments(n: int) -> Segments:
         logits=LogitCrops(
             cells_xyxy=np.zeros((n, 4), np.int32),
             data=tuple(bytes([row]) for row in range(n)),
-            grid_hw=(256, 256),
-            cells_per_px=256 / 1242,
+            origins_xy=np.zeros((n, 2), np.float32),
+            cells_per_px_xy=np.full((n, 2), 256 / 1242),
         ),
     )
 
@@ -71,7 +71,7 @@ def test_choosing_rows_takes_them_from_every_column_in_the_order_asked_for(
 def test_choosing_rows_reaches_containers_and_tuples_inside_a_container() -> None:
     chosen = some_segments(3)[np.array([2, 0])]
     assert chosen.logits.data == (b"\x02", b"\x00")
-    assert chosen.logits.grid_hw == (256, 256)
+    assert chosen.logits.cells_per_px_xy.shape == (len(chosen), 2)
     assert len(chosen.masks) == 2
     assert chosen.masks.size_hw == (375, 1242)
     np.testing.assert_array_equal(chosen.predicted_ious, [2, 0])

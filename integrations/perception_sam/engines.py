@@ -1,5 +1,6 @@
 """Who computes SAM's two networks: one interface, PyTorch behind it here, OpenVINO beside it."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -39,8 +40,39 @@ class Engine(Protocol):
 
         Returns:
             (N, M, h / 4, w / 4) logits and (N, M) predicted IoU.
+
+        Raises:
+            MemoryError: for more prompts than the memory holds.
         """
         ...
+
+
+def decode_in_chunks(
+    engine: Engine,
+    embedding: Any,
+    tokens_xy: Float32,
+    kinds: Int64,
+    chunk: int,
+    masks_each: int = 1,
+    low_logits: Float32 | None = None,
+) -> Iterator[tuple[Float32, Float32]]:
+    """Decode N prompts, at most `chunk` together, fewer where the memory does not hold them.
+
+    Yields:
+        What `Engine.decode` returns, chunk by chunk, in the order of the prompts.
+    """
+    start = 0
+    while start < len(tokens_xy):
+        rows = slice(start, start + chunk)
+        low = None if low_logits is None else low_logits[rows]
+        try:
+            yield engine.decode(embedding, tokens_xy[rows], kinds[rows], masks_each, low)
+        except MemoryError:
+            if chunk == 1:
+                raise
+            chunk = -(-chunk // 2)
+            continue
+        start += chunk
 
 
 class TorchEngine:
@@ -88,9 +120,12 @@ class TorchEngine:
         inputs = [torch.from_numpy(tokens_xy), torch.from_numpy(kinds)]
         if low_logits is not None:
             inputs.append(torch.from_numpy(low_logits[:, None]))
-        with torch.inference_mode():
-            logits, ious = decoder(embedding, *(array.to(self._device) for array in inputs))
-        return logits.cpu().numpy(), ious.cpu().numpy()
+        try:
+            with torch.inference_mode():
+                logits, ious = decoder(embedding, *(array.to(self._device) for array in inputs))
+            return logits.cpu().numpy(), ious.cpu().numpy()
+        except torch.OutOfMemoryError as error:  # of a GPU; a CPU's is killed by the system
+            raise MemoryError(str(error)) from error
 
 
 def load_engine(path: Path, config: ObserveConfig) -> Engine:

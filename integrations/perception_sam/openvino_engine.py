@@ -73,7 +73,14 @@ class OpenVinoEngine:
         inputs = [embedding, tokens_xy, kinds]
         if low_logits is not None:
             inputs.append(low_logits[:, None])
-        found = self._network(name, embedding.shape[2:])(inputs)
+        try:
+            found = self._network(name, embedding.shape[2:])(inputs)
+        except RuntimeError as error:
+            if "alloc" not in str(
+                error
+            ):  # std::bad_alloc, "Failed to allocate": no type of its own
+                raise
+            raise MemoryError(str(error)) from error
         return found[0].copy(), found[1].copy()  # the next call writes into the same memory
 
     def _load_sam(self) -> Any:

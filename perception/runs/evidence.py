@@ -17,9 +17,6 @@ SCHEMA = pa.schema(
     [
         *shards.SAMPLE_FIELDS,
         *shards.PICTURE_FIELDS,
-        ("grid_h", pa.int32()),
-        ("grid_w", pa.int32()),
-        ("cells_per_px", pa.float64()),
         ("dropped", shards.COUNTS),
         ("class_name", pa.string()),
         ("score", pa.float32()),
@@ -28,6 +25,8 @@ SCHEMA = pa.schema(
         ("stability", pa.float32()),
         *shards.MASK_FIELDS,
         ("cells_xyxy", pa.list_(pa.int32(), 4)),
+        ("cells_origin_xy", pa.list_(pa.float32(), 2)),
+        ("cells_per_px_xy", pa.list_(pa.float64(), 2)),
         ("logits", pa.binary()),
     ]
 )
@@ -57,19 +56,15 @@ def read(run: Path, index: int) -> Iterator[tuple[Outcome, tuple[Evidence, ...]]
 
 
 def _picture_rows(evidence: Evidence) -> Iterator[Row]:
-    logits = evidence.segments.logits
     yield {
         "kind": "picture",
         "camera": evidence.camera,
         "file_name": evidence.file_name,
         "height": evidence.size_hw[0],
         "width": evidence.size_hw[1],
-        "grid_h": logits.grid_hw[0],
-        "grid_w": logits.grid_hw[1],
-        "cells_per_px": logits.cells_per_px,
         "dropped": shards.counts_to_rows(evidence.dropped),
     }
-    found, segments = evidence.detections, evidence.segments
+    found, segments, logits = evidence.detections, evidence.segments, evidence.segments.logits
     for i in range(len(found)):
         yield {
             "kind": "instance",
@@ -81,6 +76,8 @@ def _picture_rows(evidence: Evidence) -> Iterator[Row]:
             "mask_xyxy": segments.masks.boxes_xyxy[i].tolist(),
             "mask_counts": segments.masks.counts[i],
             "cells_xyxy": logits.cells_xyxy[i].tolist(),
+            "cells_origin_xy": logits.origins_xy[i].tolist(),
+            "cells_per_px_xy": logits.cells_per_px_xy[i].tolist(),
             "logits": logits.data[i],
         }
 
@@ -111,8 +108,8 @@ def _evidence(picture: Row, rows: list[Row]) -> Evidence:
             logits=LogitCrops(
                 cells_xyxy=_column(rows, "cells_xyxy", np.int32).reshape(-1, 4),
                 data=tuple(row["logits"] for row in rows),
-                grid_hw=(picture["grid_h"], picture["grid_w"]),
-                cells_per_px=picture["cells_per_px"],
+                origins_xy=_column(rows, "cells_origin_xy", np.float32).reshape(-1, 2),
+                cells_per_px_xy=_column(rows, "cells_per_px_xy", np.float64).reshape(-1, 2),
             ),
         ),
         dropped=shards.counts_from_rows(picture["dropped"]),

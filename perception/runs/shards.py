@@ -123,7 +123,13 @@ def read_shard(folder: Path, index: int, schema: pa.Schema) -> list[Row]:
         )
     table = pq.read_table(pa.BufferReader(data))
     if table.schema.remove_metadata() != schema:
-        raise RequestError("run.damaged", f"{path}: written by another version of this package")
+        found, expected = set(table.schema.names), set(schema.names)
+        columns = ", ".join(sorted(found ^ expected)) or "types"
+        raise RequestError(
+            "run.damaged",
+            f"{path}: written by another version of this package (columns that differ: {columns}); "
+            "label again into another folder",
+        )
     rows: list[Row] = table.to_pylist()
     return rows
 

@@ -50,8 +50,8 @@ def build_evidence(
             logits=LogitCrops(
                 cells_xyxy=np.stack([steps, steps, steps + 1, steps + 1], axis=1).astype(np.int32),
                 data=tuple(bytes([i, 0, 255]) if i else b"" for i in range(n)),
-                grid_hw=(256, 256),
-                cells_per_px=256 / 1242,
+                origins_xy=np.stack([10 * steps, steps + 0.5], axis=1).astype(np.float32),
+                cells_per_px_xy=np.stack([steps + 256 / 1242, steps + 77 / 375], axis=1),
             ),
         ),
         dropped=(("box.inverted", 1), ("box.nan", 2)) if n else (),
