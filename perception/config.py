@@ -5,7 +5,7 @@ can be changed at any time with `perception relabel`.
 """
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -33,6 +33,9 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+AnySettings = TypeVar("AnySettings", bound=Settings)
+
+
 class ObserveConfig(Settings):
     """How the models look."""
 
@@ -44,6 +47,16 @@ class ObserveConfig(Settings):
     mode: Mode = "detail"  # of SAM: what an image is cut into
     inference: Literal["auto", "openvino", "torch"] = "auto"  # of SAM: see perception.inference
     precision: Literal["fp32", "bf16"] = "fp32"  # of SAM; bf16 needs a processor that has it
+
+
+class EverythingConfig(Settings):
+    """Which masks a grid of points leaves; defaults of SamAutomaticMaskGenerator."""
+
+    points_per_side: int = Field(default=32, ge=1, le=256)
+    min_predicted_iou: float = 0.88
+    min_stability: float = Field(default=0.95, ge=0, le=1)
+    nms_iou: float = Field(default=0.7, ge=0, le=1)  # of the masks' bounds
+    min_region_px: int = Field(default=0, ge=0)  # smaller holes and islands go; 0: all stay
 
 
 class JudgeConfig(Settings):
@@ -182,13 +195,18 @@ def merge(base: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
 
 
 def parse_config(values: dict[str, Any], where: str) -> Config:
-    """Build the settings from plain values.
+    """Build the settings of a run from plain values; raises as `parse_settings`."""
+    return parse_settings(Config, values, where)
+
+
+def parse_settings(kind: type[AnySettings], values: dict[str, Any], where: str) -> AnySettings:
+    """Build settings of one kind from plain values.
 
     Raises:
         RequestError: `config.invalid`, naming `where`, the key, what was found and expected.
     """
     try:
-        return Config.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
         fault = error.errors()[0]
         key = ".".join(str(part) for part in fault["loc"])

@@ -1,11 +1,12 @@
-"""The two models that the pipeline calls: Protocols with one verb each.
+"""The models: Protocols with one verb each. The pipeline calls the first two.
 
 An implementation needs no base class. `perception.fakes` has implementations without weights.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
-from perception.types import Detections, Float32, Picture, Segments, UInt8
+from perception.types import Answers, Detections, Float32, Picture, Prompt, Segments, UInt8
 
 
 class Detector(Protocol):
@@ -30,5 +31,32 @@ class Segmenter(Protocol):
         Args:
             image_rgb: (H, W, 3) uint8; not changed.
             boxes_xyxy: (N, 4) float32 inside the image; not changed. N may be 0.
+        """
+        ...
+
+
+class Promptable(Protocol):
+    """A segmenter that takes any prompt, for one image at a time."""
+
+    def embed(self, image_rgb: UInt8) -> "Embedded":
+        """Look at an (H, W, 3) uint8 image once, so that many prompts can be answered."""
+        ...
+
+
+class Embedded(Protocol):
+    """An image that has been looked at."""
+
+    def __call__(
+        self, prompts: Sequence[Prompt], masks_each: int, low_logits: Float32 | None = None
+    ) -> Answers:
+        """Answer prompts, in their order.
+
+        Args:
+            prompts: N prompts; N may be 0.
+            masks_each: 1, or 3 where a prompt may mean a whole, a part or a part of that.
+            low_logits: (N, 256, 256) of earlier answers, to refine them; None for none.
+
+        Raises:
+            RequestError: `prompt.invalid`.
         """
         ...

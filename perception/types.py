@@ -5,6 +5,7 @@ Ray's object store are read-only too, and code that writes into its input works 
 Conventions (axes, pixel centres, box corners) stand once, in the table of perception/DESIGN.md.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum, StrEnum
 from typing import Any, ClassVar, Self
@@ -83,6 +84,20 @@ class RowAligned:
     def __len__(self) -> int:
         """Number of rows."""
         return len(getattr(self, self._columns()[0]))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Return the rows of one part or more, in their order; `shared` is the first part's."""
+        changed: dict[str, Any] = {}
+        for name in parts[0]._columns():
+            values = [getattr(part, name) for part in parts]
+            if isinstance(values[0], np.ndarray):
+                changed[name] = np.concatenate(values)
+            elif isinstance(values[0], RowAligned):
+                changed[name] = type(values[0]).joined(values)
+            else:
+                changed[name] = tuple(value for column in values for value in column)
+        return replace(parts[0], **changed)
 
     def __getitem__(self, rows: npt.NDArray[Any] | slice) -> Self:
         """Return the chosen rows, in the order asked for."""
@@ -168,6 +183,32 @@ class Segments(RowAligned):
     predicted_ious: Float32
     stabilities: Float32
     logits: LogitCrops
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What is said of one object: a box, points, or both.
+
+    Attributes:
+        box_xyxy: (x0, y0, x1, y1) pixels, or () without a box.
+        points: (x, y, kind) each: pixels, and 1 for a point on the object, 0 for one that is not.
+    """
+
+    box_xyxy: tuple[float, ...] = ()
+    points: tuple[tuple[float, float, int], ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What a promptable segmenter answers to N prompts with M masks each.
+
+    Attributes:
+        segments: (N * M) masks, those of one prompt side by side.
+        low_logits: (N, M, 256, 256) float32; fed back, they refine the next answer.
+    """
+
+    segments: Segments
+    low_logits: Float32
 
 
 @dataclass(frozen=True, eq=False)
