@@ -11,7 +11,7 @@ from pathlib import Path
 from perception import weights
 from perception.config import ModelSpec, ObserveConfig
 from perception.errors import RequestError
-from perception.ports import Detector, Segmenter
+from perception.ports import Detector, Promptable, Segmenter
 
 DETECTORS = {
     "yolo": "perception_ultralytics.detector:load_detector",
@@ -23,6 +23,7 @@ SEGMENTERS = {
     "grabcut": "perception.fakes:load_grabcut",
     "boxes": "perception.fakes:load_box_filler",
 }
+PROMPTABLES = {"sam": "perception_sam.prompting:load_promptable"}
 TRAINERS = {"yolo": "perception_ultralytics.trainer:train"}
 CASTERS = {"open3d": "perception_open3d.caster:load_caster"}
 ENGINES = {"local": "perception.engine.local:run", "ray": "perception_ray.engine:run"}
@@ -100,3 +101,23 @@ def load_segmenter(kind: str, path: Path, config: ObserveConfig) -> Segmenter:
     """Build a segmenter."""
     segmenter: Segmenter = pkgutil.resolve_name(SEGMENTERS[kind])(path, config)
     return segmenter
+
+
+def load_promptable(text: str, config: ObserveConfig) -> Promptable:
+    """Build what `--segmenter` names, for any prompt.
+
+    Raises:
+        RequestError: `weights.invalid` for a model that answers boxes only; those of
+            `choose_segmenter`.
+    """
+    choice = choose_segmenter(text)
+    if choice.spec.kind not in PROMPTABLES:
+        raise RequestError(
+            "weights.invalid",
+            f"--segmenter {text}: answers boxes only, in a run; expected a SAM checkpoint "
+            "(.pt, .pth)",
+        )
+    promptable: Promptable = pkgutil.resolve_name(PROMPTABLES[choice.spec.kind])(
+        choice.path, config
+    )
+    return promptable

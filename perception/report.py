@@ -1,6 +1,7 @@
 """Pictures of what was decided: overlays on images, points from above. Arrays in, arrays out."""
 
 import colorsys
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -10,9 +11,11 @@ from perception.errors import PerceptionError
 from perception.types import (
     Float32,
     Int32,
+    Masks,
     PictureLabels,
     PointLabels,
     PointState,
+    Prompt,
     Status,
     UInt8,
 )
@@ -26,6 +29,7 @@ STATUS_RGB = {
 }
 AHEAD_M, ASIDE_M, PX_PER_M = 60.0, 30.0, 10  # what the view from above shows
 POINT_RGB = {PointState.UNKNOWN: (60, 60, 75), PointState.BACKGROUND: (120, 120, 120)}
+POINT_KIND_RGB = ((220, 30, 30), (30, 200, 60))  # of a prompt's points: not on the object, on it
 JPEG_QUALITY = 90
 
 
@@ -68,21 +72,62 @@ def overlay(image_rgb: UInt8, labels: PictureLabels, names: dict[int, str]) -> U
 
 
 def _paint_mask(canvas: UInt8, labels: PictureLabels, row: int, status: Status) -> None:
-    masks = labels.instances.masks
+    colour = np.array(class_rgb(int(labels.instances.class_ids[row])), np.float32)
+    # Neighbours of one class differ in brightness.
+    colour *= 0.7 + 0.3 * (int(labels.instances.instance_ids[row]) * 0.618034 % 1)
+    edge = np.array(STATUS_RGB[status], np.float32) if status == Status.REVIEW else colour
+    fill = FILL if status == Status.ACCEPTED else 0.0
+    _blend(canvas, labels.instances.masks, row, colour, edge, fill)
+
+
+def _blend(
+    canvas: UInt8, masks: Masks, row: int, rgb: Float32, edge_rgb: Float32, fill: float
+) -> None:
     x0, y0, x1, y1 = masks.boxes_xyxy[row]
     crop = masks_.decode_crop(masks, row)
     if not crop.any():
         return
-    colour = np.array(class_rgb(int(labels.instances.class_ids[row])), np.float32)
-    # Neighbours of one class differ in brightness.
-    colour *= 0.7 + 0.3 * (int(labels.instances.instance_ids[row]) * 0.618034 % 1)
     window = canvas[y0:y1, x0:x1]
-    if status == Status.ACCEPTED:
-        mixed = (1 - FILL) * window[crop].astype(np.float32) + FILL * colour
+    if fill:
+        mixed = (1 - fill) * window[crop].astype(np.float32) + fill * rgb
         window[crop] = mixed.round().astype(np.uint8)
     padded = np.pad(crop, 1).astype(np.uint8)
     edge = (cv2.erode(padded, np.ones((3, 3), np.uint8)) != padded)[1:-1, 1:-1]
-    window[edge] = STATUS_RGB[status] if status == Status.REVIEW else colour.astype(np.uint8)
+    window[edge] = edge_rgb.astype(np.uint8)
+
+
+def draw_segments(image_rgb: UInt8, masks: Masks, prompts: Sequence[Prompt]) -> UInt8:
+    """Draw masks and what was said to get them: boxes white, points green, red for "not this".
+
+    Args:
+        image_rgb: (H, W, 3); not changed.
+        masks: N masks; small ones are painted over large ones.
+        prompts: Any number.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
+    canvas = image_rgb.copy()
+    for row in np.argsort(-masks_.areas(masks), kind="stable"):
+        colour = np.array(class_rgb(int(row)), np.float32)
+        _blend(canvas, masks, int(row), colour, colour, FILL)
+    for prompt in prompts:
+        if prompt.box_xyxy:
+            x0, y0, x1, y1 = (round(side) for side in prompt.box_xyxy)
+            for rgb, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+                cv2.rectangle(canvas, (x0, y0), (x1 - 1, y1 - 1), rgb, thickness, cv2.LINE_AA)
+        for x, y, kind in prompt.points:
+            place = int(x), int(y)
+            cv2.circle(canvas, place, 5, (255, 255, 255), cv2.FILLED, cv2.LINE_AA)
+            cv2.circle(canvas, place, 3, POINT_KIND_RGB[kind], cv2.FILLED, cv2.LINE_AA)
+    return canvas
+
+
+def cutout(image_rgb: UInt8, masks: Masks, row: int) -> UInt8:
+    """Return the pixels in a mask's bounds, (h, w, 4) RGBA, transparent outside the mask."""
+    x0, y0, x1, y1 = masks.boxes_xyxy[row]
+    alpha = masks_.decode_crop(masks, row).astype(np.uint8) * 255
+    return np.dstack([image_rgb[y0:y1, x0:x1], alpha])
 
 
 def _write(canvas: UInt8, text: str, x: int, y: int, rgb: tuple[int, int, int]) -> None:
@@ -143,7 +188,8 @@ def to_png(image_rgb: UInt8) -> bytes:
 
 
 def _encoded(ending: str, image_rgb: UInt8, options: list[int]) -> bytes:
-    done, data = cv2.imencode(ending, np.ascontiguousarray(image_rgb[..., ::-1]), options)
+    order = [2, 1, 0, 3][: image_rgb.shape[2]]  # OpenCV's
+    done, data = cv2.imencode(ending, np.ascontiguousarray(image_rgb[..., order]), options)
     if not done:
         raise PerceptionError(
             "image.unsupported", f"OpenCV cannot encode {image_rgb.shape} as {ending}"

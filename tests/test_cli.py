@@ -52,7 +52,9 @@ def test_help_is_quick_and_loads_nothing_heavy(python_path: Callable[..., str]) 
         assert verb in done.stdout
 
 
-@pytest.mark.parametrize("verb", ["label", "relabel", "export", "show", "doctor", "weights pull"])
+@pytest.mark.parametrize(
+    "verb", ["label", "relabel", "export", "segment", "show", "doctor", "weights pull"]
+)
 def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run([*verb.split(), "--help"]) == cli.FINE
     assert "--json" in capsys.readouterr().out

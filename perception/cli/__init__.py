@@ -9,6 +9,7 @@ from cyclopts.exceptions import CycloptsError
 from perception import __version__
 from perception.cli import labels, tools
 from perception.cli.bench import bench_app
+from perception.cli.segment import segment
 from perception.cli.terminal import FINE, INTERRUPTED, QUARANTINED, USAGE, spell_options
 from perception.cli.weights import weights_app
 from perception.errors import PerceptionError
@@ -24,6 +25,7 @@ app = App(
 app.command(labels.label)
 app.command(labels.relabel)
 app.command(labels.export)
+app.command(segment)
 app.command(tools.synthesize)
 app.command(tools.evaluate)
 app.command(tools.show)

@@ -14,7 +14,15 @@ from rich.console import Console
 
 FINE, QUARANTINED, USAGE, INTERRUPTED = 0, 1, 2, 130  # exit codes
 # Options without a value: what follows them is a word of its own.
-FLAGS = ("--trust-weights", "--overwrite", "--new-run", "--dry-run", "--json")
+FLAGS = (
+    "--trust-weights",
+    "--overwrite",
+    "--new-run",
+    "--dry-run",
+    "--everything",
+    "--cutout",
+    "--json",
+)
 
 AsJson = Annotated[bool, Parameter(name="--json", negative="")]
 Flag = Annotated[bool, Parameter(negative="")]
