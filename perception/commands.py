@@ -11,14 +11,12 @@ from perception import backends
 from perception.config import merge, parse_config, read_overrides
 from perception.engine.worker import decide_shard, draw_shard
 from perception.errors import RequestError
-from perception.formats import coco, label_png, semantic_kitti, yolo
-from perception.formats.yolo import YoloSummary
-from perception.ontology import load_class_map, load_ontology, target_of
+from perception.exports import FORMATS, export
+from perception.ontology import load_class_map
 from perception.request import LabelRequest, Resolved, resolve
 from perception.runs import evidence, folder, labels, records, shards
 from perception.runs.folder import RunSpec
-from perception.synthetic.read import is_drive, read_truth_labels
-from perception.types import ExportSummary, SampleLabels, Status
+from perception.types import SampleLabels, Status
 
 __all__ = [
     "FORMATS",
@@ -26,7 +24,6 @@ __all__ = [
     "Planned",
     "Run",
     "export",
-    "export_lines",
     "label",
     "parse_statuses",
     "plan",
@@ -190,9 +187,7 @@ def relabel(
 
 def read_labels(run: Path | str) -> Iterator[SampleLabels]:
     """Yield the labels of every sample of a finished run that was not quarantined."""
-    for outcome, sample_labels in folder.read_labels(Path(run)):
-        if outcome.status != "quarantined":
-            yield sample_labels
+    yield from folder.usable_labels(Path(run))
 
 
 def parse_statuses(text: str) -> tuple[Status, ...]:
@@ -209,80 +204,3 @@ def parse_statuses(text: str) -> tuple[Status, ...]:
                 "config.invalid", f"--status {word!r}: expected some of {', '.join(known)}"
             )
     return tuple(known[word] for word in words)
-
-
-def export_lines(summary: ExportSummary | YoloSummary, to: str, out: Path | str) -> list[str]:
-    """Say what an export wrote and lost."""
-    written = summary.export if isinstance(summary, YoloSummary) else summary
-    lines = [
-        f"{out}: {written.samples} samples, {written.labels} labels, {written.ignored} ignored"
-    ]
-    if written.left_out:
-        lines.append("left out: " + ", ".join(f"{name} {n}" for name, n in written.left_out))
-    if isinstance(summary, YoloSummary):
-        lines.append(
-            f"polygons: mean mask IoU {summary.mean_iou:.4f}, lowest {summary.min_iou:.4f}"
-        )
-    return lines
-
-
-FORMATS = ("coco", "coco-results", "yolo", "semantic-kitti", "png")
-_DEFAULT_MAPS = {"semantic-kitti": "road-to-semantic-kitti", "png": "road-to-cityscapes"}
-
-
-def export(
-    run: Path | str,
-    to: str,
-    out: Path | str,
-    *,
-    statuses: tuple[Status, ...] = (Status.ACCEPTED,),
-    classes: str = "",
-) -> ExportSummary | YoloSummary:
-    """Write a run's labels, or a synthetic drive's truth, in a format that others read.
-
-    Args:
-        run: The run folder, or a drive's.
-        to: One of `FORMATS`.
-        out: A file (coco, coco-results), replaced if it is there, or a folder that holds nothing:
-            files of another export would mix in.
-        statuses: Which instances count as labels.
-        classes: Class map to the format's names and ids; "" for the format's own.
-
-    Raises:
-        RequestError: `export.unknown`, `export.occupied`, `id.overflow`, `export.collision`,
-            `run.incomplete`.
-    """
-    if to not in FORMATS:
-        raise RequestError("export.unknown", f"--to {to}: expected one of {', '.join(FORMATS)}")
-    path, target_path = Path(run), Path(out)
-    if target_path.is_dir() and any(target_path.iterdir()):
-        raise RequestError(
-            "export.occupied", f"{target_path}: is a folder that holds files; choose another --out"
-        )
-    name = classes or _DEFAULT_MAPS.get(to, "")
-    drive = is_drive(path)
-    if drive:
-        if to == "semantic-kitti":
-            raise RequestError(
-                "export.unknown", f"{path}: is a drive; its .label files are in training/labels"
-            )
-        ontology = load_ontology()
-        samples = read_truth_labels(path, ontology)
-    else:
-        ontology = folder.read_spec(path).ontology
-        samples = read_labels(path)
-    target = target_of(ontology, load_class_map(name) if name else None)
-    chosen = frozenset(statuses)
-    if to == "coco":
-        return coco.write(samples, target_path, target, statuses=chosen, ontology=ontology)
-    if to == "coco-results":
-        return coco.write_results(samples, target_path, target, statuses=chosen)
-    if to == "yolo":
-        root = path if drive else _image_root(path)
-        return yolo.write(samples, target_path, target, statuses=chosen, image_root=root)
-    writer = semantic_kitti.write if to == "semantic-kitti" else label_png.write
-    return writer(samples, target_path, target, statuses=chosen)
-
-
-def _image_root(run: Path) -> Path:
-    return Path(folder.read_plan(run, folder.read_spec(run)).samples[0].root)

@@ -29,7 +29,6 @@ from perception.errors import RequestError
 from perception.evaluate import Figure, pooled
 from perception.evaluate.pooled import COLUMNS, Precision
 from perception.evaluate.report import text_table
-from perception.formats.yolo import YoloSummary
 from perception.runs import records
 from perception.synthetic.command import synthesize
 from perception.synthetic.rays import Caster
@@ -274,10 +273,8 @@ def _export(request: GainRequest, arm: str, part: str) -> None:
     statuses = parse_statuses(request.config.status)
     if arm == "truth":  # whatever counts as a label: the truth of tiny objects is for review
         statuses = (Status.ACCEPTED,)
-    summary = export(_labels(request, arm, part), "yolo", _emptied(out), statuses=statuses)
-    if not isinstance(summary, YoloSummary):
-        raise TypeError(f"a YOLO export gave {type(summary)}")
-    written = summary.export
+    (done,) = export(_labels(request, arm, part), "yolo", _emptied(out), statuses=statuses)
+    written = done.written
     counts = {
         "images": written.samples,
         "labels": written.labels,

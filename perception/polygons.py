@@ -1,4 +1,4 @@
-"""One ring around a mask: what formats without run-lengths can hold.
+"""Polygons: one ring around a mask, for formats without run-lengths, and rings from outside.
 
 Parts and holes are joined by bridges there and back. Vertices stand just inside the outer edges
 of their pixels, so that tools that round vertices down and paint outlines (ultralytics, OpenCV)
@@ -6,6 +6,7 @@ give back the same pixels: a mask of one part comes back whole.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,6 +14,8 @@ import numpy.typing as npt
 
 from perception.types import Bool, Float64
 
+MAX_SIDE_PX = 1 << 16  # pycocotools computes with 5 * coordinate in 32 bits
+MAX_PERIMETER_PX = 1 << 22  # and stores every pixel of the outline, five times as fine
 MAX_RINGS = 64  # of one mask; the smallest go first
 _INSET_PX = (
     0.1  # distance of a vertex from the edge of its pixel: more than six decimals round away
@@ -34,6 +37,20 @@ def ring_around(bitmap: Bool) -> Float64:
     offset_x = _offset(padded[y, x - 1], padded[y, x + 1])
     offset_y = _offset(padded[y - 1, x], padded[y + 1, x])
     return np.asarray(ring + np.column_stack([offset_x, offset_y]) - 1, np.float64)
+
+
+def fill_ring(ring: Float64, size_hw: tuple[int, int]) -> tuple[Bool, tuple[int, int]]:
+    """Fill a ring (V, 2) the way ultralytics, OpenCV and Pillow do: rounded down, outline painted.
+
+    Returns:
+        The (h, w) bitmap of the ring's bounds, and its offset x y in the image.
+    """
+    height, width = size_hw
+    whole = np.clip(np.floor(ring), 0, (width - 1, height - 1)).astype(np.int32)
+    low, high = whole.min(axis=0), whole.max(axis=0) + 1
+    canvas = np.zeros((high[1] - low[1], high[0] - low[0]), np.uint8)
+    cv2.fillPoly(canvas, [whole - low], 1)
+    return canvas.astype(bool), (int(low[0]), int(low[1]))
 
 
 def _offset(before: Bool, after: Bool) -> Float64:
@@ -112,3 +129,31 @@ def _straightened(ring: _Points) -> _Points:
     turn = before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0]
     bent: Bool = (turn != 0) | ((before * after).sum(axis=1) < 0)
     return np.asarray(ring[bent])
+
+
+def polygon_fault(part: Any, size_hw: tuple[int, int]) -> str:
+    """Say why a polygon from outside may not reach a C library; "" if it may.
+
+    NaN and 1e9 crash pycocotools, and the process. Self-intersection is accepted.
+    """
+    if not isinstance(part, list) or len(part) < 6 or len(part) % 2:
+        size = f"a list of {len(part)}" if isinstance(part, list) else type(part).__name__
+        return f"is {size}, expected a flat list of x, y, at least 6 numbers, an even count"
+    for value in part:
+        if not isinstance(value, int | float) or isinstance(value, bool) or abs(value) > 1e9:
+            return f"holds {str(value)[:40]!r}, expected finite numbers of pixels"
+    points = np.array(part, np.float64).reshape(-1, 2)
+    height, width = size_hw
+    side = np.array([width, height])
+    if not np.isfinite(points).all() or (points < -side).any() or (points > 2 * side).any():
+        return (
+            f"spans {points.min(axis=0)} to {points.max(axis=0)}, expected points within "
+            f"{(-side).tolist()} to {(2 * side).tolist()}"
+        )
+    if np.abs(points - np.roll(points, 1, axis=0)).max(axis=1).sum() > MAX_PERIMETER_PX:
+        return f"is longer than {MAX_PERIMETER_PX} px"
+    arms = points - points[0]
+    far = arms[np.abs(arms).sum(axis=1).argmax()]
+    if not (arms[:, 0] * far[1] - arms[:, 1] * far[0]).any():
+        return "has no area: all its points lie on one line"
+    return ""

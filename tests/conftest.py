@@ -1,11 +1,13 @@
 """Small datasets that tests draw, the command line in its own process, and what a folder holds."""
 
+import importlib
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import cv2
 import numpy as np
@@ -148,3 +150,21 @@ def detector_does(in_worker: Callable[[str], None]) -> Callable[[str], None]:
         )
 
     return prepare
+
+
+@pytest.fixture
+def oracle(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+    """Import a reference tool from `.oracles` (or $PERCEPTION_ORACLES); skip without it."""
+    home = Path(os.environ.get("PERCEPTION_ORACLES", str(ROOT / ".oracles")))
+
+    def load(name: str) -> ModuleType:
+        folders = [
+            str(path) for path in (*home.glob("*"), *home.glob("*/lib/python*/site-packages"))
+        ]
+        monkeypatch.setattr(sys, "path", [*sys.path, str(home), *map(str, folders)])
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            pytest.skip(f"{name} is not installed: `make oracles` does that ({error})")
+
+    return load

@@ -485,8 +485,9 @@ SHOWN = (Status.ACCEPTED, Status.REJECTED)
 
 def test_coco_loads_in_pycocotools_with_the_same_masks(driven: Path, tmp_path: Path) -> None:
     out = tmp_path / "coco.json"
-    summary = commands.export(driven, "coco", out)
-    assert (summary.samples, summary.labels, summary.ignored) == (3, 2, 1)  # type: ignore
+    (done,) = commands.export(driven, "coco", out)
+    summary = done.written
+    assert (summary.samples, summary.labels, summary.ignored) == (3, 2, 1)
     reference = COCO(str(out))
     expected = list(commands.read_labels(driven))
     assert len(reference.getImgIds()) == 3 and len(reference.getAnnIds(iscrowd=False)) == 2
@@ -517,8 +518,8 @@ def test_coco_results_load_in_pycocotools(driven: Path, tmp_path: Path) -> None:
 def test_pngs_hold_the_pixels_of_the_chosen_instances(
     driven: Path, tmp_path: Path, statuses: tuple[Status, ...], painted: list[int]
 ) -> None:
-    summary = commands.export(driven, "png", tmp_path, statuses=statuses)
-    assert summary.labels == sum(painted)  # type: ignore
+    (done,) = commands.export(driven, "png", tmp_path, statuses=statuses)
+    assert done.written.labels == sum(painted)
     for sample, count in zip(commands.read_labels(driven), painted, strict=True):
         (labels,) = sample.pictures
         classes, instances = label_png.read(tmp_path, labels.file_name)
@@ -531,8 +532,8 @@ def test_pngs_hold_the_pixels_of_the_chosen_instances(
 
 
 def test_semantic_kitti_holds_one_label_per_point(driven: Path, tmp_path: Path) -> None:
-    summary = commands.export(driven, "semantic-kitti", tmp_path)
-    assert (summary.samples, summary.labels) == (3, 2)  # type: ignore
+    (done,) = commands.export(driven, "semantic-kitti", tmp_path)
+    assert (done.written.samples, done.written.labels) == (3, 2)
     car = load_class_map("road-to-semantic-kitti").ids["car"]
     for sample, labelled in zip(commands.read_labels(driven), (True, True, False), strict=True):
         classes, instances = semantic_kitti.read(tmp_path / f"{sample.id}.label", 4)
@@ -541,9 +542,8 @@ def test_semantic_kitti_holds_one_label_per_point(driven: Path, tmp_path: Path) 
 
 
 def test_yolo_holds_a_file_and_a_picture_for_each_sample(driven: Path, tmp_path: Path) -> None:
-    summary = commands.export(driven, "yolo", tmp_path, statuses=SHOWN)
-    assert isinstance(summary, yolo.YoloSummary)
-    assert summary.export.labels == 3 and summary.min_iou > 0.99
+    (done,) = commands.export(driven, "yolo", tmp_path, statuses=SHOWN)
+    assert done.written.labels == 3 and done.read_back.min_iou > 0.99
     names = yolo.read_names(tmp_path / "data.yaml")
     assert set(names) == set(ROAD.names.values())
     assert load_yaml(tmp_path / "data.yaml")["path"] == str(tmp_path.resolve())
@@ -569,7 +569,7 @@ def test_an_export_leaves_the_run_and_the_source_as_they_were(
 
 def test_what_cannot_be_exported_is_refused(run: Path, source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    assert code_of(lambda: commands.export(run, "cvat", out), "coco") == "export.unknown"
+    assert code_of(lambda: commands.export(run, "voc", out), "coco") == "export.unknown"
     nowhere = tmp_path / "nowhere"
     for to in commands.FORMATS:
         assert code_of(lambda to=to: commands.export(nowhere, to, out)) == "run.damaged"

@@ -305,8 +305,8 @@ def test_row_15_masks_that_are_none_are_never_written_as_good_labels(
         "mask.full_frame",
         "mask.off_box",
     ]
-    summary = commands.export(run.folder, "coco", tmp_path / "coco.json")
-    assert summary.labels == 0  # type: ignore[union-attr]
+    (done,) = commands.export(run.folder, "coco", tmp_path / "coco.json")
+    assert done.written.labels == 0  # type: ignore[union-attr]
     (exported,) = coco.read(tmp_path / "coco.json")
     assert exported.annotations.iscrowd.all()
 

@@ -139,7 +139,8 @@ def export(
 
     Args:
         run: The run folder, or that of a synthetic drive.
-        to: coco, coco-results, yolo, semantic-kitti or png.
+        to: coco, coco-results, coco-panoptic, cityscapes, cvat, cutouts, yolo, semantic-kitti, png,
+            or all of them.
         out: A file (coco, coco-results) or a folder.
         status: Which labels count, separated by commas: accepted, review, rejected.
         classes: Class map to the names and ids to write: a shipped one or a YAML file.
@@ -147,10 +148,10 @@ def export(
     """
     from perception import commands
 
-    summary = commands.export(
-        run, to, out, statuses=commands.parse_statuses(status), classes=classes
-    )
-    say({**asdict(summary), "out": str(out)}, as_json, commands.export_lines(summary, to, out))
+    done = commands.export(run, to, out, statuses=commands.parse_statuses(status), classes=classes)
+    values = [{**asdict(one), "out": str(one.out), "card": str(one.card)} for one in done]
+    lines = [line for one in done for line in one.lines()]
+    say({"exports": values}, as_json, [*lines, f"cards such as {done[0].card}"])
     return FINE
 
 

@@ -7,15 +7,14 @@ overlap here: what is hidden belongs to whoever hides it.
 
 import json
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-import cv2
 import numpy as np
 
 from perception import masks as masks_
 from perception.errors import RequestError
 from perception.evaluate.truth import TruePicture, Truth, no_points, vocabulary_of
 from perception.formats import read_bytes
+from perception.formats.coco_panoptic import segment_numbers
 from perception.ontology import ClassMap, Ontology, load_class_map
 
 PREFIX = "coco-panoptic:"
@@ -74,7 +73,7 @@ def panoptic_truth(path: Path, ontology: Ontology, class_map: ClassMap | None = 
 def _picture(
     name: str, path: Path, segments: dict[int, tuple[int, bool]], ids: dict[int, int]
 ) -> TruePicture:
-    numbers = _segment_numbers(path)
+    numbers = segment_numbers(path)
     kept = [(n, ids[kind], crowd) for n, (kind, crowd) in segments.items() if kind in ids]
     rows = tuple(masks_.encode_one(np.asarray(numbers == n)) for n, _, _ in kept)
     masks = masks_.join(rows, (numbers.shape[0], numbers.shape[1]))
@@ -88,12 +87,3 @@ def _picture(
         instance_ids=np.zeros(len(kept), np.int32),
         ranges_m=np.full(len(kept), np.nan, np.float32),
     )
-
-
-def _segment_numbers(path: Path) -> np.ndarray[Any, np.dtype[np.int64]]:
-    data = np.frombuffer(read_bytes(path, _MAX_BYTES), np.uint8)
-    pixels = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
-    if pixels is None:
-        raise RequestError("truth.invalid", f"{path}: is no PNG, or damaged")
-    blue, green, red = (pixels[..., i].astype(np.int64) for i in range(3))
-    return np.asarray(red + 256 * green + 65536 * blue)

@@ -4,18 +4,173 @@ Here stands only what every writer needs: where it may write, how a file appears
 all, and which instances become labels.
 """
 
+import json
 import math
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any, NoReturn
 
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from perception import masks as rle
 from perception.errors import RequestError, SampleError
 from perception.files import opened
 from perception.ontology import Target
-from perception.types import ExportSummary, Instances, Status
+from perception.polygons import polygon_fault
+from perception.types import (
+    Bool,
+    ExportSummary,
+    Float32,
+    Instances,
+    Int32,
+    Masks,
+    PictureLabels,
+    RowAligned,
+    SampleLabels,
+    Status,
+)
 
 MAX_TEXT_BYTES = 1 << 24  # a label file of one picture
+MAX_INDEX_BYTES = 1 << 29  # a file about all pictures of an export
 LABEL = ""  # the fate of an instance that is written as a label
+
+
+@dataclass(frozen=True, eq=False)
+class Objects(RowAligned):
+    """N objects of one picture, as a file from outside holds them.
+
+    Attributes:
+        instance_ids: (N,) int32, ours; 0 where the file has none.
+        class_names: N names of the format.
+        scores: (N,) float32; NaN where the file has none.
+        ignored: (N,) bool, regions that a trainer leaves out.
+        masks: (N) masks.
+    """
+
+    instance_ids: Int32
+    class_names: tuple[str, ...]
+    scores: Float32
+    ignored: Bool
+    masks: Masks
+
+
+@dataclass(frozen=True, eq=False)
+class PictureObjects:
+    """One picture of a file from outside.
+
+    Attributes:
+        file_name: POSIX path, as in `PictureLabels`.
+        size_hw: Height and width of the picture.
+        objects: (N) objects; there may be none.
+        skipped: (("polyline", 2), ...): shapes without an area, counted by kind.
+    """
+
+    file_name: str
+    size_hw: tuple[int, int]
+    objects: Objects
+    skipped: tuple[tuple[str, int], ...] = ()
+
+
+def objects_of(
+    rows: Iterable[tuple[int, str, float, bool, tuple[Int32, bytes]]], size_hw: tuple[int, int]
+) -> Objects:
+    """Put rows of `Objects` together: id, class name, score, ignored, encoded mask."""
+    table = list(rows)
+    return Objects(
+        instance_ids=np.array([row[0] for row in table], np.int32),
+        class_names=tuple(row[1] for row in table),
+        scores=np.array([row[2] for row in table], np.float32),
+        ignored=np.array([row[3] for row in table], bool),
+        masks=rle.join(tuple(row[4] for row in table), size_hw),
+    )
+
+
+def pictures_of(
+    samples: Iterable[SampleLabels], tally: "Tally"
+) -> Iterator[tuple[SampleLabels, PictureLabels, str]]:
+    """Yield every picture with its sample and its owner for messages; count the samples.
+
+    Raises:
+        RequestError: `export.collision` for a file name that comes twice, `path.outside_root`.
+    """
+    owners: dict[str, str] = {}
+    for sample in samples:
+        tally.samples += 1
+        for picture in sample.pictures:
+            owner = f"sample {sample.id!r}, {picture.file_name!r}"
+            relative_name(picture.file_name, f"sample {sample.id!r}")
+            if picture.file_name in owners:
+                raise RequestError(
+                    "export.collision",
+                    f"sample {owners[picture.file_name]!r} and sample {sample.id!r} both have a "
+                    f"picture {picture.file_name!r}, expected each file once",
+                )
+            owners[picture.file_name] = sample.id
+            yield sample, picture, owner
+
+
+def mask_of_polygons(parts: list[Any], size_hw: tuple[int, int], where: str) -> Masks:
+    """Return one mask, the union of flat polygons x y x y ... from outside, as COCO fills them.
+
+    Raises:
+        RequestError: `polygon.invalid`; the C library never sees such a polygon.
+    """
+    for number, part in enumerate(parts):
+        fault = polygon_fault(part, size_hw)
+        if fault:
+            raise RequestError("polygon.invalid", f"{where}[{number}] {fault}")
+    checked = [[float(value) for value in part] for part in parts]
+    return rle.from_coco(coco_mask.merge(coco_mask.frPyObjects(checked, *size_hw)))
+
+
+def number_or_none(value: Any) -> float | None:
+    """Return a number as JSON can hold it, which has neither NaN nor infinity."""
+    return float(value) if math.isfinite(value) else None
+
+
+def trusts_of(instances: Instances) -> Float32:
+    """Return (N,) fitted chances that a label is right; NaN where none was fitted."""
+    unknown = np.full(len(instances), np.nan, np.float32)
+    return np.asarray(getattr(instances, "trusts", unknown), np.float32)
+
+
+def known_of(instances: Instances, row: int) -> dict[str, Any]:
+    """Return what we know of an instance besides class and mask, for keys of our own."""
+    x0, y0, x1, y1 = (float(side) for side in instances.boxes_xyxy[row])
+    return {
+        "score": number_or_none(instances.scores[row]),
+        "instance_id": int(instances.instance_ids[row]),
+        "trust": number_or_none(trusts_of(instances)[row]),
+        "status": Status(int(instances.statuses[row])).name.lower(),
+        "reasons": list(instances.reasons[row]),
+        "predicted_iou": number_or_none(instances.predicted_ious[row]),
+        "stability": number_or_none(instances.stabilities[row]),
+        "box_iou": number_or_none(instances.box_ious[row]),
+        "prompt_box": [number_or_none(value) for value in (x0, y0, x1 - x0, y1 - y0)],
+    }
+
+
+def load_json(path: Path, code: str, limit: int = MAX_INDEX_BYTES) -> dict[str, Any]:
+    """Read a JSON file from outside whose top level is an object.
+
+    Raises:
+        RequestError: `code` for what is no JSON, no object, or larger than `limit`.
+        SampleError: `io.not_found`, `io.denied`.
+    """
+
+    def refuse(constant: str) -> NoReturn:
+        raise RequestError(code, f"{path}: holds {constant}, which JSON does not know")
+
+    try:
+        document = json.loads(read_bytes(path, limit), parse_constant=refuse)
+    except (ValueError, RecursionError) as error:
+        raise RequestError(code, f"{path}: is not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise RequestError(code, f"{path}: holds {type(document).__name__}, expected an object")
+    return document
 
 
 def relative_name(name: str, owner: str) -> PurePosixPath:
@@ -67,6 +222,27 @@ class Outputs:
                 )
             self._inside.add(path.parent)
         return path
+
+
+def link_to(link: Path, source: Path, owner: str) -> None:
+    """Make `link` lead to a picture of the dataset.
+
+    Raises:
+        RequestError: `io.not_found`; `export.collision` if something else than a link is there.
+    """
+    if not source.is_file():
+        raise RequestError(
+            "io.not_found", f"{owner}: {source} does not exist; check the image root"
+        )
+    if link.is_symlink() and link.readlink() == source:
+        return
+    if link.exists() and not link.is_symlink():
+        raise RequestError(
+            "export.collision", f"{link}: is a file, not a link; use an empty folder"
+        )
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(source)
 
 
 def read_bytes(path: Path, limit: int) -> bytes:

@@ -22,19 +22,28 @@ from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
-from pycocotools import mask as coco_mask
 
 from perception import masks as rle
 from perception.errors import RequestError, SampleError
 from perception.files import replacing
-from perception.formats import LABEL, Tally, fates, relative_name
+from perception.formats import (
+    LABEL,
+    Objects,
+    Tally,
+    fates,
+    known_of,
+    mask_of_polygons,
+    number_or_none,
+    pictures_of,
+    relative_name,
+)
 from perception.ontology import Ontology, Target
+from perception.polygons import MAX_SIDE_PX
 from perception.types import (
     Bool,
     Detections,
     ExportSummary,
     Float32,
-    Instances,
     Int32,
     Masks,
     PictureLabels,
@@ -44,8 +53,6 @@ from perception.types import (
 )
 
 MAX_JSON_BYTES = 1 << 29  # COCO's own train2017 has 450 MB; Python needs ten times that in memory
-MAX_SIDE_PX = 1 << 16  # pycocotools computes with 5 * coordinate in 32 bits
-MAX_PERIMETER_PX = 1 << 22  # and stores every pixel of the outline, five times as fine
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +90,19 @@ class CocoPicture:
     file_name: str
     size_hw: tuple[int, int]
     annotations: CocoAnnotations
+
+    @property
+    def objects(self) -> Objects:
+        """The annotations as other formats have them too."""
+        rows = self.annotations
+        names = rows.detections.class_names
+        return Objects(
+            instance_ids=rows.instance_ids,
+            class_names=tuple(names[i] for i in rows.detections.class_ids),
+            scores=rows.detections.scores,
+            ignored=rows.iscrowd,
+            masks=rows.masks,
+        )
 
 
 def write(
@@ -136,7 +156,7 @@ def write(
                     "category_id": target.ids[int(picture.instances.class_ids[row])],
                     "iscrowd": int(fate != LABEL),
                     **_shape(picture.instances.masks, row),
-                    **_extras(picture.instances, row),
+                    **known_of(picture.instances, row),
                     "sample_id": sample.id,
                     "camera": picture.camera,
                 }
@@ -184,7 +204,7 @@ def write_results(
                     "image_id": image_id,
                     "category_id": target.ids[int(picture.instances.class_ids[row])],
                     "segmentation": rle.to_coco(picture.instances.masks, row),
-                    "score": _finite(picture.instances.scores[row]),
+                    "score": number_or_none(picture.instances.scores[row]),
                 }
                 stream.write((b"\n" if first else b",\n") + _dumps(result))
                 first = False
@@ -195,27 +215,12 @@ def write_results(
 def _numbered(
     samples: Iterable[SampleLabels], tally: Tally
 ) -> Iterator[tuple[SampleLabels, PictureLabels, int]]:
-    owners: dict[str, str] = {}
-    for sample in samples:
-        tally.samples += 1
-        for picture in sample.pictures:
-            relative_name(picture.file_name, f"sample {sample.id!r}")
-            if picture.file_name in owners:
-                raise RequestError(
-                    "export.collision",
-                    f"sample {owners[picture.file_name]!r} and sample {sample.id!r} both have a "
-                    f"picture {picture.file_name!r}, expected each file once",
-                )
-            owners[picture.file_name] = sample.id
-            yield sample, picture, len(owners)
+    for number, (sample, picture, _) in enumerate(pictures_of(samples, tally), start=1):
+        yield sample, picture, number
 
 
 def _dumps(value: Any) -> bytes:
     return json.dumps(value, allow_nan=False).encode("ascii")
-
-
-def _finite(value: Any) -> float | None:
-    return float(value) if math.isfinite(value) else None  # JSON has no NaN
 
 
 def _categories(target: Target, ontology: Ontology | None) -> list[dict[str, Any]]:
@@ -235,20 +240,6 @@ def _shape(masks: Masks, row: int) -> dict[str, Any]:
         "bbox": [x0, y0, x1 - x0, y1 - y0],
         "area": int(rle.decode_crop(masks, row).sum()),
         "segmentation": rle.to_coco(masks, row),
-    }
-
-
-def _extras(instances: Instances, row: int) -> dict[str, Any]:
-    x0, y0, x1, y1 = (float(side) for side in instances.boxes_xyxy[row])
-    return {
-        "score": _finite(instances.scores[row]),
-        "instance_id": int(instances.instance_ids[row]),
-        "status": Status(int(instances.statuses[row])).name.lower(),
-        "reasons": list(instances.reasons[row]),
-        "predicted_iou": _finite(instances.predicted_ious[row]),
-        "stability": _finite(instances.stabilities[row]),
-        "box_iou": _finite(instances.box_ious[row]),
-        "prompt_box": [_finite(value) for value in (x0, y0, x1 - x0, y1 - y0)],
     }
 
 
@@ -284,7 +275,7 @@ def _invalid(where: str, key: str, value: object, expected: str) -> NoReturn:
     raise RequestError("coco.invalid", f"{where}: {key} is {shown}, expected {expected}")
 
 
-def _load(path: Path) -> dict[str, Any]:
+def _load(path: Path, kind: type = dict) -> Any:
     if not path.is_file():
         raise RequestError("io.not_found", f"{path}: no such file")
     size = path.stat().st_size
@@ -300,9 +291,9 @@ def _load(path: Path) -> dict[str, Any]:
         document = json.loads(path.read_bytes(), parse_constant=refuse)
     except (ValueError, RecursionError) as error:
         raise RequestError("coco.invalid", f"{path}: is not JSON: {error}") from error
-    if not isinstance(document, dict):
+    if not isinstance(document, kind):
         hint = "an object with images, annotations and categories (a results list has none of them)"
-        _invalid(str(path), "the top level", document, hint)
+        _invalid(str(path), "the top level", document, hint if kind is dict else "a list")
     return document
 
 
@@ -436,7 +427,8 @@ def _mask(row: dict[str, Any], size_hw: tuple[int, int], where: str) -> tuple[In
     if shape is None or shape == []:
         return np.zeros(4, np.int32), b""
     if isinstance(shape, list):
-        return _polygons(shape, size_hw, where)
+        mask = mask_of_polygons(shape, size_hw, f"{where}: segmentation")
+        return mask.boxes_xyxy[0], mask.counts[0]
     if not isinstance(shape, dict):
         _invalid(where, "segmentation", shape, "run-lengths or a list of polygons")
     if shape.get("size") != list(size_hw):
@@ -456,35 +448,23 @@ def _runs(shape: dict[str, Any], where: str) -> tuple[Int32, bytes]:
     return mask.boxes_xyxy[0], mask.counts[0]
 
 
-def _polygons(parts: list[Any], size_hw: tuple[int, int], where: str) -> tuple[Int32, bytes]:
-    for number, part in enumerate(parts):
-        fault = _polygon_fault(part, size_hw)
-        if fault:
-            raise RequestError("polygon.invalid", f"{where}: segmentation[{number}] {fault}")
-    checked = [[float(value) for value in part] for part in parts]
-    return _runs(coco_mask.merge(coco_mask.frPyObjects(checked, *size_hw)), where)
+def read_results(path: Path) -> dict[int, list[tuple[int, float, Masks]]]:
+    """Read a results file: image id to category id, score and mask of each row.
 
-
-def _polygon_fault(part: Any, size_hw: tuple[int, int]) -> str:
-    """Say why a polygon may not reach pycocotools; "" if it may. Self-intersection is accepted."""
-    if not isinstance(part, list) or len(part) < 6 or len(part) % 2:
-        size = f"a list of {len(part)}" if isinstance(part, list) else type(part).__name__
-        return f"is {size}, expected a flat list of x, y, at least 6 numbers, an even count"
-    for value in part:
-        if not isinstance(value, int | float) or isinstance(value, bool) or abs(value) > 1e9:
-            return f"holds {str(value)[:40]!r}, expected finite numbers of pixels"
-    points = np.array(part, np.float64).reshape(-1, 2)
-    height, width = size_hw
-    side = np.array([width, height])
-    if not np.isfinite(points).all() or (points < -side).any() or (points > 2 * side).any():
-        return (
-            f"spans {points.min(axis=0)} to {points.max(axis=0)}, expected points within "
-            f"{(-side).tolist()} to {(2 * side).tolist()}"
-        )
-    if np.abs(points - np.roll(points, 1, axis=0)).max(axis=1).sum() > MAX_PERIMETER_PX:
-        return f"is longer than {MAX_PERIMETER_PX} px"
-    arms = points - points[0]
-    far = arms[np.abs(arms).sum(axis=1).argmax()]
-    if not (arms[:, 0] * far[1] - arms[:, 1] * far[0]).any():
-        return "has no area: all its points lie on one line"
-    return ""
+    Raises:
+        RequestError: `coco.invalid`, `rle.invalid`, `io.not_found`.
+    """
+    rows = _load(path, list)
+    found: dict[int, list[tuple[int, float, Masks]]] = {}
+    for number, row in enumerate(rows):
+        where = f"{path}: [{number}]"
+        if not isinstance(row, dict) or not isinstance(row.get("segmentation"), dict):
+            _invalid(where, "the row", row, "an object with run-lengths in `segmentation`")
+        image_id = _whole(row, "image_id", where, 0, (1 << 63) - 1)
+        category_id = _whole(row, "category_id", where, 0, (1 << 63) - 1)
+        try:
+            mask = rle.from_coco(row["segmentation"])
+        except SampleError as error:
+            raise RequestError(error.code, f"{where}: segmentation: {error.message}") from error
+        found.setdefault(image_id, []).append((category_id, _score(row, where), mask))
+    return found

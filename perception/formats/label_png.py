@@ -11,13 +11,10 @@ Source: https://github.com/mcordts/cityscapesScripts (helpers/labels.py, json2in
 - A label image has no ignore region: instances that are no labels become 0, like the background.
 """
 
-import struct
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -33,12 +30,11 @@ from perception.formats import (
     relative_name,
 )
 from perception.ontology import Target
+from perception.png import MAX_BYTES, decode_png, encode_png
 from perception.types import ExportSummary, PictureLabels, SampleLabels, Status, UInt8
 
 UInt16 = npt.NDArray[np.uint16]
 PER_CLASS = 1000
-_MAX_BYTES = 1 << 30
-_HEADER = struct.Struct(">8s4x4sIIBB")  # signature, length, "IHDR", width, height, depth, colour
 
 
 def write(
@@ -66,8 +62,8 @@ def write(
                 outputs.claim(name, owner) for name in _names(picture.file_name)
             )
             classes, instances = _paint(picture, target, statuses, tally)
-            write_bytes(class_path, _png(classes))
-            write_bytes(instance_path, _png(instances))
+            write_bytes(class_path, encode_png(classes))
+            write_bytes(instance_path, encode_png(instances))
     return tally.summary()
 
 
@@ -105,10 +101,6 @@ def _paint(
     return classes, instances
 
 
-def _png(pixels: npt.NDArray[Any]) -> bytes:
-    return cv2.imencode(".png", pixels)[1].tobytes()
-
-
 def read(out: Path, file_name: str) -> tuple[UInt8, UInt16]:
     """Return (H, W) class ids and (H, W) instance values of one picture.
 
@@ -123,8 +115,10 @@ def read(out: Path, file_name: str) -> tuple[UInt8, UInt16]:
     """
     relative_name(file_name, str(out))
     class_path, instance_path = (out / name for name in _names(file_name))
-    classes = _decode(class_path, 8).astype(np.uint8)
-    instances = _decode(instance_path, 16).astype(np.uint16)
+    classes = decode_png(read_bytes(class_path, MAX_BYTES), class_path).astype(np.uint8)
+    instances = decode_png(read_bytes(instance_path, MAX_BYTES), instance_path, depth=16).astype(
+        np.uint16
+    )
     if classes.shape != instances.shape:
         raise SampleError(
             "size.mismatch",
@@ -132,26 +126,3 @@ def read(out: Path, file_name: str) -> tuple[UInt8, UInt16]:
             "expected one size",
         )
     return classes, instances
-
-
-def _decode(path: Path, depth: int) -> npt.NDArray[Any]:
-    data = read_bytes(path, _MAX_BYTES)
-    fault = _header_fault(data, depth)
-    pixels = None if fault else cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None:
-        raise SampleError("label.invalid", f"{path}: {fault or 'is damaged or cut off'}")
-    return pixels
-
-
-def _header_fault(data: bytes, depth: int) -> str:
-    """Say why a file must not be decoded; a small PNG can claim gigabytes of pixels."""
-    if len(data) < _HEADER.size:
-        return f"{len(data)} bytes, expected a PNG"
-    signature, chunk, width, height, found, colour = _HEADER.unpack_from(data)
-    if signature != b"\x89PNG\r\n\x1a\n" or chunk != b"IHDR":
-        return "is not a PNG"
-    if found != depth or colour != 0:
-        return f"bit depth {found}, colour type {colour}, expected {depth}-bit grey (colour type 0)"
-    if not 0 < width * height <= rle.MAX_PIXELS:
-        return f"{width} x {height} pixels, expected at most {rle.MAX_PIXELS}"
-    return ""

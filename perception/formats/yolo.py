@@ -25,7 +25,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import cv2
 import numpy as np
 import yaml
 
@@ -38,16 +37,16 @@ from perception.formats import (
     Outputs,
     Tally,
     fates,
+    link_to,
     parse_number,
     read_lines,
     relative_name,
 )
 from perception.ontology import Target
-from perception.polygons import ring_around
+from perception.polygons import fill_ring, ring_around
 from perception.types import (
     Detections,
     ExportSummary,
-    Float64,
     Int32,
     Masks,
     PictureLabels,
@@ -57,21 +56,6 @@ from perception.types import (
 )
 
 TOLERANCE = 1e-3  # how far outside [0, 1] a coordinate may lie: rounding
-
-
-@dataclass(frozen=True)
-class YoloSummary:
-    """What an export wrote, and what the polygons lost.
-
-    Attributes:
-        export: The counts.
-        mean_iou: Mean IoU of the masks with what `read` gives back; 1 without labels.
-        min_iou: The worst.
-    """
-
-    export: ExportSummary
-    mean_iou: float
-    min_iou: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +78,7 @@ def write(
     *,
     statuses: frozenset[Status],
     image_root: Path,
-) -> YoloSummary:
+) -> ExportSummary:
     """Write OUT/labels/*.txt, OUT/data.yaml, and links OUT/images/* to the pictures.
 
     Args:
@@ -111,7 +95,7 @@ def write(
         raise RequestError(
             "export.collision", f"{out}: is the dataset itself; export into a folder of its own"
         )
-    tally, outputs, ious = Tally(), Outputs(out), list[float]()
+    tally, outputs = Tally(), Outputs(out)
     category_ids = sorted(set(target.ids.values()))
     index = {class_id: category_ids.index(value) for class_id, value in target.ids.items()}
     for folder in ("images", "labels"):
@@ -122,16 +106,15 @@ def write(
             owner = f"sample {sample.id!r}, {picture.file_name!r}"
             image, label = _names(picture.file_name, owner)
             link, path = outputs.claim(image, owner), outputs.claim(label, owner)
-            _link(link, image_root.resolve() / picture.file_name, owner)
+            link_to(link, image_root.resolve() / picture.file_name, owner)
             rows = [row for row, fate in fates(picture.instances, target, statuses) if not fate]
             for _, fate in fates(picture.instances, target, statuses):
                 tally.left_out[fate] += fate != LABEL
             write_bytes(path, _text(picture, rows, index))
             tally.labels += len(rows)
-            ious += _losses(picture, rows, path, len(category_ids))
     names = {number: target.names[value] for number, value in enumerate(category_ids)}
     _write_yaml(out, names)
-    return YoloSummary(tally.summary(), float(np.mean(ious or [1.0])), min(ious, default=1.0))
+    return tally.summary()
 
 
 def _names(file_name: str, owner: str) -> tuple[PurePosixPath, PurePosixPath]:
@@ -140,22 +123,6 @@ def _names(file_name: str, owner: str) -> tuple[PurePosixPath, PurePosixPath]:
     folders = ["images_" if folder == "images" else folder for folder in folders]
     name = PurePosixPath(*folders, last)
     return PurePosixPath("images") / name, PurePosixPath("labels") / name.with_suffix(".txt")
-
-
-def _link(link: Path, source: Path, owner: str) -> None:
-    if not source.is_file():
-        raise RequestError(
-            "io.not_found", f"{owner}: {source} does not exist; check the image root"
-        )
-    if link.is_symlink() and link.readlink() == source:
-        return
-    if link.exists() and not link.is_symlink():
-        raise RequestError(
-            "export.collision", f"{link}: is a file, not a link; use an empty folder"
-        )
-    link.parent.mkdir(parents=True, exist_ok=True)
-    link.unlink(missing_ok=True)
-    link.symlink_to(source)
 
 
 def _write_yaml(out: Path, names: dict[int, str]) -> None:
@@ -175,16 +142,6 @@ def _text(picture: PictureLabels, rows: list[int], index: dict[int, int]) -> byt
         words = " ".join(f"{value:.6f}" for value in values)
         lines.append(f"{index[int(picture.instances.class_ids[row])]} {words}\n")
     return "".join(lines).encode()
-
-
-def _losses(picture: PictureLabels, rows: list[int], path: Path, classes: int) -> list[float]:
-    again = _read_file(path, picture.size_hw, classes).masks
-    ious = list[float]()
-    for number, row in enumerate(rows):
-        ours, theirs = rle.decode_one(picture.instances.masks, row), rle.decode_one(again, number)
-        union = np.count_nonzero(ours | theirs)
-        ious.append(float(np.count_nonzero(ours & theirs) / union))
-    return ious
 
 
 def read(out: Path, sizes_hw: Mapping[str, tuple[int, int]]) -> dict[str, YoloObjects]:
@@ -213,17 +170,9 @@ def _read_file(path: Path, size_hw: tuple[int, int], classes: int) -> YoloObject
                 "label.invalid", f"{where}: a box, expected a polygon; read boxes as boxes"
             )
         class_ids.append(class_id)
-        rows.append(_filled(np.array(values).reshape(-1, 2), size_hw))
+        ring = np.array(values).reshape(-1, 2) * size_hw[::-1]
+        rows.append(rle.encode_one(*fill_ring(ring, size_hw)))
     return YoloObjects(np.array(class_ids, np.int32), rle.join(tuple(rows), size_hw))
-
-
-def _filled(shares: Float64, size_hw: tuple[int, int]) -> tuple[Int32, bytes]:
-    height, width = size_hw
-    ring = np.clip(np.floor(shares * (width, height)), 0, (width - 1, height - 1)).astype(np.int32)
-    low, high = ring.min(axis=0), ring.max(axis=0) + 1
-    canvas = np.zeros((high[1] - low[1], high[0] - low[0]), np.uint8)
-    cv2.fillPoly(canvas, [ring - low], 1)
-    return rle.encode_one(canvas.astype(bool), (int(low[0]), int(low[1])))
 
 
 def _rows(path: Path, classes: int) -> Iterator[tuple[str, int, list[float]]]:

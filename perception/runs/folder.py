@@ -284,3 +284,10 @@ def read_labels(run: Path) -> Iterator[tuple[Outcome, SampleLabels]]:
     read_counts(run)
     for index in range(len(read_plan(run, spec))):
         yield from labels.read(run, spec.label_set(), index)
+
+
+def usable_labels(run: Path) -> Iterator[SampleLabels]:
+    """Yield the labels of every sample that was not quarantined; see `read_labels`."""
+    for outcome, sample in read_labels(run):
+        if outcome.status != "quarantined":
+            yield sample

@@ -1,10 +1,7 @@
 """Labels and truth made by hand, and small random worlds in which every rule has work to do."""
 
-import importlib
-import os
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -208,23 +205,3 @@ def make() -> SimpleNamespace:
         van=VAN,
         truck=TRUCK,
     )
-
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-def oracle(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
-    """Import a reference tool from `.oracles` (or $PERCEPTION_ORACLES); skip without it."""
-    home = Path(os.environ.get("PERCEPTION_ORACLES", str(ROOT / ".oracles")))
-
-    def load(name: str) -> ModuleType:
-        for folder in (home, *home.glob("*"), *home.glob("*/lib/python*/site-packages")):
-            if (folder / name.replace(".", "/")).with_suffix(".py").is_file():
-                monkeypatch.syspath_prepend(str(folder))
-        try:
-            return importlib.import_module(name)
-        except ModuleNotFoundError:
-            pytest.skip(f"{name} is not installed: `make oracles` does that")
-
-    return load

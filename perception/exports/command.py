@@ -1,0 +1,242 @@
+"""`perception export`: the table of formats, and the way through write, read again, card."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from perception.errors import PerceptionError, RequestError
+from perception.exports import card
+from perception.exports.checks import (
+    POLYGON_BOUND,
+    Check,
+    Job,
+    ReadBack,
+    cityscapes_labels,
+    coco_results,
+    compared,
+    in_order,
+    png_labels,
+    points_compared,
+    read_coco,
+    yolo_labels,
+)
+from perception.formats import (
+    cityscapes,
+    coco,
+    coco_panoptic,
+    cutouts,
+    cvat,
+    label_png,
+    semantic_kitti,
+    yolo,
+)
+from perception.ontology import Ontology, load_class_map, load_ontology, target_of
+from perception.runs import folder
+from perception.runs.folder import RunSpec
+from perception.synthetic.read import is_drive, read_truth_labels
+from perception.types import ExportSummary, SampleLabels, Status
+
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """One format of an export.
+
+    Attributes:
+        to: The format.
+        out: The file, or the folder.
+        written: Counts.
+        read_back: What was found again.
+        card: The file that describes the export for people; the same for programs is beside it.
+    """
+
+    to: str
+    out: Path
+    written: ExportSummary
+    read_back: ReadBack
+    card: Path
+
+    def lines(self) -> list[str]:
+        """Say what was written, read again and lost."""
+        written, back = self.written, self.read_back
+        lost = "nothing lost"
+        if back.min_iou < 1:
+            lost = (
+                f"polygons have mask IoU {back.mean_iou:.4f} in the mean (bound {back.bound:g}), "
+                f"{back.min_iou:.4f} at the lowest"
+            )
+        lines = [
+            f"{self.out}: {written.samples} samples, {written.labels} labels, {written.ignored} "
+            f"ignored; read again: {back.labels} labels, {lost}"
+        ]
+        if written.left_out:
+            lines.append("left out: " + ", ".join(f"{name} {n}" for name, n in written.left_out))
+        return lines
+
+
+@dataclass(frozen=True)
+class _Format:
+    """How a format is written and read again.
+
+    Attributes:
+        write: Writes a job.
+        check: Reads again what was written, and compares.
+        class_map: The default one; "" for the ontology's own names.
+        ending: Of the file; "" for a folder.
+    """
+
+    write: Callable[[Job], ExportSummary]
+    check: Check
+    class_map: str = ""
+    ending: str = ""
+
+
+def _plain(write: Callable[..., ExportSummary]) -> Callable[[Job], ExportSummary]:
+    return lambda job: write(job.samples(), job.out, job.target, statuses=job.statuses)
+
+
+def _with_images(write: Callable[..., ExportSummary]) -> Callable[[Job], ExportSummary]:
+    return lambda job: write(
+        job.samples(), job.out, job.target, statuses=job.statuses, image_root=job.image_root
+    )
+
+
+def _coco(job: Job) -> ExportSummary:
+    return coco.write(
+        job.samples(), job.out, job.target, statuses=job.statuses, ontology=job.ontology
+    )
+
+
+FORMATS: dict[str, _Format] = {
+    "coco": _Format(_coco, compared(in_order(read_coco)), ending=".json"),
+    "coco-results": _Format(
+        _plain(coco.write_results), compared(coco_results, keeps_ids=False), ending=".json"
+    ),
+    "coco-panoptic": _Format(_plain(coco_panoptic.write), compared(in_order(coco_panoptic.read))),
+    "cityscapes": _Format(
+        _with_images(cityscapes.write),
+        compared(cityscapes_labels, POLYGON_BOUND),
+        class_map="road-to-cityscapes",
+    ),
+    "cvat": _Format(_plain(cvat.write), compared(in_order(cvat.read))),
+    "cutouts": _Format(_with_images(cutouts.write), compared(in_order(cutouts.read))),
+    "yolo": _Format(
+        _with_images(yolo.write), compared(yolo_labels, POLYGON_BOUND, keeps_ids=False)
+    ),
+    "semantic-kitti": _Format(
+        _plain(semantic_kitti.write), points_compared, class_map="road-to-semantic-kitti"
+    ),
+    "png": _Format(
+        _plain(label_png.write),
+        compared(png_labels, keeps_ids=False),
+        class_map="road-to-cityscapes",
+    ),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """A run, or a drive, whose `spec` is None."""
+
+    path: Path
+    spec: RunSpec | None
+    ontology: Ontology
+    image_root: Path
+    samples: Callable[[], Iterator[SampleLabels]]
+
+
+def export(
+    run: Path | str,
+    to: str,
+    out: Path | str,
+    *,
+    statuses: tuple[Status, ...] = (Status.ACCEPTED,),
+    classes: str = "",
+) -> tuple[Exported, ...]:
+    """Write a run's labels, or a synthetic drive's truth, in a format that others read.
+
+    Args:
+        run: The run folder, or a drive's.
+        to: One of `FORMATS`, or "all": each into a file or folder of its own below `out`.
+        out: A file (coco, coco-results), replaced if it is there, or a folder that holds nothing:
+            files of another export would mix in.
+        statuses: Which instances count as labels.
+        classes: Class map to the format's names and ids; "" for the format's own.
+
+    Returns:
+        What was written: one entry, or several for "all", which leaves out points where there is no
+        sweep, and those of a drive.
+
+    Raises:
+        RequestError: `export.unknown`, `export.occupied`, `id.overflow`, `export.collision`,
+            `run.incomplete`; `export.lossy` if reading it again does not give back the labels, or
+            polygons lose more than their bound.
+    """
+    if to not in FORMATS and to != ALL:
+        known = ", ".join((*FORMATS, ALL))
+        raise RequestError("export.unknown", f"--to {to}: expected one of {known}")
+    path, place, chosen = Path(run), Path(out), frozenset(statuses)
+    if place.is_dir() and any(place.iterdir()):
+        raise RequestError(
+            "export.occupied", f"{place}: is a folder that holds files; choose another --out"
+        )
+    if to == "semantic-kitti" and is_drive(path):
+        raise RequestError(
+            "export.unknown", f"{path}: is a drive; its .label files are in training/labels"
+        )
+    source = _open(path)
+    if to != ALL:
+        return (_export(source, to, place, chosen, classes),)
+    if classes:
+        raise RequestError(
+            "export.unknown", "--to all with --classes: formats have ids of their own; choose one"
+        )
+    swept = source.spec is not None and any(len(sample.points) for sample in source.samples())
+    return tuple(
+        _export(source, name, place / f"{name}{form.ending}", chosen, "")
+        for name, form in FORMATS.items()
+        if name != "semantic-kitti" or swept
+    )
+
+
+def _open(path: Path) -> _Source:
+    if is_drive(path):
+        ontology = load_ontology()
+        return _Source(path, None, ontology, path, lambda: read_truth_labels(path, ontology))
+    spec = folder.read_spec(path)
+    folder.read_counts(path)
+    root = Path(folder.read_plan(path, spec).samples[0].root)
+    return _Source(path, spec, spec.ontology, root, lambda: folder.usable_labels(path))
+
+
+def _export(
+    source: _Source, to: str, out: Path, statuses: frozenset[Status], classes: str
+) -> Exported:
+    form = FORMATS[to]
+    name = classes or form.class_map
+    target = target_of(source.ontology, load_class_map(name) if name else None)
+    job = Job(source.samples, out, target, statuses, source.ontology, source.image_root)
+    written = form.write(job)
+    back = _read_again(form.check, job, written)
+    if back.fault:
+        raise RequestError(
+            "export.lossy",
+            f"{out}: reading the {to} export again: {back.fault}; do not use it",
+        )
+    described = card.describe(
+        to, job, written, back, spec=source.spec, class_map=name or source.ontology.name
+    )
+    beside = out.with_name(f"{out.stem}.card") if form.ending else out / "card"
+    return Exported(to, out, written, back, card.write(described, beside))
+
+
+def _read_again(check: Check, job: Job, written: ExportSummary) -> ReadBack:
+    try:
+        back = check(job)
+    except PerceptionError as error:
+        return ReadBack(0, 0.0, 0.0, 1.0, str(error))
+    if back.labels != written.labels and not back.fault:
+        fault = f"{written.labels} labels were written, {back.labels} came back"
+        return replace(back, fault=fault)
+    return back

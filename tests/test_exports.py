@@ -1,0 +1,211 @@
+"""`perception export`: every format read again, what is lost said, and the card beside it."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from perception import cli, exports
+from perception import masks as rle
+from perception.errors import RequestError
+from perception.exports import card, checks, command
+from perception.formats import coco, cvat, yolo
+from perception.runs import folder
+from perception.types import SampleLabels, Status
+
+FOLDERS = [name for name, form in exports.FORMATS.items() if not form.ending]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, kitti: Callable[..., Path]) -> Path:
+    root = tmp_path_factory.mktemp("exports")
+    source = f"kitti:{kitti(root / 'src', 3)}"
+    made = ["label", source, "--boxes", "label_2", "--segmenter", "grabcut"]
+    assert cli.run([*made, "--out", str(root / "run")]) == cli.FINE
+    return root / "run"
+
+
+def test_all_formats_come_back_whole(run: Path, tmp_path: Path) -> None:
+    done = exports.export(run, "all", tmp_path / "all")
+    assert [one.to for one in done] == list(exports.FORMATS)
+    for one in done:
+        assert one.read_back.min_iou == 1 and one.read_back.fault == ""
+        assert one.read_back.labels == one.written.labels > 0
+        assert "nothing lost" in one.lines()[0] and one.card.is_file()
+
+
+def test_all_leaves_out_points_where_there_is_no_sweep(
+    tmp_path: Path, pictures: Callable[..., Path]
+) -> None:
+    source = pictures(tmp_path / "src", 2)
+    fakes = ["--detector", "bright", "--segmenter", "boxes"]
+    assert cli.run(["label", str(source), *fakes, "--out", str(tmp_path / "run")]) == cli.FINE
+    done = exports.export(tmp_path / "run", "all", tmp_path / "out")
+    assert {"semantic-kitti"} == set(exports.FORMATS) - {one.to for one in done}
+
+
+def test_what_cannot_be_asked_for(run: Path, tmp_path: Path) -> None:
+    for to, options in (("voc", {}), ("all", {"classes": "road-to-cityscapes"})):
+        with pytest.raises(RequestError, match=r"export\.unknown"):
+            exports.export(run, to, tmp_path / "out", **options)
+    (tmp_path / "old").touch()
+    with pytest.raises(RequestError, match=r"export\.occupied"):
+        exports.export(run, "all", tmp_path)
+
+
+def shifted(samples: Iterator[SampleLabels], dx: int) -> Iterator[SampleLabels]:
+    """Yield labels whose masks begin `dx` columns later."""
+    for sample in samples:
+        changed = []
+        for picture in sample.pictures:
+            bitmaps = rle.decode(picture.instances.masks)
+            masks = rle.encode(np.roll(bitmaps, dx, axis=2))
+            changed.append(replace(picture, instances=replace(picture.instances, masks=masks)))
+        yield replace(sample, pictures=tuple(changed))
+
+
+@pytest.mark.parametrize("to", list(exports.FORMATS))
+def test_an_export_that_does_not_come_back_is_an_error(
+    run: Path, tmp_path: Path, to: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    form = exports.FORMATS[to]
+
+    def write(job: checks.Job) -> object:
+        if to == "semantic-kitti":
+            summary = form.write(job)
+            path = next(job.out.glob("*.label"))
+            path.write_bytes(bytes(len(path.read_bytes())))
+            return summary
+        return form.write(replace(job, samples=lambda: shifted(job.samples(), 3)))
+
+    monkeypatch.setitem(exports.FORMATS, to, replace(form, write=write))
+    with pytest.raises(RequestError, match=r"export\.lossy"):
+        exports.export(run, to, tmp_path / "out")
+
+
+@pytest.mark.parametrize("field", ["scores", "instance_ids", "class_ids"])
+@pytest.mark.parametrize("to", ["coco", "coco-panoptic", "cityscapes", "cvat", "cutouts"])
+def test_ids_scores_and_classes_are_compared(
+    run: Path, tmp_path: Path, to: str, field: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    form = exports.FORMATS[to]
+
+    def change(samples: Iterator[SampleLabels]) -> Iterator[SampleLabels]:
+        for sample in samples:
+            (picture,) = sample.pictures
+            own = picture.instances
+            other = {field: (getattr(own, field) * 0 + 1.5 + len(own)).astype(own.scores.dtype)}
+            if field != "scores":
+                other = {field: np.full(len(own), 9, np.int32)}
+            yield replace(sample, pictures=(replace(picture, instances=replace(own, **other)),))
+
+    changing = replace(
+        form, write=lambda job: form.write(replace(job, samples=lambda: change(job.samples())))
+    )
+    monkeypatch.setitem(exports.FORMATS, to, changing)
+    with pytest.raises(RequestError, match=r"export\.lossy"):
+        exports.export(run, to, tmp_path / "out")
+
+
+def test_a_polygon_loss_is_told_and_above_the_bound_an_error(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (sample,) = list(folder.usable_labels(run))[:1]
+    (picture,) = sample.pictures
+    bitmap = np.zeros(picture.size_hw, bool)
+    bitmap[10:30, 2:20] = bitmap[12:20, 30:50] = True  # two parts: a bridge is painted
+    masks = rle.join((rle.encode_one(bitmap),), picture.size_hw)
+    torn = replace(picture.instances[:1], masks=masks)
+    labels = replace(sample, pictures=(replace(picture, instances=torn),))
+    monkeypatch.setattr(folder, "usable_labels", lambda path: iter([labels]))
+
+    (done,) = exports.export(run, "yolo", tmp_path / "fine")
+    assert 0.95 < done.read_back.mean_iou == done.read_back.min_iou < 1
+    lost = rf"polygons have mask IoU {done.read_back.mean_iou:.4f} in the mean \(bound 0\.95\)"
+    assert re.search(lost, done.lines()[0])
+
+    specks = np.zeros(picture.size_hw, bool)
+    specks[5, 2] = specks[40, 60] = True  # too far apart for a bridge: one is lost
+    masks = rle.join((rle.encode_one(specks),), picture.size_hw)
+    far = replace(labels, pictures=(replace(picture, instances=replace(torn, masks=masks)),))
+    monkeypatch.setattr(folder, "usable_labels", lambda path: iter([far]))
+    for to in ("yolo", "cityscapes"):
+        with pytest.raises(RequestError, match=r"export\.lossy.*mean mask IoU 0\.5000"):
+            exports.export(run, to, tmp_path / to)
+    (done,) = exports.export(run, "coco", tmp_path / "whole.json")
+    assert done.read_back.min_iou == 1
+
+
+def test_the_card_says_what_the_data_set_is(run: Path, tmp_path: Path) -> None:
+    (done,) = exports.export(run, "coco", tmp_path / "x.json", statuses=tuple(Status))
+    assert done.card == tmp_path / "x.card.md"
+    stated = json.loads((tmp_path / "x.card.json").read_bytes())
+    spec = folder.read_spec(run)
+    assert stated["counts"]["labels"] == done.written.labels
+    assert stated["counts"]["objects_by_class"] == {"car": done.written.labels}
+    assert stated["made"]["fingerprint"] == spec.fingerprint()
+    assert stated["weights"]["detector"]["sha256"] == spec.detector.sha256
+    assert stated["trust"] is None and stated["read_again"]["min_iou"] == 1
+    text = done.card.read_text()
+    assert "| car | 3 |" in text and "nobody fitted a chance" in text
+    assert spec.detector.sha256 in text
+    before = (tmp_path / "x.card.json").read_bytes()
+    exports.export(run, "coco", tmp_path / "x.json", statuses=tuple(Status))
+    assert (tmp_path / "x.card.json").read_bytes() == before  # no clock
+
+
+def test_a_card_holds_no_markup_from_outside() -> None:
+    assert card._text("a|b\n<img>[x](y)") == r"a\|b \<img\>\[x\](y)"
+
+
+def test_edited_files_come_back_with_our_ids(run: Path, tmp_path: Path) -> None:
+    """One label is redrawn, one deleted, one added: what corrections have to tell apart."""
+    exports.export(run, "cvat", tmp_path / "cvat")
+    path = tmp_path / "cvat" / cvat.XML
+    text = path.read_text()
+    masks = re.findall(r"<mask .*?</mask>", text, re.DOTALL)
+    drawn = '<polygon label="bus" source="manual" points="1,1;9,1;9,9;1,9"/>'
+    edited = re.sub(r'label="car"', 'label="van"', masks[0])
+    path.write_text(text.replace(masks[0], edited, 1).replace("</image>", f"{drawn}</image>", 1))
+    first = next(iter(cvat.read(path)))
+    assert first.objects.instance_ids.tolist() == [1, 0]
+    assert first.objects.class_names == ("van", "bus")
+
+    exports.export(run, "coco", tmp_path / "coco.json")
+    document = json.loads((tmp_path / "coco.json").read_bytes())
+    document["annotations"][0]["category_id"] = 7
+    document["annotations"].append(
+        {"id": 99, "image_id": 1, "category_id": 9, "segmentation": [[1, 1, 9, 1, 9, 9]]}
+    )
+    (tmp_path / "edited.json").write_text(json.dumps(document))
+    objects = coco.read(tmp_path / "edited.json")[0].objects
+    assert objects.instance_ids.tolist() == [1, 0]
+    assert objects.class_names == ("van", "bus")
+
+
+def test_row_27_an_edited_file_with_ids_that_come_twice_is_refused(
+    run: Path, tmp_path: Path
+) -> None:
+    exports.export(run, "coco", tmp_path / "coco.json")
+    document = json.loads((tmp_path / "coco.json").read_bytes())
+    document["annotations"].append(document["annotations"][0])
+    (tmp_path / "coco.json").write_text(json.dumps(document))
+    with pytest.raises(RequestError, match=r"coco\.invalid.*each id once"):
+        coco.read(tmp_path / "coco.json")
+
+
+def test_the_terminal_says_what_was_read_again(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["export", str(run), "--to", "yolo", "--out", str(tmp_path / "y")]) == cli.FINE
+    told = capsys.readouterr().out
+    assert "3 samples, 3 labels, 0 ignored; read again: 3 labels, nothing lost" in told
+    as_json = ["export", str(run), "--to", "all", "--out", str(tmp_path / "a"), "--json"]
+    assert cli.run(as_json) == cli.FINE
+    told = json.loads(capsys.readouterr().out)
+    assert [one["to"] for one in told["exports"]] == list(command.FORMATS)
+    assert yolo.read_names(tmp_path / "a/yolo/data.yaml")
