@@ -21,6 +21,7 @@ FLAGS = (
     "--dry-run",
     "--everything",
     "--cutout",
+    "--review",
     "--json",
 )
 

@@ -92,11 +92,14 @@ def show(
     truth: str = "",
     class_map: str = "",
     frames: int = 8,
+    review: Flag = False,
+    status: str = "accepted,review",
     as_json: AsJson = False,
 ) -> int:
     """Write a folder whose index.html opens from disk: pictures, points in 3D, figures.
 
     perception show runs/drive --out report --truth drives/1
+    perception show runs/drive --out review --review
 
     Args:
         run: A finished run.
@@ -104,8 +107,20 @@ def show(
         truth: As for `perception evaluate`; without it the page has no figures.
         class_map: From the truth's class names to ours: a shipped class map or a YAML file.
         frames: How many samples at most, evenly spaced over the run.
+        review: In place of the report, pages to accept and reject labels, the most doubtful first;
+            they make a file of decisions.
+        status: With --review, which labels: accepted, review, rejected.
         as_json: Print one JSON object for programs.
     """
+    if review:
+        from perception.commands import parse_statuses
+        from perception.pages.review import review as write_review
+
+        done = write_review(run, out, statuses=frozenset(parse_statuses(status)))
+        unreadable = f"; {done.unreadable} samples could not be read" if done.unreadable else ""
+        lines = [f"{done.labels} labels to look at{unreadable}", f"open {done.page}"]
+        say({**asdict(done), "page": str(done.page)}, as_json, lines)
+        return FINE
     from perception.pages import show as write_page
 
     shown = write_page(run, out, truth=truth, class_map=class_map, frames=frames)

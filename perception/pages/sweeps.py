@@ -42,6 +42,13 @@ def pack_sweep(points_lidar: Float32, labels: SampleLabels, ontology: Ontology) 
         `places_cm`: base64 of (N, 3) int16, little-endian; `codes`: base64 of (N) uint8; `shown` N;
         `points` P.
     """
+    return encode_places(points_lidar, _codes(labels, ontology))
+
+
+def encode_places(
+    points_lidar: Float32, codes: np.ndarray[Any, np.dtype[np.uint8]]
+) -> dict[str, Any]:
+    """Pack (P, 3) metres and (P) codes as `pack_sweep` says."""
     with np.errstate(invalid="ignore", over="ignore"):
         places_cm = np.round(points_lidar.astype(np.float64) * 100)
         rows = np.flatnonzero((np.abs(places_cm) <= REACH_CM).all(axis=1))  # NaN is not <=
@@ -49,7 +56,7 @@ def pack_sweep(points_lidar: Float32, labels: SampleLabels, ontology: Ontology) 
         rows = rows[np.linspace(0, len(rows) - 1, MAX_POINTS).astype(np.int64)]
     return {
         "places_cm": _base64(places_cm[rows].astype("<i2").tobytes()),
-        "codes": _base64(_codes(labels, ontology)[rows].tobytes()),
+        "codes": _base64(codes[rows].tobytes()),
         "shown": len(rows),
         "points": len(points_lidar),
     }

@@ -1,13 +1,16 @@
 """What a run is, and how good: sentences for people, without a figure that nobody measured."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 from perception import weights
 from perception.evaluate import Figure, Report
+from perception.formats import trusts_of
 from perception.ontology import data_folder
 from perception.runs.folder import Plan, RunSpec
 from perception.synthetic.read import is_drive
+from perception.types import Instances
 
 POCKET = "The pocket detector knows synthetic streets only: do not trust it on real images."
 SYNTHETIC = (
@@ -94,3 +97,49 @@ def _figure(figure: Figure) -> str:
     if figure.low is None or figure.high is None:
         return f"{figure.value:.3f}"
     return f"{figure.value:.3f} (95 % interval {figure.low:.3f} to {figure.high:.3f})"
+
+
+REASONS = {
+    "score.low": "the detector is below the threshold",
+    "mask.empty": "the segmenter found nothing",
+    "mask.full_frame": "the mask is the whole picture",
+    "mask.off_box": "mask and prompt box disagree",
+    "mask.outside_box": "the mask leaves its box",
+    "iou.low": "the segmenter doubts its mask",
+    "stability.low": "the mask changes with its threshold",
+    "mask.contested": "better masks own most of its pixels",
+    "rider.unsure": "the person may ride, or stand beside it",
+}
+_UNIT = (  # field of Instances or its signals, and what it says; shares and IoU, 0 to 1
+    ("scores", "detector score"),
+    ("predicted_ious", "segmenter's own guess of IoU"),
+    ("stabilities", "stability of the mask"),
+    ("box_ious", "IoU of mask bounds and prompt box"),
+    ("outside_shares", "share of the mask outside the box"),
+    ("wobbles", "IoU with the masks of jittered boxes"),
+    ("second_ious", "IoU with a second segmenter's mask"),
+    ("hole_shares", "share of holes"),
+    ("fragment_shares", "share outside the largest piece"),
+    ("lost_shares", "share that better labels own"),
+    ("contrasts", "contrast to what is around"),
+)
+
+
+def reason_words(code: str) -> str:
+    """Say a reason; the code itself for one without words."""
+    if "_of." in code:
+        kind, other = code.split(".", 1)
+        return f"{kind.replace('_', ' ')} label {other}"
+    return REASONS.get(code, code)
+
+
+def signal_words(instances: Instances, row: int) -> list[str]:
+    """Say what is known of a label; what is unknown is left out."""
+    trust = float(trusts_of(instances)[row])
+    signals = getattr(instances, "signals", None)
+    lines = [] if math.isnan(trust) else [f"chance of being right {trust:.2f}"]
+    for name, words in _UNIT:
+        column = getattr(instances, name, getattr(signals, name, None))
+        if column is not None and not math.isnan(float(column[row])):
+            lines.append(f"{words} {float(column[row]):.2f}")
+    return [*(reason_words(code) for code in instances.reasons[row]), *lines]

@@ -27,6 +27,12 @@ class PointView {
     this.resize();
   }
 
+  lookAt(x_m, y_m, z_m, distance_m) {
+    this.camera.position.set(x_m - distance_m, y_m, z_m + distance_m / 2);
+    this.controls.target.set(x_m, y_m, z_m);
+    this.controls.update();
+  }
+
   resize() {
     const width = this.element.clientWidth;
     const height = this.element.clientHeight;
