@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-pytest.importorskip("ultralytics")
+pytest.importorskip("PIL")
 
 from perception import masks as masks_
 from perception.types import Float32
