@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from perception import backends, masks, pipeline, prompts, sources
-from perception.config import DecideConfig, ObserveConfig
+from perception.config import DecideConfig, Mode, ObserveConfig
 from perception.errors import RequestError
 from perception.evaluate.kitti import sweep_in_boxes
 from perception.formats import kitti_label
@@ -55,10 +55,11 @@ class Score:
         return self.overlap / self.union if self.union else 0.0
 
 
-def load_segmenter(text: str, threads: int) -> Segmenter:
+def load_segmenter(text: str, threads: int, mode: Mode = "detail") -> Segmenter:
     """Load what `--segmenter` names."""
     choice = backends.choose_segmenter(text)
-    return backends.load_segmenter(choice.spec.kind, choice.path, ObserveConfig(threads=threads))
+    settings = ObserveConfig(threads=threads, mode=mode)
+    return backends.load_segmenter(choice.spec.kind, choice.path, settings)
 
 
 def cityscapes_masks(

@@ -24,6 +24,8 @@ _CLOSING = (yaml.BlockEndToken, yaml.FlowMappingEndToken, yaml.FlowSequenceEndTo
 
 
 Mode = Literal["detail", "exact", "fast"]
+Inference = Literal["auto", "openvino", "torch"]
+Precision = Literal["fp32", "bf16"]
 
 
 class Settings(BaseModel):
@@ -45,8 +47,8 @@ class ObserveConfig(Settings):
     threads: int = Field(default=0, ge=0)  # per model; 0: all cores shared out over the workers
     prompt_chunk: int = Field(default=8, ge=1)  # boxes decoded together; bounds the memory
     mode: Mode = "detail"  # of SAM: what an image is cut into
-    inference: Literal["auto", "openvino", "torch"] = "auto"  # of SAM: see perception.inference
-    precision: Literal["fp32", "bf16"] = "fp32"  # of SAM; bf16 needs a processor that has it
+    inference: Inference = "auto"  # of SAM: see perception.inference
+    precision: Precision = "fp32"  # of SAM; bf16 needs a processor that has it
 
 
 class EverythingConfig(Settings):

@@ -7,6 +7,8 @@ import sys
 from dataclasses import dataclass
 
 from perception import __version__
+from perception.config import ObserveConfig
+from perception.inference import choose_inference
 
 EXTRAS = {
     "torch": "ultralytics",
@@ -56,6 +58,8 @@ def examine() -> tuple[Finding, ...]:
     found += [_package(name, extra) for name, extra in EXTRAS.items()]
     found += [_imports(name) for name in ("cv2", "pycocotools.mask", "open3d")]
     found.append(_device())
+    sam = choose_inference(ObserveConfig())
+    found.append(Finding("SAM runs on", True, f"{sam.engine}: {sam.reason}"))
     found.append(Finding("licence", True, LICENCE_NOTICE))
     return tuple(found)
 

@@ -12,6 +12,7 @@ from perception import backends, prompts, sources
 from perception.config import Config, ModelSpec, load_config
 from perception.engine.job import Job
 from perception.errors import RequestError
+from perception.inference import choose_inference
 from perception.ontology import ClassMap, Ontology, load_class_map, load_ontology
 from perception.runs import folder, records
 from perception.runs.folder import Plan, RunSpec
@@ -81,7 +82,7 @@ def resolve(request: LabelRequest) -> Resolved:
     refs = sources.find(origin)[: request.limit or None]
     run, root = Path(request.out).resolve(), Path(refs[0].root)
     _keep_out_of_the_source(run, origin, root)
-    settings = _resolve_threads(settings, run, request)
+    settings = _resolve_threads(_resolve_inference(settings), run, request)
     plan = Plan(refs, settings.shard_size)
     job = _job(request, origin, root, plan, settings)
     if request.new_run:
@@ -112,6 +113,13 @@ def _keep_out_of_the_source(run: Path, origin: Source, root: Path) -> None:
             "path.inside_source",
             f"--out {run} lies inside or around the source {root}; choose another folder",
         )
+
+
+def _resolve_inference(settings: Config) -> Config:
+    """Fix SAM's engine, which changes the last bits; what cannot be had is refused here."""
+    chosen = choose_inference(settings.observe).engine
+    observe = settings.observe.model_copy(update={"inference": chosen})
+    return settings.model_copy(update={"observe": observe})
 
 
 def _resolve_threads(settings: Config, run: Path, request: LabelRequest) -> Config:

@@ -1,7 +1,8 @@
 """SAM as a Segmenter: views of an image are encoded, the boxes in each are decoded in chunks.
 
 In mode `exact` numerically the predictor of https://github.com/facebookresearch/segment-anything
-(`predictor.py`).
+(`predictor.py`). Mode `fast` leaves out what the image does not fill of the square; mode `detail`
+shows small objects in tiles of native resolution.
 """
 
 from pathlib import Path
@@ -12,7 +13,7 @@ from perception.config import ObserveConfig
 from perception.types import Float32, LogitCrops, Masks, Segments, UInt8
 from perception_sam.crops import Finished, finish
 from perception_sam.engines import Engine, decode_in_chunks, load_engine
-from perception_sam.views import View, filled, pixels_of, square
+from perception_sam.views import Rows, View, filled, pixels_of, square, tiles
 
 BOX_KINDS = (2, 3)  # of a box's two corners, see `Engine.decode`
 
@@ -43,15 +44,15 @@ class SamSegmenter:
                     place += 1
         return _joined([answers[row] for row in range(len(boxes_xyxy))], size_hw)
 
-    def _views(
-        self, size_hw: tuple[int, int], boxes_xyxy: Float32
-    ) -> list[tuple[View, "np.ndarray[tuple[int], np.dtype[np.intp]]"]]:
+    def _views(self, size_hw: tuple[int, int], boxes_xyxy: Float32) -> list[tuple[View, Rows]]:
         if not len(boxes_xyxy):
             return []
         everyone = np.arange(len(boxes_xyxy))
         if self._config.mode == "exact":
             return [(square(size_hw), everyone)]
-        return [(filled(size_hw), everyone)]
+        if self._config.mode == "fast":
+            return [(filled(size_hw), everyone)]
+        return tiles(size_hw, boxes_xyxy)
 
 
 def _joined(answers: list[tuple[Finished, float, View]], size_hw: tuple[int, int]) -> Segments:

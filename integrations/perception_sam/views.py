@@ -7,12 +7,20 @@ Source of the scaling and the colours: https://github.com/facebookresearch/segme
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
-from perception.types import Float32, Float64, UInt8
+from perception.types import Bool, Float32, Float64, UInt8
+
+Rows = np.ndarray[tuple[int], np.dtype[np.intp]]
+Int64 = npt.NDArray[np.int64]
 
 SIDE_PX = 1024  # of SAM's input square
 STEP_PX = 64  # of inputs that are smaller: every shape is a network to compile
+TILE_STEP_PX = 256  # of the sides of tiles, and of the places where they may lie
+WORTH = 1.5  # the whole image shows less than 1 / WORTH of its resolution: tiles show more
+LARGEST_IN_TILE_PX = SIDE_PX // 2  # longer objects need their surroundings: the whole image
+CONTEXT_PX = 128  # round the objects of a tile; by the places of tiles each can have it
 CELL_PX = 4  # of the input per cell of the mask logits
 MEAN_RGB, STD_RGB = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 # What each of the 256 values of a channel becomes.
@@ -73,6 +81,92 @@ def filled(size_hw: tuple[int, int]) -> View:
     """Return the whole image in the part of the square that it fills."""
     scaled = scaled_hw(size_hw)
     return View((0, 0, size_hw[1], size_hw[0]), scaled, (_stepped(scaled[0]), _stepped(scaled[1])))
+
+
+def tiles(size_hw: tuple[int, int], boxes_xyxy: Float32) -> list[tuple[View, Rows]]:
+    """Lay tiles of native resolution where the boxes are; each box lies in one view.
+
+    A box goes to the tile that holds it with the widest margin. Tiles are the fewest that a greedy
+    choice among overlapping places needs, so their number is bounded by the image and not by the
+    boxes, and they are cut to what their boxes and some surroundings need.
+
+    Args:
+        size_hw: Of the image.
+        boxes_xyxy: (N, 4) pixels.
+
+    Returns:
+        Views with the rows of their boxes, ascending. The whole image is one of them where boxes
+        are large, and the only one where it is shown at about its own resolution.
+    """
+    everyone = np.arange(len(boxes_xyxy))
+    sides = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).max(axis=1, initial=0)
+    large = sides > LARGEST_IN_TILE_PX
+    if max(size_hw) <= WORTH * SIDE_PX:
+        large[:] = True
+    views = [(filled(size_hw), everyone[large])] if large.any() else []
+    small = everyone[~large]
+    if not len(small):
+        return views
+    windows = _places(size_hw)
+    margins_px = _margins_px(windows, boxes_xyxy[small], size_hw)
+    chosen = _fewest(margins_px >= CONTEXT_PX)
+    owner = margins_px[chosen].argmax(axis=0)
+    for place, window in enumerate(windows[chosen]):
+        rows = small[owner == place]
+        if len(rows):
+            views.append((_cut(window, boxes_xyxy[rows], size_hw), rows))
+    return views
+
+
+def _places(size_hw: tuple[int, int]) -> Int64:
+    """Return the (W, 4) windows that tiles may be, row by row."""
+    height, width = size_hw
+    tops, lefts = (
+        np.unique(np.append(np.arange(0, max(side - SIDE_PX, 0), TILE_STEP_PX), side - SIDE_PX))
+        for side in (max(height, SIDE_PX), max(width, SIDE_PX))
+    )
+    x0, y0 = (places.ravel() for places in np.meshgrid(lefts, tops))
+    x1, y1 = np.minimum(x0 + SIDE_PX, width), np.minimum(y0 + SIDE_PX, height)
+    return np.stack([x0, y0, x1, y1], axis=1).astype(np.int64)
+
+
+def _margins_px(windows: Int64, boxes_xyxy: Float32, size_hw: tuple[int, int]) -> Float64:
+    """Return (W, N) least distance of a box to the sides of a window; an image's edge is no side.
+
+    What a window does not hold has a negative margin, what no side bounds SIDE_PX.
+    """
+    before = boxes_xyxy[None, :, :2] - windows[:, None, :2]
+    behind = windows[:, None, 2:] - boxes_xyxy[None, :, 2:]
+    before = np.where(windows[:, None, :2] > 0, before, SIDE_PX)
+    end_xy = np.array([size_hw[1], size_hw[0]])
+    behind = np.where(windows[:, None, 2:] < end_xy, behind, SIDE_PX)
+    nearest = np.concatenate([before, behind], axis=2).min(axis=2)
+    return np.asarray(np.minimum(nearest, SIDE_PX), np.float64)
+
+
+def _fewest(holds: Bool) -> Int64:
+    """Choose rows of (W, N) so that every column is held: the row with most of the rest, again."""
+    chosen: list[int] = []
+    open_ = np.ones(holds.shape[1], bool)
+    while open_.any():
+        chosen.append(int((holds & open_).sum(axis=1).argmax()))
+        open_ &= ~holds[chosen[-1]]
+    return np.array(sorted(chosen), np.int64)
+
+
+def _cut(window: Int64, boxes_xyxy: Float32, size_hw: tuple[int, int]) -> View:
+    """Return the part of a window that its boxes need, its sides multiples of a step."""
+    bounds = []
+    for axis in (0, 1):
+        low, high = int(window[axis]), int(window[2 + axis])
+        first = max(int(boxes_xyxy[:, axis].min()) - CONTEXT_PX, low)
+        last = min(int(np.ceil(boxes_xyxy[:, 2 + axis].max())) + CONTEXT_PX, high)
+        side = min(-(-(last - first) // TILE_STEP_PX) * TILE_STEP_PX, high - low)
+        start = min(max((first + last - side) // 2, low), high - side)
+        bounds.append((start, start + side))
+    (x0, x1), (y0, y1) = bounds
+    shape_hw = (y1 - y0, x1 - x0)
+    return View((x0, y0, x1, y1), shape_hw, (_stepped(shape_hw[0]), _stepped(shape_hw[1])))
 
 
 def _stepped(side_px: int) -> int:

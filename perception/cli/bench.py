@@ -5,6 +5,7 @@ from pathlib import Path
 from cyclopts import App
 
 from perception.cli.terminal import FINE, AsJson, Flag, say, show_progress, show_steps
+from perception.config import Mode
 
 bench_app = App(
     name="bench", help="Measure quality, memory and size; the README states the figures."
@@ -12,37 +13,55 @@ bench_app = App(
 
 
 @bench_app.command(name="masks")
-def bench_masks(root: Path, *, segmenter: str, threads: int = 2, as_json: AsJson = False) -> int:
+def bench_masks(
+    root: Path,
+    *,
+    segmenter: str,
+    mode: Mode = "detail",
+    threads: int = 2,
+    as_json: AsJson = False,
+) -> int:
     """Compare masks of Cityscapes' true boxes with its true masks.
 
     Args:
         root: A Cityscapes folder.
         segmenter: A SAM checkpoint, YOLO-seg weights (.onnx), grabcut or boxes.
+        mode: What SAM is shown: detail, exact or fast.
         threads: Of the segmenter.
         as_json: Print one JSON object for programs.
     """
     from perception import bench
 
+    model = bench.load_segmenter(segmenter, threads, mode)
     with show_progress(as_json) as progress:
-        scores = bench.cityscapes_masks(root, bench.load_segmenter(segmenter, threads), progress)
+        scores = bench.cityscapes_masks(root, model, progress)
     say(dict(bench.summarise(scores)), as_json, bench.score_lines(scores, "px"))
     return FINE
 
 
 @bench_app.command(name="points")
-def bench_points(root: Path, *, segmenter: str, threads: int = 2, as_json: AsJson = False) -> int:
+def bench_points(
+    root: Path,
+    *,
+    segmenter: str,
+    mode: Mode = "detail",
+    threads: int = 2,
+    as_json: AsJson = False,
+) -> int:
     """Compare labelled points of KITTI's label_2 boxes with the points in its 3D boxes.
 
     Args:
         root: A KITTI object folder.
         segmenter: A SAM checkpoint, YOLO-seg weights (.onnx), grabcut or boxes.
+        mode: What SAM is shown: detail, exact or fast.
         threads: Of the segmenter.
         as_json: Print one JSON object for programs.
     """
     from perception import bench
 
+    model = bench.load_segmenter(segmenter, threads, mode)
     with show_progress(as_json) as progress:
-        scores = bench.kitti_points(root, bench.load_segmenter(segmenter, threads), progress)
+        scores = bench.kitti_points(root, model, progress)
     say(dict(bench.summarise(scores)), as_json, bench.score_lines(scores, "points"))
     return FINE
 
@@ -74,12 +93,19 @@ def bench_memory(
 
 @bench_app.command(name="synthetic")
 def bench_synthetic(
-    *, segmenter: str, frames: int = 20, seed: int = 1000, threads: int = 2, as_json: AsJson = False
+    *,
+    segmenter: str,
+    mode: Mode = "detail",
+    frames: int = 20,
+    seed: int = 1000,
+    threads: int = 2,
+    as_json: AsJson = False,
 ) -> int:
     """Measure how hard synthetic streets are: boxes, masks, depth mode, clusters.
 
     Args:
         segmenter: A SAM checkpoint, YOLO-seg weights (.onnx), grabcut or boxes.
+        mode: What SAM is shown: detail, exact or fast.
         frames: How many, each of another street.
         seed: Of the first.
         threads: Of the segmenter.
@@ -92,7 +118,7 @@ def bench_synthetic(
     from perception.synthetic.difficulty import measure, streets
 
     caster = pkgutil.resolve_name(CASTERS["open3d"])()
-    figures = measure(streets(caster, frames, seed), bench.load_segmenter(segmenter, threads))
+    figures = measure(streets(caster, frames, seed), bench.load_segmenter(segmenter, threads, mode))
     say(figures, as_json, [f"{name:24} {value:.4g}" for name, value in figures.items()])
     return FINE
 

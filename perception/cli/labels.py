@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perception.cli.terminal import FINE, QUARANTINED, AsJson, Flag, nested, say, show_progress
+from perception.config import Inference, Mode, Precision
 
 if TYPE_CHECKING:
     from perception.commands import Planned, Run
@@ -24,6 +25,9 @@ def label(
     device: str | None = None,
     threads: int | None = None,
     chunk: int | None = None,
+    mode: Mode | None = None,
+    inference: Inference | None = None,
+    precision: Precision | None = None,
     engine: str = "local",
     workers: int = 1,
     address: str = "",
@@ -52,6 +56,11 @@ def label(
         device: cpu, cuda:0, ...
         threads: Per model; by default all cores, shared out over the workers.
         chunk: Boxes decoded together; bounds the memory (8).
+        mode: What SAM is shown: detail (tiles of native resolution where the objects are), exact
+            (as segment-anything: the whole image in a square of 1024), or fast (the part of that
+            square that the image fills).
+        inference: Who computes SAM: openvino, torch, or auto: OpenVINO on a CPU.
+        precision: Of OpenVINO: fp32, or bf16 where the processor has it.
         engine: local or ray.
         workers: Models at work side by side, with --engine ray.
         address: Of a running Ray cluster: auto or HOST:PORT.
@@ -78,6 +87,9 @@ def label(
                 "observe.device": device,
                 "observe.threads": threads,
                 "observe.prompt_chunk": chunk,
+                "observe.mode": mode,
+                "observe.inference": inference,
+                "observe.precision": precision,
                 "decide.judge.min_score": min_score,
             }
         ),

@@ -1,0 +1,83 @@
+"""What SAM is shown of an image in each mode."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("PIL")
+
+from perception_sam.views import CONTEXT_PX, SIDE_PX, filled, tiles
+
+STREET_HW = (1024, 2048)
+
+
+def boxes(*rows: tuple[float, ...]) -> np.ndarray:
+    return np.array(rows, np.float32).reshape(-1, 4)
+
+
+def test_no_box_no_view() -> None:
+    assert tiles(STREET_HW, boxes()) == []
+
+
+def test_a_small_object_is_shown_in_a_cut_of_native_resolution_round_it() -> None:
+    ((view, rows),) = tiles(STREET_HW, boxes((1000, 500, 1040, 520)))
+    # 40 and 20 pixels with 128 on each side: 296 and 276, the next multiple of 256 is 512
+    assert view.window_xyxy == (764, 254, 1276, 766)
+    assert view.filled_hw == view.input_hw == (512, 512)
+    assert rows.tolist() == [0]
+
+
+def test_at_an_image_s_corner_the_cut_ends_there() -> None:
+    ((view, _),) = tiles(STREET_HW, boxes((0, 0, 60, 50)))
+    assert view.window_xyxy == (0, 0, 256, 256)
+
+
+def test_a_large_object_is_shown_with_the_whole_image() -> None:
+    (whole, few), (tile, many) = tiles(
+        STREET_HW, boxes((0, 0, 700, 600), (10, 10, 40, 40), (80, 10, 99, 40))
+    )
+    assert whole == filled(STREET_HW)
+    assert (few.tolist(), many.tolist()) == ([0], [1, 2])
+    assert tile.scale_xy == (1, 1)
+
+
+def test_images_that_are_shown_at_about_their_own_resolution_have_no_tiles() -> None:
+    ((view, rows),) = tiles((375, 1242), boxes((10, 10, 40, 40), (1000, 10, 1040, 40)))
+    assert view == filled((375, 1242))
+    assert rows.tolist() == [0, 1]
+
+
+def test_300_boxes_on_4k_need_no_more_tiles_than_its_area_does() -> None:
+    rng = np.random.default_rng(0)
+    corner = rng.uniform((0, 0), (3740, 2060), (300, 2))
+    views = tiles((2160, 3840), np.hstack([corner, corner + rng.uniform(8, 100, (300, 2))]))
+    assert len(views) <= 24  # 5 x 3 cover it; a greedy choice needs half as many again
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    height=st.integers(200, 2600),
+    width=st.integers(1600, 4000),
+    shares=st.lists(st.tuples(*[st.floats(0, 1)] * 4), max_size=20),
+)
+def test_each_box_lies_in_one_view_with_its_surroundings(
+    height: int, width: int, shares: list[tuple[float, ...]]
+) -> None:
+    rows = []
+    for x, y, w, h in shares:
+        x0, y0 = x * (width - 1), y * (height - 1)
+        rows.append((x0, y0, x0 + 1 + w * (width - 1 - x0), y0 + 1 + h * (height - 1 - y0)))
+    boxes_xyxy = boxes(*rows)
+    seen: list[int] = []
+    for view, mine in tiles((height, width), boxes_xyxy):
+        seen += mine.tolist()
+        x0, y0, x1, y1 = view.window_xyxy
+        assert 0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height
+        assert max(view.input_hw) <= SIDE_PX and not any(side % 64 for side in view.input_hw)
+        for box in boxes_xyxy[mine]:
+            assert x0 == 0 or box[0] - x0 >= CONTEXT_PX - 1
+            assert y0 == 0 or box[1] - y0 >= CONTEXT_PX - 1
+            assert x1 == width or x1 - box[2] >= CONTEXT_PX - 1
+            assert y1 == height or y1 - box[3] >= CONTEXT_PX - 1
+    assert sorted(seen) == list(range(len(rows)))
