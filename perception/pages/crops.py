@@ -8,12 +8,14 @@ import numpy as np
 from perception import masks as masks_
 from perception import report
 from perception.pages.sweeps import encode_places
-from perception.types import Float32, Instances, PointLabels, UInt8
+from perception.types import Float32, Instances, PointLabels, PointState, UInt8
 
 SIDE_PX = 320  # of a crop's longer side
 MARGIN_SHARE, MARGIN_PX = 0.25, 16  # around mask and box: what is beside it tells what it is
 REACH_M, MAX_POINTS = 3.0, 600  # around the label's own points
-BESIDE, ANOTHER, OWN = 0, 2, 3  # codes of points, see `PALETTE`; point_view.js draws 3 large
+BESIDE, UNKNOWN, ANOTHER, OWN = range(
+    4
+)  # codes of points, see `PALETTE`; point_view.js draws 3 large
 PALETTE = [
     {"name": "beside", "rgb": "#8c8c96"},
     {"name": "unknown", "rgb": "#5a5a6e"},
@@ -81,11 +83,11 @@ def points_near(
     with np.errstate(invalid="ignore"):
         near = np.flatnonzero(((points_lidar >= low) & (points_lidar <= high)).all(axis=1))
     near = np.concatenate([_thinned(near[own[near]]), _thinned(near[~own[near]])])
-    codes = np.where(
-        own[near], OWN, np.where(labels.instance_ids[near] > 0, ANOTHER, BESIDE)
-    ).astype(np.uint8)
+    codes = np.where(labels.states[near] == PointState.UNKNOWN, UNKNOWN, BESIDE)
+    codes[labels.instance_ids[near] > 0] = ANOTHER
+    codes[own[near]] = OWN
     return {
-        **encode_places(points_lidar[near], codes),
+        **encode_places(points_lidar[near], codes.astype(np.uint8)),
         "centre_cm": np.round(np.median(mine, axis=0) * 100).astype(int).tolist(),
         "own": len(mine),
     }

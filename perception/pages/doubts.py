@@ -100,16 +100,18 @@ def _signals(instances: Instances) -> Float64:
 
 def chances(found: list[Candidate]) -> Float64:
     """Return (N,) how doubtful labels are: a chance of error where all have one, else a rank."""
+    if not found:
+        return np.zeros(0)
     trusts = np.array([one.trust for one in found], np.float64)
-    if len(found) and not np.isnan(trusts).any():
+    if not np.isnan(trusts).any():
         return 1 - trusts
-    signals = np.array([one.signals for one in found], np.float64).reshape(len(found), -1)
+    signals = np.array([one.signals for one in found], np.float64)
     ranks = np.zeros(len(found))
     for column in signals.T:
         # Ties share a rank: a signal that is equal everywhere says nothing. Unknown is worst.
         _, place = np.unique(np.nan_to_num(-column, nan=np.inf), return_inverse=True)
-        ranks += place / max(int(place.max(initial=0)), 1)
-    return np.asarray(ranks / max(signals.shape[1], 1))
+        ranks += place / max(int(place.max()), 1)
+    return np.asarray(ranks / signals.shape[1])
 
 
 def worst_first(found: list[Candidate]) -> list[Candidate]:

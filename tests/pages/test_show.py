@@ -19,7 +19,7 @@ import pytest
 from perception import cli, weights
 from perception.config import ModelSpec
 from perception.errors import RequestError
-from perception.pages import show, words
+from perception.pages import review, show, words
 from perception.pages.command import WEB
 from perception.pages.sweeps import FIRST_CLASS, MAX_POINTS, pack_sweep
 from perception.runs import folder
@@ -284,7 +284,12 @@ def test_the_vendored_script_is_the_one_that_the_readme_tells_how_to_make() -> N
     entry = (web / "three_entry.js").read_text()
     used = set(re.findall(r"THREE\.(\w+)", (web / "point_view.js").read_text()))
     assert used == set(re.findall(r"\b([A-Z]\w+)(?=,\n| })", entry))
-    assert {path.name for path in web.iterdir()} == {*WEB, "README.md", "three_entry.js"}
+    assert {path.name for path in web.iterdir()} == {
+        *WEB,
+        *review.WEB,
+        "README.md",
+        "three_entry.js",
+    }
 
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")

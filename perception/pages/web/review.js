@@ -239,9 +239,9 @@ function chooseClass() {
   }));
   $("classes").onkeydown = (event) => {
     const row = rows.find(([key]) => key && key === event.key.toLowerCase());
-    if (row) {
+    if (row || event.key === "Escape") { // the browser's own Escape comes late, after the next key
       event.preventDefault();
-      close(row[1]);
+      close(row?.[1]);
     }
     event.stopPropagation();
   };
