@@ -87,6 +87,14 @@ class LiftConfig(Settings):
     gap_share: float = Field(default=0.02, gt=0)  # a gap in depth: this share of the depth ...
     min_gap_m: float = Field(default=0.6, gt=0)  # ... but at least this
     strong_share: float = Field(default=0.5, gt=0, le=1)  # of the heaviest mode: a strong mode
+    go_on: bool = True  # a mode that goes on around the mask weighs less
+    ground_m: float = Field(default=0.1, ge=0)  # what is lower is ground; 0: no ground is removed
+    feet_m: float = Field(default=0.2, ge=0)  # low points this near under an object are its own
+    occlusion: bool = True  # points that the camera cannot see take no label of its pixels
+    link_m: float = Field(default=0.3, gt=0)  # neighbours on an object, near the LiDAR ...
+    link_rad: float = Field(default=0.02, gt=0)  # ... and where beams are further apart than that
+    growth_share: float = Field(default=0.25, ge=0)  # of its box's long side: how far it grows
+    box_margin: float = Field(default=0.1, ge=0)  # it grows so far out of its box: of the long side
 
 
 class DecideConfig(Settings):

@@ -19,6 +19,7 @@ from perception.quality.merge import (
     settle_overlaps,
 )
 from perception.types import (
+    Camera,
     Evidence,
     Instances,
     Picture,
@@ -89,27 +90,42 @@ def decide(
         SampleError: `class.unknown` for a class that the class map does not know.
     """
     pictures: list[PictureLabels] = []
+    views: list[View] = []
+    cameras = {camera.name: camera for camera in scene.cameras}
     first_id = 1
     for seen in evidence:
-        pictures.append(_decide_picture(seen, first_id, rules))
-        first_id += len(seen.detections)
-    cameras = {camera.name: camera for camera in scene.cameras}
-    views = [
-        View(
-            camera=cameras[labels.camera],
-            masks=labels.instances.masks,
-            instance_ids=labels.instances.instance_ids,
-            class_ids=labels.instances.class_ids,
-            statuses=labels.instances.statuses,
+        whole, ignored = _judge_picture(seen, first_id, rules)
+        # A mask of everything says nothing: it owns no pixel, and no point.
+        claims = [row for row in precedence(whole) if "mask.full_frame" not in whole.reasons[row]]
+        settled = settle_overlaps(whole.masks, claims)
+        instances = flag_contested(whole, settled, rules.config.resolve)
+        pictures.append(
+            PictureLabels(seen.camera, seen.file_name, seen.size_hw, instances, ignored)
         )
-        for labels in pictures
-        if labels.camera in cameras
-    ]
-    points = lift(views, scene.points_lidar, rules.config.lift)
-    return SampleLabels(id=sample_id, pictures=tuple(pictures), points=points)
+        if seen.camera in cameras:
+            views.append(_view(cameras[seen.camera], whole, instances, claims))
+        first_id += len(seen.detections)
+    lifted = lift(views, scene.points_lidar, rules.config.lift)
+    return SampleLabels(id=sample_id, pictures=tuple(pictures), points=lifted.labels)
 
 
-def _decide_picture(seen: Evidence, first_id: int, rules: Rules) -> PictureLabels:
+def _view(camera: Camera, whole: Instances, instances: Instances, claims: list[int]) -> View:
+    return View(
+        camera=camera,
+        masks=instances.masks,
+        whole=whole.masks,
+        instance_ids=instances.instance_ids,
+        class_ids=instances.class_ids,
+        statuses=instances.statuses,
+        boxes_xyxy=instances.boxes_xyxy,
+        order=tuple(claims),
+    )
+
+
+def _judge_picture(
+    seen: Evidence, first_id: int, rules: Rules
+) -> tuple[Instances, tuple[tuple[str, int], ...]]:
+    """Return the instances of a picture, whose masks may overlap, and what was ignored."""
     names = [seen.detections.class_names[i] for i in seen.detections.class_ids]
     mapped = [rules.class_map(name) for name in names]
     rows = np.array([i for i, name in enumerate(mapped) if name is not None], np.int64)
@@ -132,13 +148,4 @@ def _decide_picture(seen: Evidence, first_id: int, rules: Rules) -> PictureLabel
     )
     instances = reject_duplicates(instances, rules.ontology, rules.config.resolve)
     instances = join_riders(instances, find_riders(instances, rules.ontology))
-    # A mask of everything says nothing: it owns no pixel, and no point.
-    claims = [i for i in precedence(instances) if "mask.full_frame" not in instances.reasons[i]]
-    settled = settle_overlaps(instances.masks, claims)
-    return PictureLabels(
-        camera=seen.camera,
-        file_name=seen.file_name,
-        size_hw=seen.size_hw,
-        instances=flag_contested(instances, settled, rules.config.resolve),
-        ignored=tuple((name, ignored.count(name)) for name in dict.fromkeys(ignored)),
-    )
+    return instances, tuple((name, ignored.count(name)) for name in dict.fromkeys(ignored))

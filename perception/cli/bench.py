@@ -101,7 +101,7 @@ def bench_synthetic(
     threads: int = 2,
     as_json: AsJson = False,
 ) -> int:
-    """Measure how hard synthetic streets are: boxes, masks, depth mode, clusters.
+    """Measure how hard synthetic streets are: boxes, masks, depth mode, lift.
 
     Args:
         segmenter: A SAM checkpoint, YOLO-seg weights (.onnx), grabcut or boxes.

@@ -9,10 +9,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
 from perception import masks as masks_
 from perception.config import LiftConfig
@@ -26,12 +22,10 @@ from perception.synthetic.drive import Frame, Renderer, View
 from perception.synthetic.rays import Caster
 from perception.synthetic.rig import kitti_rig
 from perception.synthetic.world import make_world
-from perception.types import Bool, Float32, Float64, Int32, Masks
+from perception.types import Bool, Float32, Int32, Masks
 
 MIN_POINTS = 10
-GROUND_M = 0.1  # as on the real frames: lower points above the plane are ground
-NEIGHBOUR_M = 0.5  # points this near are of one cluster
-OWN_SHARE = 0.5  # of a cluster that an object must have for the rest to join it
+DEPTH_MODE = LiftConfig(ground_m=0, feet_m=0, occlusion=False, go_on=False, growth_share=0)
 SIZES = (("small", 0, 32**2), ("medium", 32**2, 96**2), ("large", 96**2, 1 << 30))
 
 
@@ -113,63 +107,37 @@ def _points(frame: Frame, view: View, ids: Int32, sources: dict[str, Masks], tal
     rows, uv, _ = points_in_view(view.camera, points, view.visible.size_hw)
     u, v = np.floor(uv + 0.5).astype(np.int64).T
     of = frame.sweep.ids[rows]
-    raised = heights_m(points)[rows] >= GROUND_M
-    for name, masks in sources.items():
-        if name == "sam":
+    whole = {"box": sources["box"], "truth": sources["truth"], "sam settled": sources.get("sam")}
+    for name, masks in whole.items():
+        if masks is None:
             continue
-        found = lift([_lifted(view, masks, ids)], points, LiftConfig()).instance_ids[rows]
+        boxes = sources["box"].boxes_xyxy.astype(np.float32)
+        lifted = _lifted(view, sources[name], masks, ids, boxes)
+        depth = lift([lifted], points, DEPTH_MODE).labels.instance_ids[rows]
+        full = lift([lifted], points, LiftConfig()).labels.instance_ids[rows]
         for row, number in enumerate(ids):
             truth = of == number
             if truth.sum() >= MIN_POINTS:
-                under = masks_.decode_one(masks, row)[v, u]
-                tally.points.setdefault(name, []).append(_pair(truth, under))
-                tally.points.setdefault(f"{name} + depth", []).append(_pair(truth, found == number))
-                x0, y0, x1, y1 = masks.boxes_xyxy[row]
-                near = (u >= x0) & (u < x1) & (v >= y0) & (v < y1) & raised
-                near &= (found == 0) | (found == number)  # no one's, or its own
-                chosen = np.zeros(len(rows), bool)
-                chosen[near] = grown(points[rows[near]], found[near] == number)
-                tally.points.setdefault(f"{name} + cluster", []).append(_pair(truth, chosen))
+                under = masks_.decode_one(sources[name], row)[v, u]
+                for label, found in (
+                    (name, under),
+                    (f"{name} + depth", depth == number),
+                    (f"{name} + lift", full == number),
+                ):
+                    tally.points.setdefault(label, []).append(_pair(truth, found))
 
 
-def heights_m(points_lidar: Float32) -> Float64:
-    """Return the (P,) heights over a plane through the ground.
-
-    Least squares on what lies near the plane, begun level at the lowest tenth and repeated.
-    """
-    points = points_lidar.astype(np.float64)
-    if len(points) == 0:
-        return np.zeros(0)
-    terms = np.column_stack([points[:, :2], np.ones(len(points))])
-    plane = np.array([0.0, 0.0, np.quantile(points[:, 2], 0.1)])
-    for _ in range(10):
-        ground = np.abs(points[:, 2] - terms @ plane) < 2 * GROUND_M
-        plane = np.linalg.lstsq(terms[ground], points[ground, 2])[0]
-    return np.asarray(points[:, 2] - terms @ plane, np.float64)
-
-
-def grown(points_lidar: Float32, own: Bool) -> Bool:
-    """Let an object's points grow into the clusters that are mostly its own.
-
-    Args:
-        points_lidar: (P, 3) where it may grow, without ground.
-        own: (P,) booleans: where it begins.
-
-    Returns:
-        (P,) booleans, of `own` and of what joins.
-    """
-    if not own.any():
-        return own
-    pairs = cKDTree(points_lidar).query_pairs(NEIGHBOUR_M, output_type="ndarray")
-    links = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), (len(own),) * 2)
-    _, cluster = connected_components(links, directed=False)
-    joined = np.bincount(cluster, own) >= OWN_SHARE * np.bincount(cluster)
-    return np.asarray(own | joined[cluster], bool)
-
-
-def _lifted(view: View, masks: Masks, ids: Int32) -> LiftView:
-    none: npt.NDArray[np.uint8] = np.zeros(len(ids), np.uint8)
-    return LiftView(view.camera, masks, ids, np.ones(len(ids), np.int32), none)
+def _lifted(view: View, masks: Masks, whole: Masks, ids: Int32, boxes: Float32) -> LiftView:
+    return LiftView(
+        camera=view.camera,
+        masks=masks,
+        whole=whole,
+        instance_ids=ids,
+        class_ids=np.ones(len(ids), np.int32),
+        statuses=np.zeros(len(ids), np.uint8),
+        boxes_xyxy=boxes,
+        order=tuple(np.lexsort(nearness_keys(boxes, whole)).tolist()),
+    )
 
 
 def _pair(truth: Bool, found: Bool) -> tuple[int, int]:

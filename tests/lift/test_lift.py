@@ -15,7 +15,11 @@ from perception import masks as masks_
 from perception.config import LiftConfig
 from perception.formats import kitti_label
 from perception.geometry import points_in_view, rigid, transform
-from perception.lift import View, lift, nearest_strong_mode
+from perception.lift import View, nearest_strong_mode
+from perception.lift import lift as lift_all
+from perception.lift.separate import Parts
+from perception.lift.sight import Sight
+from perception.lift.vote import vote
 from perception.readers import read_calibration
 from perception.readers.kitti_object import label_file
 from perception.sources import find, load_sample, parse_source
@@ -54,13 +58,21 @@ def view(
     status: Status = Status.ACCEPTED,
 ) -> View:
     n = len(bitmaps)
+    masks = masks_.join(tuple(masks_.encode_one(bitmap) for bitmap in bitmaps), SIZE_HW)
     return View(
         camera=FRONT,
-        masks=masks_.join(tuple(masks_.encode_one(bitmap) for bitmap in bitmaps), SIZE_HW),
+        masks=masks,
+        whole=masks,
         instance_ids=np.array(ids or range(1, n + 1), np.int32),
         class_ids=np.array(classes or [CAR] * n, np.int32),
         statuses=np.full(n, status, np.uint8),
+        boxes_xyxy=masks.boxes_xyxy.astype(np.float32),
+        order=tuple(range(n)),
     )
+
+
+def lift(views: list[View], points_lidar: Float32, config: LiftConfig) -> PointLabels:
+    return lift_all(views, points_lidar, config).labels
 
 
 def cloud(*rows: tuple[float, float, float]) -> Float32:
@@ -105,7 +117,7 @@ def test_the_wall_beside_the_car_is_background_and_the_one_under_it_is_not() -> 
 def test_a_mask_begins_half_a_pixel_before_its_first_pixel_centre() -> None:
     # u = 39.6 is in pixel 40, u = 39.4 in pixel 39; the last pixel is 59.
     points = cloud((10, 1.04, -1), (10, 1.06, -1), (10, -0.94, -1), (10, -0.96, -1))
-    states = lift([view(CAR_MASK)], points, CONFIG).states
+    states = lift([view(CAR_MASK)], points, LiftConfig(growth_share=0)).states
     assert states.tolist() == [LABELLED, BACKGROUND, LABELLED, BACKGROUND]
 
 
@@ -220,6 +232,155 @@ def test_lifting_changes_nothing_it_was_given() -> None:
     np.testing.assert_array_equal(masks_.decode(given.masks), [CAR_MASK])
 
 
+def grid(
+    x_m: float, y: tuple[float, float], z: tuple[float, float], step_m: float = 0.1
+) -> Float32:
+    """Return points of an upright face, `x_m` ahead."""
+    ys, zs = np.meshgrid(np.arange(*y, step_m), np.arange(*z, step_m))
+    return np.column_stack([np.full(ys.size, x_m), ys.ravel(), zs.ravel()]).astype(np.float32)
+
+
+def street(gap: tuple[float, float, float, float] | None = None) -> Float32:
+    """Return a flat road 2 m below the LiDAR, without the points in (x0, x1, y0, y1)."""
+    x, y = np.meshgrid(np.arange(3, 40, 0.2), np.arange(-8, 8, 0.2))
+    points = np.column_stack([x.ravel(), y.ravel(), np.full(x.size, -2.0)]).astype(np.float32)
+    if gap:
+        x0, x1, y0, y1 = gap
+        points = points[
+            ~((x.ravel() > x0) & (x.ravel() < x1) & (y.ravel() > y0) & (y.ravel() < y1))
+        ]
+    return points
+
+
+def test_what_a_mask_leaves_out_of_an_object_is_the_objects() -> None:
+    # The car's back: 2 m wide at 10 m, u 40 to 60. The mask ends at u = 50; its box does not. It
+    # grows by a quarter of 2 m.
+    back = grid(10, (-0.95, 1), (-1.95, -0.2))
+    half = replace(view(block(40, 30, 50, 50)), boxes_xyxy=np.array([[40, 30, 60, 50]], np.float32))
+    states = lift([half], back, CONFIG).states
+    assert (states[back[:, 1] > -0.42] == LABELLED).all()
+    assert (states[back[:, 1] < -0.6] != LABELLED).all()
+    assert (lift([half], back, LiftConfig(growth_share=0.6)).states == LABELLED).all()
+    alone = lift([half], back, LiftConfig(growth_share=0)).states
+    assert (alone[(back[:, 1] > 0.1) & (back[:, 2] > -1.93)] == LABELLED).all()
+    assert (alone[back[:, 1] < -0.1] != LABELLED).all()
+
+
+def test_an_object_grows_no_further_than_its_box() -> None:
+    # A hedge from u = 40 to 80: the box ends at 60, and a tenth of its side and 2 px beyond.
+    hedge = grid(10, (-2.95, 1), (-1.95, -0.2))
+    labels = lift([view(CAR_MASK)], hedge, CONFIG)
+    u = 50 - 10 * hedge[:, 1]
+    assert (labels.states[u < 59] == LABELLED).all()
+    assert (labels.states[u > 64.6] != LABELLED).all()
+    # what hangs together with the object and is not near its box may be either
+    long = replace(view(block(40, 30, 64, 50)), boxes_xyxy=np.array([[40, 30, 60, 50]], np.float32))
+    assert UNKNOWN in lift([long], hedge, CONFIG).states[(u > 64.6) & (u < 66)]
+    assert (labels.states[u > 75] == BACKGROUND).all()
+
+
+def test_two_people_side_by_side_grow_towards_each_other_and_stop_where_they_meet() -> None:
+    # Each mask has a strip in the middle of its person; the people touch at y = 0.
+    people = grid(10, (-0.95, 1.0), (-1.95, -0.2))
+    left, right = block(43, 30, 47, 50), block(53, 30, 57, 50)
+    boxes = np.array([[40, 30, 50, 50], [50, 30, 60, 50]], np.float32)
+    both = replace(view(left, right, classes=(PERSON, PERSON)), boxes_xyxy=boxes)
+    found = lift([both], people, CONFIG).instance_ids
+    assert (found[people[:, 1] > 0.11] == 1).all()
+    assert (found[people[:, 1] < -0.11] == 2).all()
+
+
+def test_the_road_under_a_car_is_background_and_its_wheels_are_the_cars() -> None:
+    # The mask leaks 2 px down onto the road; the tyre's lowest points are 0.05 m above it.
+    car = grid(10, (-0.95, 1), (-1.95, -0.2))
+    mask = block(40, 30, 60, 53)
+    ground = street(gap=(10.1, 14, -1, 1))
+    labels = lift([view(mask)], np.concatenate([car, ground]), CONFIG)
+    assert (labels.states[: len(car)] == LABELLED).all()
+    near = (ground[:, 0] > 6) & (ground[:, 0] < 9.5) & (np.abs(ground[:, 1]) < 2)
+    assert (labels.states[len(car) :][near] == BACKGROUND).all()
+    barefoot = lift([view(mask)], np.concatenate([car, ground]), LiftConfig(feet_m=0))
+    low = car[:, 2] < -1.9
+    assert (barefoot.states[: len(car)][low] == BACKGROUND).all()
+    everything = lift([view(mask)], np.concatenate([car, ground]), LiftConfig(ground_m=0))
+    assert LABELLED in everything.states[len(car) :]
+
+
+def test_a_point_behind_a_face_is_hidden_and_takes_nothing_from_its_pixel() -> None:
+    # Two faces at 10 and 30 m in the same pixels; the mask is that of the far one.
+    near = grid(10, (-0.95, 1), (-1.95, 0), 0.05)
+    far = grid(30, (-2.0, 2.1), (-3.0, 0.5), 0.15)
+    points = np.concatenate([near, far])
+    labels = lift([view(CAR_MASK)], points, CONFIG)
+    assert (labels.states[: len(near)] == LABELLED).all()
+    nothing = lift([view()], points, CONFIG).states
+    behind = (np.abs(far[:, 1]) < 2) & (far[:, 2] > -3) & (far[:, 2] < -1)
+    assert (nothing[len(near) :][behind] == UNKNOWN).mean() > 0.9  # no camera sees them
+    through = lift([view()], points, LiftConfig(occlusion=False)).states
+    assert (through[len(near) :][behind] == BACKGROUND).all()
+
+
+def test_a_wall_that_goes_on_beside_the_mask_is_not_the_object() -> None:
+    # A person at 12 m, and a fence at 10 m that the mask has as many points of.
+    wall = grid(10, (-4, 4), (-1.9, -0.3), 0.2)
+    person = grid(12, (-0.3, 0.3), (-2.0, -0.3), 0.15)
+    mask = block(46, 33, 54, 50)
+    labels = lift([view(mask)], np.concatenate([wall, person]), LiftConfig(occlusion=False))
+    assert (labels.instance_ids[: len(wall)] == 0).all()
+    assert (labels.instance_ids[len(wall) :] == 1).any()
+    blind = lift(
+        [view(mask)], np.concatenate([wall, person]), LiftConfig(occlusion=False, go_on=False)
+    )
+    assert (blind.instance_ids[: len(wall)] == 1).any()
+
+
+def test_two_cameras_that_see_one_object_give_it_one_id() -> None:
+    car = grid(10, (-0.95, 1), (-1.95, -0.2))
+    first, second = view(CAR_MASK, ids=(1,)), view(CAR_MASK, ids=(5,))
+    lifted = lift_all([first, second], car, CONFIG)
+    assert lifted.same_as == {5: 1}
+    assert np.unique(lifted.labels.instance_ids).tolist() == [1]
+
+
+def said(owners: list[int], insets_px: list[float]) -> tuple[Sight, Parts]:
+    """Return what a camera that sees every point says of them."""
+    n, zeros = len(owners), np.zeros(len(owners), np.intp)
+    sight = Sight(np.arange(n), np.zeros((n, 2)), zeros, zeros, np.ones(n), np.zeros(n, bool))
+    parts = Parts(
+        owners=np.array(owners, np.int32),
+        unsure=np.zeros(n, bool),
+        insets_px=np.array(insets_px, np.float32),
+    )
+    return sight, parts
+
+
+def test_the_more_certain_camera_has_a_contested_point() -> None:
+    one, other = view(CAR_MASK, ids=(1,)), view(CAR_MASK, ids=(2,), classes=(PERSON,))
+    first = said([0, 0, 0, 0, -1, -1, -1], [9, 9, 9, 0.5, 0, 0, 0])
+    second = said([-1, -1, -1, 0, 0, 0, 0], [0, 0, 0, 4, 9, 9, 9])
+    for order in ((0, 1), (1, 0)):
+        views = [(one, other)[i] for i in order]
+        sights, parts = zip(*[(first, second)[i] for i in order], strict=True)
+        labels, same_as = vote(views, sights, parts, 7)
+        assert same_as == {}
+        assert labels.instance_ids.tolist() == [1, 1, 1, 2, 2, 2, 2]
+        assert labels.class_ids.tolist() == [CAR] * 3 + [PERSON] * 4
+
+
+def test_an_object_is_one_over_a_seam_and_has_the_class_that_most_trust_speaks_for() -> None:
+    one, other = view(CAR_MASK, ids=(1,)), view(CAR_MASK, ids=(2,), classes=(PERSON,))
+    first, second = said([0, 0, 0, 0, -1], [9] * 5), said([-1, -1, 0, 0, 0], [0.5] * 5)
+    labels, same_as = vote([one, other], [first[0], second[0]], [first[1], second[1]], 5)
+    assert same_as == {2: 1}
+    assert labels.instance_ids.tolist() == [1] * 5
+    assert labels.class_ids.tolist() == [CAR] * 5
+
+
+def test_two_cameras_of_one_name_are_two_views() -> None:
+    car = (LABELLED, CAR, 1)
+    assert told(lift([view(CAR_MASK), view(CAR_MASK)], cloud(ON_CAR), CONFIG)) == [car]
+
+
 def mode(
     depth_m: list[float], weights: list[float] | None = None, config: LiftConfig = CONFIG
 ) -> list[int]:
@@ -295,7 +456,7 @@ def test_choosing_a_mode_works_on_read_only_arrays() -> None:
 
 # Real data: KITTI's own boxes in 3D and in the image tell whether points land where they should.
 
-KITTI = Path(__file__).parents[1].parent / "shared" / "data" / "kitti_object"
+KITTI = Path(__file__).parents[2].parent / "shared" / "data" / "kitti_object"
 FRAMES = [path.stem for path in sorted((KITTI / "training" / "label_2").glob("*.txt"))]
 VEHICLES = {"Car", "Van", "Truck", "Tram"}
 

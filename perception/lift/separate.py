@@ -1,0 +1,319 @@
+"""Which of the points that a camera sees are on which object.
+
+    seed     under the mask, the nearest strong depth mode; what goes on beside the mask, as a wall
+             does, counts for less
+    growth   along chains of near points, from all seeds at once: each point goes to the seed that
+             it hangs together with most closely, if it lies near the object's box in the image
+    feet     the lowest points, which are told from the ground only by what stands on them
+
+Ground does not take part in seeds and growth: it would join everything.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import coo_array, csr_array
+from scipy.sparse.csgraph import dijkstra
+from scipy.spatial import cKDTree
+
+from perception import masks as masks_
+from perception.config import LiftConfig
+from perception.lift.sight import Rows, Sight, points_under
+from perception.types import Bool, Camera, Float32, Float64, Int32, Masks, Status, UInt8
+
+NOBODY = -1
+TALLER = (
+    3.0  # neighbours up and down may be this much further apart: beams are sparser than firings
+)
+RING_SHARE = 0.5  # of a box's longer side: how far around a mask its modes are looked at
+EDGE_PX = 2.0  # a box is not known better than this
+MOST_LINKS = 20.0  # that an object grows along, whatever its size
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """What one camera contributes: N instances.
+
+    Attributes:
+        camera: Intrinsics and mounting.
+        masks: (N) masks that do not overlap.
+        whole: (N) masks as the segmenter gave them.
+        instance_ids: (N,) int32, at least 1.
+        class_ids: (N,) int32.
+        statuses: (N,) uint8, `Status`.
+        boxes_xyxy: (N, 4) float32 prompt boxes.
+        order: The rows from the best claim to the worst.
+    """
+
+    camera: Camera
+    masks: Masks
+    whole: Masks
+    instance_ids: Int32
+    class_ids: Int32
+    statuses: UInt8
+    boxes_xyxy: Float32
+    order: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """The M points of a sight, told apart.
+
+    Attributes:
+        owners: (M,) int32 row of the view's instance, `NOBODY` for none.
+        unsure: (M,) bool: under a mask or at an object, and of no instance.
+        insets_px: (M,) float32 distance to the edge of the owner's mask; 0 outside it.
+    """
+
+    owners: Int32
+    unsure: Bool
+    insets_px: Float32
+
+
+@dataclass(frozen=True, eq=False)
+class _Under:
+    """The points under one whole mask that may be on its object."""
+
+    rows: Rows
+    insets_px: Float64
+
+
+def separate(
+    view: View, sight: Sight, points_lidar: Float32, heights_m: Float64, config: LiftConfig
+) -> Parts:
+    """Give each point in an image to one of its instances, or to none.
+
+    Args:
+        view: The instances.
+        sight: The M points.
+        points_lidar: (P, 3) metres.
+        heights_m: (P,) above the ground, NaN where that is not known.
+        config: Settings.
+    """
+    heights = heights_m[sight.rows]
+    low = heights < config.ground_m  # NaN stands
+    free = ~low & ~sight.hidden
+    shown_by = _owners_of_pixels(view)[sight.y, sight.x]
+    owners = np.full(len(sight), NOBODY, np.int32)
+    insets_px = np.zeros(len(sight), np.float32)
+    masked = shown_by != NOBODY
+    good = [row for row in view.order if view.statuses[row] != Status.REJECTED]
+    under = {row: _Under(*points_under(view.whole, row, sight)) for row in good}
+    for points in under.values():
+        masked[points.rows] = True
+    for row in good:
+        seed = _seed(
+            row, under[row], view, sight, free & (owners == NOBODY), shown_by, masked, config
+        )
+        owners[seed] = row
+    grown = np.full(len(sight), NOBODY, np.int32)
+    if config.growth_share > 0:
+        grown = _grown(view, sight, points_lidar, owners, ~low, config)
+        inside = _in_own_box(view, sight, grown, config)
+        owners = np.where((owners == NOBODY) & inside, grown, owners)
+    if config.feet_m > 0:
+        feet = np.flatnonzero((heights >= 0) & low & (shown_by != NOBODY) & ~sight.hidden)
+        owners[feet] = _stood_on(points_lidar[sight.rows], owners, feet, shown_by, config.feet_m)
+    for row in view.order:
+        if view.statuses[row] == Status.REJECTED:
+            left = np.flatnonzero((shown_by == row) & free & (owners == NOBODY) & (grown == NOBODY))
+            owners[left[nearest_strong_mode(sight.depth_m[left], np.ones(len(left)), config)]] = row
+    for row, points in under.items():
+        own = owners[points.rows] == row
+        insets_px[points.rows[own]] = points.insets_px[own]
+    unsure = (owners == NOBODY) & ~low & (masked | (grown != NOBODY))
+    return Parts(owners=owners, unsure=unsure, insets_px=insets_px)
+
+
+def _owners_of_pixels(view: View) -> Int32:
+    image = np.full(view.masks.size_hw, NOBODY, np.int32)
+    for row, (x0, y0, x1, y1) in enumerate(view.masks.boxes_xyxy):
+        if view.masks.counts[row]:
+            image[y0:y1, x0:x1][masks_.decode_crop(view.masks, row)] = row
+    return image
+
+
+def _seed(
+    row: int,
+    under: _Under,
+    view: View,
+    sight: Sight,
+    free: Bool,
+    shown_by: Int32,
+    masked: Bool,
+    config: LiftConfig,
+) -> Rows:
+    """Return the points that are surely on an object.
+
+    The mode is looked for where no better mask is. What the object's whole mask covers at the depth
+    of the mode is the object's as well.
+    """
+    own = free[under.rows] & (shown_by[under.rows] == row)
+    if not own.any():
+        own = free[under.rows]
+    points: Rows = under.rows[own]
+    weights = under.insets_px[own]
+    if len(points) == 0:
+        return points
+    depth_m = sight.depth_m[points]
+    modes = depth_modes(depth_m, config)
+    if config.go_on:
+        ring = _in_box(view.boxes_xyxy[row], sight, RING_SHARE) & free & ~masked
+        weights = weights * _own_shares(depth_m, modes, sight.depth_m[ring])[modes]
+    chosen = depth_m[_nearest_strong(modes, weights, config)]
+    at_depth = (sight.depth_m[under.rows] >= chosen.min()) & (
+        sight.depth_m[under.rows] <= chosen.max()
+    )
+    chosen_rows: Rows = under.rows[at_depth & free[under.rows]]
+    return chosen_rows
+
+
+def _own_shares(depth_m: Float64, modes: Rows, around_m: Float64) -> Float64:
+    """Return, for each mode, the share of the points at its depth that is under the mask.
+
+    Args:
+        depth_m: (N,) depths under the mask.
+        modes: (N,) their modes.
+        around_m: Depths of the points around the mask.
+    """
+    count = np.bincount(modes)
+    low, high = np.full(len(count), np.inf), np.full(len(count), -np.inf)
+    np.minimum.at(low, modes, depth_m)
+    np.maximum.at(high, modes, depth_m)
+    around_m = np.sort(around_m)
+    beside = np.searchsorted(around_m, high, "right") - np.searchsorted(around_m, low)
+    return np.asarray(count / (count + beside), np.float64)
+
+
+def depth_modes(depth_m: Float64, config: LiftConfig) -> Rows:
+    """Return the (N,) number of each depth's mode, from the nearest on.
+
+    Depths are split wherever two neighbours lie further apart than a gap that grows with depth.
+    """
+    modes = np.zeros(len(depth_m), np.intp)
+    if len(depth_m):
+        order = np.argsort(depth_m, kind="stable")
+        ordered = depth_m[order]
+        gap_m = np.maximum(config.min_gap_m, config.gap_share * ordered[:-1])
+        modes[order] = np.concatenate([[0], np.cumsum(np.diff(ordered) > gap_m)])
+    return modes
+
+
+def nearest_strong_mode(depth_m: Float64, weights: Float64, config: LiftConfig) -> Bool:
+    """Choose the points of the nearest strong depth mode.
+
+    A mode is strong if it weighs at least `strong_share` of the heaviest. A spinning LiDAR spaces
+    its beams evenly in angle, so counts compare like areas in the image; weighting each point by
+    its distance to the mask's edge makes little of what leaks in there.
+
+    Args:
+        depth_m: (N,) depths under one mask; N may be 0.
+        weights: (N,) positive.
+        config: Gap and strength.
+
+    Returns:
+        (N,) True for points of the mode.
+    """
+    return _nearest_strong(depth_modes(depth_m, config), weights, config)
+
+
+def _nearest_strong(modes: Rows, weights: Float64, config: LiftConfig) -> Bool:
+    if len(modes) == 0:
+        return np.zeros(0, bool)
+    weight = np.bincount(modes, weights=weights)
+    return np.asarray(modes == np.argmax(weight >= config.strong_share * weight.max()))
+
+
+def _in_box(box_xyxy: Float32, sight: Sight, margin: float) -> Bool:
+    """Return which points lie in a box that is moved out by a share of its longer side."""
+    x0, y0, x1, y1 = (float(side) for side in box_xyxy)
+    out = margin * max(x1 - x0, y1 - y0) + EDGE_PX
+    u, v = sight.uv.T
+    return np.asarray((u >= x0 - out) & (u < x1 + out) & (v >= y0 - out) & (v < y1 + out))
+
+
+def _in_own_box(view: View, sight: Sight, owners: Int32, config: LiftConfig) -> Bool:
+    """Return which points lie in or near the box of their owner."""
+    boxes = (
+        view.boxes_xyxy[np.maximum(owners, 0)]
+        if len(view.boxes_xyxy)
+        else np.zeros((len(sight), 4))
+    )
+    out = config.box_margin * np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+    out = out[:, None] + EDGE_PX
+    inside = (sight.uv >= boxes[:, :2] - out) & (sight.uv < boxes[:, 2:] + out)
+    return np.asarray(inside.all(axis=1) & (owners != NOBODY))
+
+
+def _grown(
+    view: View,
+    sight: Sight,
+    points_lidar: Float32,
+    owners: Int32,
+    standing: Bool,
+    config: LiftConfig,
+) -> Int32:
+    """Return the (M,) instances whose seeds the points hang together with most closely.
+
+    Points are a graph; a link is as long as a LiDAR's resolution makes neighbours. An object grows
+    along links by a share of the longer side that its box has at the point's range.
+    """
+    grown = np.full(len(owners), NOBODY, np.int32)
+    near = owners != NOBODY
+    if not near.any():
+        return grown
+    for box in view.boxes_xyxy[np.unique(owners[near])]:
+        near |= _in_box(box, sight, RING_SHARE)
+    rows = np.flatnonzero(near & standing)
+    places, link_m = _places(points_lidar[sight.rows[rows]].astype(np.float64), config)
+    pairs = cKDTree(places).query_pairs(config.link_rad, output_type="ndarray")
+    apart = places[pairs[:, 0]] - places[pairs[:, 1]]
+    links = np.sqrt(np.einsum("ij,ij->i", apart, apart)) / config.link_rad
+    shape = (len(rows), len(rows))
+    graph = csr_array(coo_array((np.maximum(links, 1e-6), (pairs[:, 0], pairs[:, 1])), shape=shape))
+    distance, _, source = dijkstra(
+        graph,
+        directed=False,
+        indices=np.flatnonzero(owners[rows] != NOBODY),
+        min_only=True,
+        return_predecessors=True,
+        limit=MOST_LINKS,
+    )
+    reached = np.flatnonzero(np.isfinite(distance))
+    found = owners[rows[source[reached]]]
+    sides_px = (view.boxes_xyxy[found, 2:] - view.boxes_xyxy[found, :2]).max(axis=1)
+    side_m = sides_px / view.camera.K[0, 0] * sight.depth_m[rows[reached]]
+    close = distance[reached] * link_m[reached] <= config.growth_share * side_m
+    grown[rows[reached[close]]] = found[close]
+    return grown
+
+
+def _places(points_lidar: Float64, config: LiftConfig) -> tuple[Float64, Float64]:
+    """Return places between which one radius, `link_rad`, makes neighbours, and that in metres.
+
+    Beams are evenly spaced in angle: beyond `link_m / link_rad` the distance of neighbours grows
+    with range. Directions, with the logarithm of the range as a fourth coordinate, do that for all
+    ranges at once, and have no seam behind the car.
+    """
+    knee_m = config.link_m / config.link_rad
+    range_m = np.linalg.norm(points_lidar, axis=1)
+    scale = np.minimum(range_m, knee_m) / knee_m / np.maximum(range_m, 1e-6)
+    far = np.maximum(range_m, knee_m)
+    directions = points_lidar * scale[:, None] / [1, 1, TALLER]
+    return np.column_stack([directions, np.log(far / knee_m)]), far * config.link_rad
+
+
+def _stood_on(
+    points_lidar: Float32, owners: Int32, feet: Rows, shown_by: Int32, reach_m: float
+) -> Int32:
+    """Return the owners of low points: the object of their pixel if it stands right over them."""
+    found = np.full(len(feet), NOBODY, np.int32)
+    for row in np.unique(shown_by[feet]):
+        here = np.flatnonzero(shown_by[feet] == row)
+        over = points_lidar[owners == row, :2]
+        if len(over):
+            distance, _ = cKDTree(over).query(
+                points_lidar[feet[here], :2], distance_upper_bound=reach_m
+            )
+            found[here[np.isfinite(distance)]] = row
+    return found
