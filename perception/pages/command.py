@@ -12,6 +12,7 @@ from perception.errors import RequestError, SampleError
 from perception.evaluate import evaluate
 from perception.files import write_bytes
 from perception.pages import words
+from perception.pages.card import card_html
 from perception.pages.html import Frame, data_js, page_html
 from perception.pages.sweeps import pack_sweep, palette
 from perception.runs import folder, labels
@@ -66,14 +67,15 @@ def show(
     shown = []
     for number, (ref, outcome, sample) in enumerate(_chosen(run, spec, plan, frames)):
         shown.append(_frame(out, number, ref, outcome, sample, spec))
-    made = words.what_was_made(spec, plan, counts)
+    made = [*words.what_was_made(spec, plan, counts), *words.how_made(run, spec)]
+    card = card_html(run, out, spec, plan)
     good = words.how_good(found) if found else []
     title = f"Labels for {counts['samples']['input']} samples ({spec.source})"
     web = resources.files("perception.pages") / "web"
     for name in WEB:
         write_bytes(out / name, (web / name).read_bytes())
     write_bytes(out / "data.js", data_js(palette(spec.ontology), shown).encode())
-    write_bytes(out / "index.html", page_html(title, made, shown, found, good).encode())
+    write_bytes(out / "index.html", page_html(title, made, shown, found, good, card).encode())
     return Shown(out / "index.html", len(shown), tuple(made), tuple(good))
 
 

@@ -41,11 +41,17 @@ def window_of(instances: Instances, row: int) -> Window:
 def crop_jpeg(image_rgb: UInt8, window: Window) -> bytes:
     """Return a window of a picture, scaled to `SIDE_PX` at its longer side."""
     x0, y0, x1, y1 = window
-    scale = _scale(window)
-    size = max(1, round((x1 - x0) * scale)), max(1, round((y1 - y0) * scale))
+    scale, size = _scale(window), size_wh(window)
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     scaled = cv2.resize(np.ascontiguousarray(image_rgb[y0:y1, x0:x1]), size, interpolation=way)
     return report.to_jpeg(np.asarray(scaled, np.uint8))
+
+
+def size_wh(window: Window) -> tuple[int, int]:
+    """Return width and height of a window's crop."""
+    x0, y0, x1, y1 = window
+    scale = _scale(window)
+    return max(1, round((x1 - x0) * scale)), max(1, round((y1 - y0) * scale))
 
 
 def _scale(window: Window) -> float:

@@ -1,7 +1,7 @@
 """Which labels a person should look at first: chance of being wrong, times what an error costs.
 
 Where a trust model was fitted, the chance is its own. Without one there is an order and no chance:
-the mean rank of what the models said of the mask, the worst of the run last in rank.
+the mean rank, within the run, of what the models said of the label.
 """
 
 from collections.abc import Iterable, Iterator
@@ -102,9 +102,8 @@ def chances(found: list[Candidate]) -> Float64:
     """Return (N,) how doubtful labels are: a chance of error where all have one, else a rank."""
     if not found:
         return np.zeros(0)
-    trusts = np.array([one.trust for one in found], np.float64)
-    if not np.isnan(trusts).any():
-        return 1 - trusts
+    if has_trust(found):
+        return 1 - np.array([one.trust for one in found], np.float64)
     signals = np.array([one.signals for one in found], np.float64)
     ranks = np.zeros(len(found))
     for column in signals.T:
@@ -114,11 +113,22 @@ def chances(found: list[Candidate]) -> Float64:
     return np.asarray(ranks / signals.shape[1])
 
 
+def has_trust(found: list[Candidate]) -> bool:
+    """Tell whether every label has a fitted chance of being right."""
+    return bool(found) and not np.isnan([one.trust for one in found]).any()
+
+
 def worst_first(found: list[Candidate]) -> list[Candidate]:
-    """Order labels by doubt times effect: the root of the area, for one large error costs more."""
-    effect = np.sqrt([one.area_px for one in found])
-    order = np.argsort(-chances(found) * effect, kind="stable")
-    return [found[i] for i in order]
+    """Order labels by chance of error times effect; without chances by the signals alone.
+
+    The effect is the logarithm of the area: a large error costs more, but most errors are small,
+    and with its root the first tenth of a synthetic run held a tenth of the errors of a random
+    order. A rank is no chance, so that nothing may multiply it.
+    """
+    doubt = chances(found)
+    if has_trust(found):
+        doubt = doubt * np.log2(1 + np.array([one.area_px for one in found]))
+    return [found[i] for i in np.argsort(-doubt, kind="stable")]
 
 
 def turns(found: list[Candidate]) -> list[Turn]:

@@ -27,9 +27,17 @@ class Frame:
 
 
 def page_html(
-    title: str, made: list[str], frames: list[Frame], report: Report | None, good: list[str]
+    title: str,
+    made: list[str],
+    frames: list[Frame],
+    report: Report | None,
+    good: list[str],
+    card: str = "",
 ) -> str:
-    """Return index.html; it wants style.css, data.js, point_view.js, show.js, three.min.js."""
+    """Return index.html; it wants style.css, data.js, point_view.js, show.js, three.min.js.
+
+    `card` is HTML, escaped already; all else is text.
+    """
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -41,6 +49,7 @@ def page_html(
         '<p class="dim"><span id="note"></span> <button id="home">back to the start</button></p>'
         "</div>\n"
         + ("" if frames else "<p>No frame could be shown.</p>\n")
+        + card
         + (_figures(report) if report else "")
         + "".join(f'<script src="{name}"></script>\n' for name in _scripts())
         + "</body></html>\n"

@@ -16,6 +16,7 @@ from typing import Any
 from perception import sources
 from perception.errors import RequestError, SampleError
 from perception.files import write_bytes
+from perception.formats import number_or_none
 from perception.pages import crops, doubts, words
 from perception.pages.doubts import Turn
 from perception.runs import folder
@@ -79,7 +80,7 @@ def review(run: Path, out: Path, *, statuses: frozenset[Status] = REVIEWED) -> R
         "label_set": spec.label_set(),
         "source": spec.source,
         "classes": [entry.name for entry in spec.ontology.classes],
-        "has_trust": any(turn.candidate.trust == turn.candidate.trust for turn in order),
+        "has_trust": doubts.has_trust([turn.candidate for turn in order]),
         "palette": crops.PALETTE,
         "labels": [entries[number] for number in range(len(order))],
     }
@@ -133,7 +134,7 @@ def _entry(number: int, turn: Turn, labels: SampleLabels, spec: RunSpec) -> dict
         "area_px": one.area_px,
         "reasons": [reason.split(".")[0] if "_of." in reason else reason for reason in one.reasons],
         "words": words.signal_words(picture.instances, one.row),
-        "trust": None if one.trust != one.trust else round(one.trust, 4),
+        "trust": number_or_none(round(one.trust, 4)),
         "drawn": turn.drawn,
         "pictures": [],
     }

@@ -1,5 +1,6 @@
 """What a run is, and how good: sentences for people, without a figure that nobody measured."""
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from perception import weights
 from perception.evaluate import Figure, Report
 from perception.formats import trusts_of
 from perception.ontology import data_folder
+from perception.runs import records
 from perception.runs.folder import Plan, RunSpec
 from perception.synthetic.read import is_drive
 from perception.types import Instances
@@ -43,6 +45,33 @@ def what_was_made(spec: RunSpec, plan: Plan, counts: dict[str, Any]) -> list[str
         lines.append(f"Not used: {n} for {code}.")
     drive = is_drive(Path(plan.samples[0].root))
     return [*lines, *_models(spec), *([SYNTHETIC] if drive else [])]
+
+
+def how_made(run: Path, spec: RunSpec) -> list[str]:
+    """Say licences, settings that differ from the defaults, and the speed."""
+    licences = {
+        "source": spec.source_licence,
+        "detector": spec.detector.licence,
+        "segmenter": spec.segmenter.licence,
+    }
+    listed = ", ".join(f"{name} {licence or 'unknown'}" for name, licence in licences.items())
+    changed = spec.config.model_dump(mode="json", exclude_defaults=True)
+    lines = [
+        f"Licences: {listed}.",
+        f"Settings: {json.dumps(changed) if changed else 'the defaults'}; class map "
+        f"{spec.class_map.source}-to-{spec.class_map.target}; fingerprint "
+        f"{spec.fingerprint()[:12]}, label set {spec.label_set()}.",
+    ]
+    timings = run / "timings.json"
+    if timings.is_file():
+        spent = records.read_json(timings)
+        done, seconds = spent.get("samples_done_now", 0), spent.get("seconds", 0)
+        if done and seconds:
+            lines.append(
+                f"Speed: {seconds / done:.2f} s a sample ({done} samples in {seconds:.0f} s, "
+                f"{spent.get('workers', 1)} workers)."
+            )
+    return lines
 
 
 def _models(spec: RunSpec) -> list[str]:
@@ -108,6 +137,8 @@ REASONS = {
     "iou.low": "the segmenter doubts its mask",
     "stability.low": "the mask changes with its threshold",
     "mask.contested": "better masks own most of its pixels",
+    "duplicate_of": "a better label covers it already",
+    "part_of": "it became part of a rider",
     "rider.unsure": "the person may ride, or stand beside it",
 }
 _UNIT = (  # field of Instances or its signals, and what it says; shares and IoU, 0 to 1

@@ -30,9 +30,9 @@ def candidate(row: int, area_px: int = 100, trust: float = np.nan, *signals: flo
 
 
 def test_trust_times_effect_comes_first() -> None:
-    found = [candidate(0, 100, 0.9), candidate(1, 10_000, 0.9), candidate(2, 100, 0.2)]
-    # 0.1 * 10, 0.1 * 100, 0.8 * 10
-    assert [one.row for one in doubts.worst_first(found)] == [1, 2, 0]
+    found = [candidate(0, 127, 0.9), candidate(1, (1 << 14) - 1, 0.9), candidate(2, 127, 0.2)]
+    # 0.1 * 7, 0.1 * 14, 0.8 * 7
+    assert [one.row for one in doubts.worst_first(found)] == [2, 1, 0]
 
 
 def test_without_trust_the_worst_signals_come_first_and_equal_ones_say_nothing() -> None:
