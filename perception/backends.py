@@ -4,6 +4,7 @@ Each function takes the weights' path and the `observe` settings and returns the
 end is a line here and a package in integrations/.
 """
 
+import importlib.util
 import pkgutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,15 @@ from pathlib import Path
 from perception import weights
 from perception.config import ModelSpec, ObserveConfig
 from perception.errors import RequestError
-from perception.ports import Detector, Promptable, Segmenter
+from perception.ports import Detector, Promptable, Segmenter, SizedDetector
+from perception.tiles import TiledDetector
 
 DETECTORS = {
+    "onnx": "perception_onnx.detector:load_detector",
     "yolo": "perception_ultralytics.detector:load_detector",
     "bright": "perception.fakes:load_bright_detector",
 }
+SIZED = {"onnx", "yolo"}  # detectors that scale images to an input of their own: tiles help them
 SEGMENTERS = {
     "sam": "perception_sam.segmenter:load_segmenter",
     "yolo-seg": "perception_ultralytics.segmenter:load_segmenter",
@@ -38,7 +42,7 @@ class Choice:
 
 
 def choose_detector(text: str, trust_weights: bool) -> Choice:
-    """Resolve `--detector`: the name of a model without weights, or YOLO weights.
+    """Resolve `--detector`: the name of a model without weights, or YOLO or YOLOX weights.
 
     Raises:
         RequestError: `weights.missing`, `weights.corrupt`, `weights.untrusted`.
@@ -48,12 +52,44 @@ def choose_detector(text: str, trust_weights: bool) -> Choice:
     path = Path(text)
     if path.suffix not in {".pt", ".onnx"}:
         raise RequestError(
-            "weights.invalid", f"--detector {text}: expected YOLO weights, a .pt or .onnx file"
+            "weights.invalid",
+            f"--detector {text}: expected YOLO weights (.pt, .onnx) or YOLOX weights (.onnx)",
         )
+    if path.suffix == ".onnx":
+        return _with_weights("onnx", path)
     choice = _with_weights("yolo", path)
-    if path.suffix == ".pt":
-        weights.require_trusted_pickle(path, trust_weights)
+    weights.require_trusted_pickle(path, trust_weights)
     return choice
+
+
+def resolve_engine(config: ObserveConfig, kind: str) -> ObserveConfig:
+    """Fix `detect_engine` for a detector of a kind: the boxes depend on it.
+
+    ONNX files: OpenVINO where it is installed and the device is the CPU, since it takes about half
+    of ONNX Runtime's time there; else ONNX Runtime. Other kinds have no choice, and keep "auto".
+
+    Raises:
+        RequestError: `config.invalid` for an engine that this detector does not run in.
+    """
+    engine = config.detect_engine
+    if kind != "onnx":
+        if engine != "auto":
+            raise RequestError(
+                "config.invalid",
+                f"--detect-engine {engine} runs .onnx detectors; this one is of the kind {kind}: "
+                "leave it at auto, or export the weights to ONNX",
+            )
+        return config
+    if engine == "openvino" and config.device != "cpu":
+        raise RequestError(
+            "config.invalid",
+            f"--detect-engine openvino runs on the CPU, found --device {config.device}; "
+            "use --detect-engine onnxruntime",
+        )
+    if engine == "auto":
+        openvino = config.device == "cpu" and importlib.util.find_spec("openvino") is not None
+        engine = "openvino" if openvino else "onnxruntime"
+    return config.model_copy(update={"detect_engine": engine})
 
 
 def choose_segmenter(text: str) -> Choice:
@@ -92,7 +128,16 @@ def _with_weights(kind: str, path: Path) -> Choice:
 
 
 def load_detector(kind: str, path: Path, config: ObserveConfig) -> Detector:
-    """Build a detector."""
+    """Build a detector; with tiles where the settings say so and it scales images down.
+
+    Args:
+        kind: Key of `DETECTORS`.
+        path: Its weights.
+        config: With the engine resolved, see `resolve_engine`.
+    """
+    if kind in SIZED and config.detect_tiles == "native":
+        sized: SizedDetector = pkgutil.resolve_name(DETECTORS[kind])(path, config)
+        return TiledDetector(sized, config)
     detector: Detector = pkgutil.resolve_name(DETECTORS[kind])(path, config)
     return detector
 

@@ -1,10 +1,10 @@
-"""Switches that must be set before ultralytics or OpenVINO is imported, once per process.
+"""Switches that must be set before ultralytics, onnxruntime or OpenVINO is imported, per process.
 
 Without them ultralytics probes the network at import, posts usage, installs packages with pip when
 an image cannot be opened, and writes settings to the home folder (see its utils/__init__.py,
 utils/checks.py, utils/events.py at 8.4.190), and OpenVINO reports each conversion to Google
 Analytics through the package openvino_telemetry (its tools/ovc/telemetry_utils.py at 2026.4.1).
-Neither is imported here: the module lives in the core because two adapters need it.
+None is imported here: the module lives in the core because several adapters need it.
 """
 
 import atexit

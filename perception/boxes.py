@@ -1,5 +1,6 @@
 """Axis-aligned boxes, (N, 4) xyxy in pixels, half-open: pure functions."""
 
+import cv2
 import numpy as np
 
 from perception.types import Bool, Detections, Float32, Float64
@@ -41,6 +42,27 @@ def clip(boxes_xyxy: Float32, size_hw: tuple[int, int]) -> Float32:
     height, width = size_hw
     limit = np.array([width, height, width, height], np.float32)
     return np.clip(boxes_xyxy, 0, limit).astype(np.float32)
+
+
+def suppress(detections: Detections, max_iou: float) -> Detections:
+    """Return the boxes, best first, without those that a better one of their class overlaps.
+
+    Args:
+        detections: N boxes.
+        max_iou: Boxes of one class that overlap more are one object; the better score stays, of
+            equal scores the earlier row.
+    """
+    if len(detections) == 0:
+        return detections
+    corners = detections.boxes_xyxy.astype(np.float64)
+    kept = cv2.dnn.NMSBoxesBatched(
+        np.column_stack([corners[:, :2], corners[:, 2:] - corners[:, :2]]).tolist(),
+        detections.scores.tolist(),
+        detections.class_ids.tolist(),
+        score_threshold=-1.0,  # every score counts
+        nms_threshold=max_iou,
+    )
+    return detections[np.asarray(kept, np.int64)]
 
 
 def usable(

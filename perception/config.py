@@ -49,6 +49,10 @@ class ObserveConfig(Settings):
     mode: Mode = "detail"  # of SAM: what an image is cut into
     inference: Inference = "auto"  # of SAM: see perception.inference
     precision: Precision = "fp32"  # of SAM; bf16 needs a processor that has it
+    # of .onnx detectors; auto: see backends.resolve_engine. They find different boxes.
+    detect_engine: Literal["auto", "onnxruntime", "openvino"] = "auto"
+    detect_tiles: Literal["native", "off"] = "native"  # where an image is larger than the input
+    tile_merge_iou: float = Field(default=0.5, ge=0, le=1)  # above: one object seen in two tiles
 
 
 class EverythingConfig(Settings):

@@ -14,7 +14,7 @@ EXTRAS = {
     "torch": "ultralytics",
     "torchvision": "ultralytics",
     "ultralytics": "ultralytics",
-    "onnxruntime": "ultralytics",
+    "onnxruntime": "onnx",
     "openvino": "openvino",
     "open3d": "open3d",
     "ray": "ray",

@@ -330,7 +330,7 @@ def _student(out: Path, arm: str, seed: int, config: GainConfig) -> Precision:
             detector=weights,
             class_map="road-to-road",
             overrides={
-                "observe": {"min_score": STUDENT_FLOOR},
+                "observe": {"min_score": STUDENT_FLOOR, "detect_tiles": "off"},  # masks have none
                 "decide": {"judge": {"min_score": STUDENT_FLOOR}},
             },
         )

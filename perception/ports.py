@@ -22,6 +22,15 @@ class Detector(Protocol):
         ...
 
 
+class SizedDetector(Detector, Protocol):
+    """A detector that scales each image to an input of its own size."""
+
+    @property
+    def input_hw(self) -> tuple[int, int]:
+        """Height and width of the input; where they are free, the largest that it is given."""
+        ...
+
+
 class Segmenter(Protocol):
     """Turns boxes into masks."""
 

@@ -27,7 +27,7 @@ class LabelRequest:
         source: "LAYOUT:ROOT" (see `sources.LAYOUTS`), a path, or a dataset.yaml.
         out: The run folder.
         segmenter: A SAM checkpoint, YOLO-seg weights (.onnx), "grabcut" or "boxes".
-        detector: YOLO weights; exclusive with `boxes`.
+        detector: YOLO or YOLOX weights; exclusive with `boxes`.
         boxes: "label_2", a COCO JSON file, or a folder of KITTI or YOLO txt files.
         class_map: Shipped class map or YAML file; "" chooses by the detector or box file.
         config: YAML with settings.
@@ -147,6 +147,8 @@ def _job(request: LabelRequest, origin: Source, root: Path, plan: Plan, settings
         looking = backends.choose_detector(request.detector, request.trust_weights)
         looks, detector_path = looking.spec, str(looking.path)
         mapping = _detector_map(looks, request.class_map, ontology)
+    observe = backends.resolve_engine(settings.observe, looks.kind)
+    settings = settings.model_copy(update={"observe": observe})
     spec = RunSpec(
         libraries=folder.installed_libraries(),
         source=origin.layout,
@@ -187,7 +189,7 @@ def _given(
 def _detector_map(looks: ModelSpec, class_map: str, ontology: Ontology) -> ClassMap:
     if class_map:
         return load_class_map(class_map)
-    if looks.kind == "yolo":
+    if looks.kind in {"onnx", "yolo"}:
         return load_class_map("coco80-to-road")
     return prompts.class_map_for(("car",), ontology)
 

@@ -149,3 +149,29 @@ def test_areas_are_in_square_pixels_and_exact_for_large_boxes() -> None:
     np.testing.assert_array_equal(
         boxes.areas(floats([0, 0, 8191, 4097], [5, 5, 1, 9])), [8191 * 4097, 0]
     )
+
+
+@given(
+    st.lists(
+        st.tuples(*[st.integers(-5, 20)] * 2, *[st.integers(1, 12)] * 2, st.integers(0, 1)),
+        max_size=12,
+    ),
+    st.sampled_from([0.3, 0.5, 0.7]),
+)
+def test_suppression_keeps_what_the_textbook_keeps(
+    rows: list[tuple[int, int, int, int, int]], max_iou: float
+) -> None:
+    found = Detections(
+        boxes_xyxy=floats(*([x, y, x + w, y + h] for x, y, w, h, _ in rows)),
+        scores=np.array([(7 * i % 5) / 5 for i in range(len(rows))], np.float32),  # with ties
+        class_ids=np.array([row[4] for row in rows], np.int32),
+        class_names=("car", "truck"),
+    )
+    kept: list[int] = []
+    for row in np.argsort(-found.scores, kind="stable"):
+        same = [other for other in kept if found.class_ids[other] == found.class_ids[row]]
+        if (boxes.ious(found.boxes_xyxy[[row]], found.boxes_xyxy[same]) <= max_iou).all():
+            kept.append(int(row))
+    ours = boxes.suppress(found, max_iou)
+    np.testing.assert_array_equal(ours.boxes_xyxy, found.boxes_xyxy[kept])
+    np.testing.assert_array_equal(ours.class_ids, found.class_ids[kept])

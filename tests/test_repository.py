@@ -232,7 +232,9 @@ def test_set_up_installs_torch_and_torchvision_together_and_first(system: System
     assert re.search(r"torch==\S+ torchvision==\S+$", installs[0])
     assert installs[1].endswith("-e .[ultralytics,open3d,ray,weights,eval,dev]")
     extras = PYPROJECT["project"]["optional-dependencies"]
-    assert {"ultralytics", "open3d", "ray", "weights", "eval", "dev"} == set(extras)
+    assert {"ultralytics", "onnx", "openvino", "open3d", "ray", "weights", "eval", "dev"} == set(
+        extras
+    )
 
 
 def test_set_up_does_nothing_until_what_it_depends_on_changes(system: System) -> None:

@@ -108,7 +108,7 @@ def test_weights_look_in_the_size_they_were_trained_with(name: str, trained: Pat
     from perception.config import ObserveConfig
     from perception_ultralytics.detector import load_detector
 
-    assert load_detector(trained / name, ObserveConfig(threads=1))._network._image_px == 96
+    assert load_detector(trained / name, ObserveConfig(threads=1)).input_hw == (96, 96)
 
 
 @pytest.mark.parametrize("missing", ["images", "labels", "data.yaml"])

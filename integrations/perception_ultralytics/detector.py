@@ -16,6 +16,7 @@ class YoloDetector:
         """Keep a loaded network."""
         self._network = network
         self.class_names = network.class_names
+        self.input_hw = (network.image_px, network.image_px)
 
     def __call__(self, picture: Picture) -> Detections:
         """Return the boxes at or above the floor, best first."""

@@ -45,6 +45,7 @@ class Network:
     Attributes:
         class_names: In the order of their numbers.
         task: "detect" or "segment".
+        image_px: Longest side of the images that the network sees.
     """
 
     def __init__(self, path: Path, config: ObserveConfig) -> None:
@@ -62,13 +63,13 @@ class Network:
         onnx = path.suffix == ".onnx"
         self.task = onnx_metadata(path).get("task", "detect") if onnx else "detect"
         self._config = config
-        self._image_px: int | None = None  # as in the first call: what ultralytics takes by itself
+        self.image_px = 0  # as in the first call: what ultralytics takes by itself
         try:
             self._model = yolo(str(path.resolve(strict=True)), task=self.task)
             self.task = str(self._model.task)
             # One call loads the weights (ultralytics loads ONNX files late) and tells the names.
             names = self(np.zeros((64, 64, 3), np.uint8)).names
-            self._image_px = _image_px(self._model)
+            self.image_px = _image_px(self._model)
         except Exception as error:  # whatever the many loaders raise: the weights are at fault
             raise RequestError(
                 "weights.invalid", f"{path}: ultralytics cannot load it as YOLO weights: {error}"
@@ -94,7 +95,7 @@ class Network:
                     self._model.predict(
                         np.ascontiguousarray(image_rgb[..., ::-1]),
                         predictor=_predictor(self.task),
-                        **({"imgsz": self._image_px} if self._image_px else {}),
+                        **({"imgsz": self.image_px} if self.image_px else {}),
                         conf=self._config.min_score,
                         iou=self._config.nms_iou,
                         max_det=MAX_DETECTIONS,

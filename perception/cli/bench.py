@@ -171,7 +171,8 @@ def bench_compare(
             detector=detector,
             boxes=boxes,
             class_map=class_map,
-            overrides={"observe": {"threads": threads}},
+            # YOLO-seg's own masks belong to boxes of the whole image
+            overrides={"observe": {"threads": threads, "detect_tiles": "off"}},
             trust_weights=trust_weights,
         )
         with show_progress(as_json) as progress:
@@ -230,6 +231,28 @@ def bench_gain(
     with show_steps(as_json) as tell:
         gain = measure_gain(GainRequest(out, detector, segmenter, config), caster, tell)
     say(gain.to_dict(), as_json, [*gain.lines(), f"{out / 'gain.json'}"])
+    return FINE
+
+
+@bench_app.command(name="recall")
+def bench_recall(
+    *roots: Path, detector: list[str], threads: int = 2, as_json: AsJson = False
+) -> int:
+    """Count what detectors find by size of the object, with tiles and without, and precision.
+
+    perception bench recall DATA/cityscapes DATA/coco --detector yolov8n.onnx --detector yolox.onnx
+
+    Args:
+        roots: Cityscapes folders, or COCO folders with a panoptic_*.json.
+        detector: Weights of COCO's 80 classes; give it repeatedly.
+        threads: Of the detector.
+        as_json: Print one JSON object for programs.
+    """
+    from perception import recall
+
+    with show_progress(as_json) as progress:
+        results = recall.measure(roots, detector, threads, progress)
+    say({"results": [one.to_dict() for one in results]}, as_json, recall.lines(results))
     return FINE
 
 

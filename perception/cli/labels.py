@@ -28,6 +28,8 @@ def label(
     mode: Mode | None = None,
     inference: Inference | None = None,
     precision: Precision | None = None,
+    detect_engine: str | None = None,
+    detect_tiles: str | None = None,
     engine: str = "local",
     workers: int = 1,
     address: str = "",
@@ -47,7 +49,7 @@ def label(
             (folder, glob, list file, image) or a dataset.yaml.
         out: The run folder.
         segmenter: A SAM checkpoint, YOLO-seg weights (.onnx); grabcut and boxes need none.
-        detector: YOLO weights, .onnx or .pt.
+        detector: YOLO weights, .onnx or .pt, or YOLOX weights, .onnx.
         boxes: In place of a detector: label_2, a COCO .json, or a folder of KITTI or YOLO .txt.
         class_map: From the detector's names to ours: a shipped class map or a YAML file.
         config: YAML file with settings.
@@ -61,6 +63,10 @@ def label(
             square that the image fills).
         inference: Who computes SAM: openvino, torch, or auto: OpenVINO on a CPU.
         precision: Of OpenVINO: fp32, or bf16 where the processor has it.
+        detect_engine: Of .onnx detectors: onnxruntime, openvino, or auto: openvino where it is
+            installed and the device is the CPU.
+        detect_tiles: native: the detector looks at tiles of its own input size too, where images
+            are larger; off. YOLO-seg weights as segmenter know no object that only a tile shows.
         engine: local or ray.
         workers: Models at work side by side, with --engine ray.
         address: Of a running Ray cluster: auto or HOST:PORT.
@@ -90,6 +96,8 @@ def label(
                 "observe.mode": mode,
                 "observe.inference": inference,
                 "observe.precision": precision,
+                "observe.detect_engine": detect_engine,
+                "observe.detect_tiles": detect_tiles,
                 "decide.judge.min_score": min_score,
             }
         ),
