@@ -97,7 +97,7 @@ def test_json_is_one_object_on_stdout_and_nothing_else(
     for tokens, key in (
         (["label", source, *FAKES, "--out", out, "--dry-run"], "fingerprint"),
         (["label", source, *FAKES, "--out", out], "counts"),
-        (["export", out, "--to", "coco", "--out", tmp_path / "coco.json"], "labels"),
+        (["export", out, "--to", "coco", "--out", tmp_path / "coco.json"], "exports"),
         (["weights", "list"], "weights"),
     ):
         process = command(*tokens, "--json")
@@ -137,7 +137,7 @@ def test_quarantined_samples_are_told_and_exit_with_1(
         (["label", "SRC", "--segmenter", "boxes", "--out", "OUT"], ["--detector", "--boxes"]),
         (["label", "SRC", *FAKES, "--out", "SRC/000.png/run"], ["SRC/000.png/run"]),
         (["relabel", "nowhere"], ["run.damaged", "nowhere"]),
-        (["export", "RUN", "--to", "cvat", "--out", "OUT"], ["cvat", "coco"]),
+        (["export", "RUN", "--to", "tfrecord", "--out", "OUT"], ["tfrecord", "coco"]),
         (["export", "RUN", "--to", "coco", "--out", "OUT", "--status", "fine"], ["fine", "review"]),
         (["export", "RUN", "--to", "coco", "--out", "RUN"], ["RUN"]),
         (["weights", "verify", "nowhere.pt"], ["weights.missing", "nowhere.pt"]),
