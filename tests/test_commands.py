@@ -613,7 +613,7 @@ def test_a_first_start_that_was_refused_does_not_stand_in_the_way(
     assert label(source, out).counts["samples"]["input"] == 6
 
 
-@pytest.mark.parametrize("to", ["yolo", "png", "semantic-kitti"])
+@pytest.mark.parametrize("to", ["yolo", "png", "semantic-kitti", "nuscenes-panoptic"])
 def test_an_export_does_not_mix_with_what_is_there(run: Path, to: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()

@@ -17,7 +17,7 @@ from perception.formats import coco, cvat, yolo
 from perception.runs import folder
 from perception.types import SampleLabels, Status
 
-FOLDERS = [name for name, form in exports.FORMATS.items() if not form.ending]
+POINTS = ("semantic-kitti", "nuscenes-lidarseg", "nuscenes-panoptic")
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_all_leaves_out_points_where_there_is_no_sweep(
     fakes = ["--detector", "bright", "--segmenter", "boxes"]
     assert cli.run(["label", str(source), *fakes, "--out", str(tmp_path / "run")]) == cli.FINE
     done = exports.export(tmp_path / "run", "all", tmp_path / "out")
-    assert {"semantic-kitti"} == set(exports.FORMATS) - {one.to for one in done}
+    assert set(POINTS) == set(exports.FORMATS) - {one.to for one in done}
 
 
 def test_what_cannot_be_asked_for(run: Path, tmp_path: Path) -> None:
@@ -68,23 +68,73 @@ def shifted(samples: Iterator[SampleLabels], dx: int) -> Iterator[SampleLabels]:
         yield replace(sample, pictures=tuple(changed))
 
 
-@pytest.mark.parametrize("to", list(exports.FORMATS))
+@pytest.mark.parametrize("to", [to for to in exports.FORMATS if to not in POINTS])
 def test_an_export_that_does_not_come_back_is_an_error(
     run: Path, tmp_path: Path, to: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     form = exports.FORMATS[to]
 
     def write(job: checks.Job) -> object:
-        if to == "semantic-kitti":
-            summary = form.write(job)
-            path = next(job.out.glob("*.label"))
-            path.write_bytes(bytes(len(path.read_bytes())))
-            return summary
         return form.write(replace(job, samples=lambda: shifted(job.samples(), 3)))
 
     monkeypatch.setitem(exports.FORMATS, to, replace(form, write=write))
     with pytest.raises(RequestError, match=r"export\.lossy"):
         exports.export(run, to, tmp_path / "out")
+
+
+def _other_class(path: Path) -> None:
+    values = np.fromfile(path, np.uint8)
+    values[np.flatnonzero(values)[0]] += 1
+    values.tofile(path)
+
+
+def _other_instance(path: Path) -> None:
+    if path.suffix == ".npz":
+        values = np.load(path)["data"]
+        values[np.flatnonzero(values)[0]] += 1
+        np.savez_compressed(path, data=values)
+        return
+    values = np.fromfile(path, "<u4")
+    values[np.flatnonzero(values)[0]] += 1 << 16
+    values.tofile(path)
+
+
+@pytest.mark.parametrize(
+    ("to", "pattern", "spoil", "match"),
+    [
+        ("semantic-kitti", "*.label", _other_class, "1 points changed"),
+        ("semantic-kitti", "*.label", _other_instance, "1 points changed"),
+        ("nuscenes-lidarseg", "*.bin", _other_class, "1 points changed"),
+        ("nuscenes-panoptic", "*.npz", _other_instance, "1 points changed"),
+        ("nuscenes-panoptic", "*.npz", Path.unlink, r"io\.not_found|No such file"),
+        ("nuscenes-lidarseg", "*.json", lambda path: path.write_text("[]"), "no row for the sweep"),
+    ],
+)
+def test_points_that_do_not_come_back_are_an_error(
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    to: str,
+    pattern: str,
+    spoil: Callable[[Path], object],
+    match: str,
+) -> None:
+    form = exports.FORMATS[to]
+
+    def write(job: checks.Job) -> object:
+        summary = form.write(job)
+        spoil(min(job.out.rglob(pattern)))
+        return summary
+
+    monkeypatch.setitem(exports.FORMATS, to, replace(form, write=write))
+    with pytest.raises(RequestError, match=rf"export\.lossy(.|\n)*({match})"):
+        exports.export(run, to, tmp_path / "out")
+
+
+@pytest.mark.parametrize("to", POINTS)
+def test_points_without_a_label_are_an_export(run: Path, tmp_path: Path, to: str) -> None:
+    (done,) = exports.export(run, to, tmp_path / "out", statuses=(Status.REJECTED,))
+    assert (done.written.samples, done.read_back.labels) == (3, 0)
 
 
 @pytest.mark.parametrize("field", ["scores", "instance_ids", "class_ids"])

@@ -22,11 +22,10 @@ from perception.formats import (
     fates,
     label_png,
     objects_of,
-    semantic_kitti,
     yolo,
 )
 from perception.ontology import Ontology, Target
-from perception.types import Masks, PictureLabels, PointState, SampleLabels, Status
+from perception.types import Masks, PictureLabels, SampleLabels, SampleRef, Status
 
 # Least mean IoU of the masks with what their polygons fill. A mask of one part comes back whole;
 # holes and parts lose the pixels of their bridges, and specks smaller than their bridge are gone.
@@ -64,6 +63,7 @@ class Job:
         statuses: Instances with these are labels.
         ontology: Of the run.
         image_root: Folder that the pictures' file names are relative to.
+        refs: The run's plan; nothing for a synthetic drive.
     """
 
     samples: Callable[[], Iterator[SampleLabels]]
@@ -72,6 +72,7 @@ class Job:
     statuses: frozenset[Status]
     ontology: Ontology
     image_root: Path
+    refs: tuple[SampleRef, ...]
 
 
 Lookup = Callable[[PictureLabels], Objects]
@@ -250,30 +251,3 @@ def _iou(ours: Masks, i: int, theirs: Masks, j: int) -> float:
         return 1.0
     rows = (ours.boxes_xyxy[i], ours.counts[i]), (theirs.boxes_xyxy[j], theirs.counts[j])
     return float(rle.ious(rle.join(rows, ours.size_hw))[0, 1])
-
-
-def points_compared(job: Job) -> ReadBack:
-    """Compare every point's class and instance with SemanticKITTI's files."""
-    labels, fault = 0, ""
-    for sample in job.samples():
-        points = sample.points
-        if not len(points):
-            continue
-        classes, instances = semantic_kitti.read(job.out / f"{sample.id}.label", len(points))
-        chosen = [np.zeros(0, np.int32)] + [
-            picture.instances.instance_ids[np.isin(picture.instances.statuses, list(job.statuses))]
-            for picture in sample.pictures
-        ]
-        label = (
-            (points.states == PointState.LABELLED)
-            & np.isin(points.class_ids, list(job.target.ids))
-            & np.isin(points.instance_ids, np.concatenate(chosen))
-        )
-        expected = np.zeros(len(points), np.int64)
-        for class_id, value in job.target.ids.items():
-            expected[label & (points.class_ids == class_id)] = value
-        wrong = (classes != expected) | (instances != np.where(label, points.instance_ids, 0))
-        if wrong.any():
-            fault = fault or f"{sample.id!r}: {np.count_nonzero(wrong)} points changed"
-        labels += int(np.count_nonzero(label))
-    return ReadBack(labels, 1.0, 1.0, LOSSLESS, fault)

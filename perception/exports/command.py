@@ -16,9 +16,16 @@ from perception.exports.checks import (
     compared,
     in_order,
     png_labels,
-    points_compared,
     read_coco,
     yolo_labels,
+)
+from perception.exports.points import (
+    lidarseg_points,
+    nuscenes_writer,
+    panoptic_points,
+    points_compared,
+    semantic_kitti_points,
+    write_semantic_kitti,
 )
 from perception.formats import (
     cityscapes,
@@ -27,6 +34,7 @@ from perception.formats import (
     cutouts,
     cvat,
     label_png,
+    nuscenes,
     semantic_kitti,
     yolo,
 )
@@ -34,7 +42,7 @@ from perception.ontology import Ontology, load_class_map, load_ontology, target_
 from perception.runs import folder
 from perception.runs.folder import RunSpec
 from perception.synthetic.read import is_drive, read_truth_labels
-from perception.types import ExportSummary, SampleLabels, Status
+from perception.types import ExportSummary, SampleLabels, SampleRef, Status
 
 ALL = "all"
 
@@ -84,12 +92,14 @@ class _Format:
         check: Reads again what was written, and compares.
         class_map: The default one; "" for the ontology's own names.
         ending: Of the file; "" for a folder.
+        points: Whether it labels points: for runs with sweeps.
     """
 
     write: Callable[[Job], ExportSummary]
     check: Check
     class_map: str = ""
     ending: str = ""
+    points: bool = False
 
 
 def _plain(write: Callable[..., ExportSummary]) -> Callable[[Job], ExportSummary]:
@@ -125,7 +135,22 @@ FORMATS: dict[str, _Format] = {
         _with_images(yolo.write), compared(yolo_labels, POLYGON_BOUND, keeps_ids=False)
     ),
     "semantic-kitti": _Format(
-        _plain(semantic_kitti.write), points_compared, class_map="road-to-semantic-kitti"
+        write_semantic_kitti,
+        points_compared(semantic_kitti_points, instances_below=semantic_kitti.MAX_ID + 1),
+        class_map="road-to-semantic-kitti",
+        points=True,
+    ),
+    "nuscenes-lidarseg": _Format(
+        nuscenes_writer(nuscenes.write_lidarseg),
+        points_compared(lidarseg_points, instances_below=0),
+        class_map="road-to-nuscenes",
+        points=True,
+    ),
+    "nuscenes-panoptic": _Format(
+        nuscenes_writer(nuscenes.write_panoptic),
+        points_compared(panoptic_points, instances_below=nuscenes.FIRST_STUFF),
+        class_map="road-to-nuscenes",
+        points=True,
     ),
     "png": _Format(
         _plain(label_png.write),
@@ -143,6 +168,7 @@ class _Source:
     spec: RunSpec | None
     ontology: Ontology
     image_root: Path
+    refs: tuple[SampleRef, ...]
     samples: Callable[[], Iterator[SampleLabels]]
 
 
@@ -181,7 +207,7 @@ def export(
         raise RequestError(
             "export.occupied", f"{place}: is a folder that holds files; choose another --out"
         )
-    if to == "semantic-kitti" and is_drive(path):
+    if to != ALL and FORMATS[to].points and is_drive(path):
         raise RequestError(
             "export.unknown", f"{path}: is a drive; its .label files are in training/labels"
         )
@@ -196,18 +222,19 @@ def export(
     return tuple(
         _export(source, name, place / f"{name}{form.ending}", chosen, "")
         for name, form in FORMATS.items()
-        if name != "semantic-kitti" or swept
+        if swept or not form.points
     )
 
 
 def _open(path: Path) -> _Source:
     if is_drive(path):
         ontology = load_ontology()
-        return _Source(path, None, ontology, path, lambda: read_truth_labels(path, ontology))
+        return _Source(path, None, ontology, path, (), lambda: read_truth_labels(path, ontology))
     spec = folder.read_spec(path)
     folder.read_counts(path)
-    root = Path(folder.read_plan(path, spec).samples[0].root)
-    return _Source(path, spec, spec.ontology, root, lambda: folder.usable_labels(path))
+    refs = folder.read_plan(path, spec).samples
+    root = Path(refs[0].root)
+    return _Source(path, spec, spec.ontology, root, refs, lambda: folder.usable_labels(path))
 
 
 def _export(
@@ -216,7 +243,9 @@ def _export(
     form = FORMATS[to]
     name = classes or form.class_map
     target = target_of(source.ontology, load_class_map(name) if name else None)
-    job = Job(source.samples, out, target, statuses, source.ontology, source.image_root)
+    job = Job(
+        source.samples, out, target, statuses, source.ontology, source.image_root, source.refs
+    )
     written = form.write(job)
     back = _read_again(form.check, job, written)
     if back.fault:

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
 import numpy as np
+import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
 from perception import masks as rle
@@ -28,6 +29,7 @@ from perception.types import (
     Int32,
     Masks,
     PictureLabels,
+    PointState,
     RowAligned,
     SampleLabels,
     Status,
@@ -317,3 +319,80 @@ class Tally:
         """Return the counts so far, reasons in alphabetical order."""
         left_out = tuple(sorted((reason, n) for reason, n in self.left_out.items() if n))
         return ExportSummary(self.samples, self.labels, self.ignored, left_out)
+
+
+@dataclass(frozen=True, eq=False)
+class PointIds:
+    """What a point format writes for the P points of a sample.
+
+    Attributes:
+        classes: (P,) int64 class ids of the format; 0 where a point is no label.
+        instances: (P,) int64 instance ids; 0 where a point is no label.
+    """
+
+    classes: npt.NDArray[np.int64]
+    instances: npt.NDArray[np.int64]
+
+
+def point_ids(
+    sample: SampleLabels,
+    target: Target,
+    statuses: frozenset[Status],
+    tally: Tally,
+    *,
+    max_class: int,
+    max_instance: int,
+) -> PointIds:
+    """Return the ids of a sample's points in a format, and count them.
+
+    Points whose instance has another status count as ignored; classes that the target lacks and
+    instances that no picture has are left out.
+
+    Raises:
+        RequestError: `id.overflow` for an id that the format cannot hold; nothing is counted.
+    """
+    points = sample.points
+    labelled = points.states == PointState.LABELLED
+    mapped = labelled & np.isin(points.class_ids, list(target.ids))
+    known, chosen = _known_and_chosen(sample, statuses)
+    label = mapped & chosen
+    classes = np.zeros(len(points), np.int64)
+    for class_id in np.unique(points.class_ids[label]):
+        classes[label & (points.class_ids == class_id)] = target.ids[int(class_id)]
+    instances = np.where(label, points.instance_ids, 0).astype(np.int64)
+    check_ids(instances, max_instance, "instance", sample.id)
+    check_ids(classes, max_class, "class", sample.id)
+    tally.labels += int(label.sum())
+    tally.ignored += int((mapped & known & ~chosen).sum())
+    tally.left_out["class.ignored"] += int((labelled & ~mapped).sum())
+    tally.left_out["instance.unknown"] += int((mapped & ~known).sum())
+    return PointIds(classes, instances)
+
+
+def check_ids(ids: npt.NDArray[np.int64], largest: int, noun: str, sample_id: str) -> None:
+    """Refuse ids that a format cannot hold.
+
+    Raises:
+        RequestError: `id.overflow`, naming the sample, the id and the largest one.
+    """
+    wrong = ids[(ids < 0) | (ids > largest)]
+    if len(wrong):
+        raise RequestError(
+            "id.overflow",
+            f"sample {sample_id!r}: {noun} id {int(wrong[0])}, expected 0 to {largest}, which is "
+            "what the format holds; nothing was written for this sample",
+        )
+
+
+def _known_and_chosen(sample: SampleLabels, statuses: frozenset[Status]) -> tuple[Bool, Bool]:
+    """Say per point whether a picture has its instance, and whether that has a wanted status."""
+    ids, wanted = list[Int32](), list[Bool]()
+    for picture in sample.pictures:
+        ids.append(picture.instances.instance_ids)
+        wanted.append(np.isin(picture.instances.statuses, [int(status) for status in statuses]))
+    if not ids:
+        nowhere = np.zeros(len(sample.points), bool)
+        return nowhere, nowhere
+    all_ids = np.concatenate(ids)
+    known = np.isin(sample.points.instance_ids, all_ids)
+    return known, np.isin(sample.points.instance_ids, all_ids[np.concatenate(wanted)])

@@ -145,6 +145,10 @@ def test_all_cameras_of_a_key_frame_are_labelled_together(
     for labels in run.labels():
         assert [picture.camera for picture in labels.pictures] == ["CAM_BACK", "CAM_FRONT"]
         assert labels.points.instance_ids.tolist() == [2, 1]  # each camera's car has its point
+    for to, ending in (("lidarseg", "bin"), ("panoptic", "npz")):
+        (done,) = commands.export(tmp_path / "run", f"nuscenes-{to}", tmp_path / to)
+        assert (tmp_path / to / to / f"v1.0-mini/d-aaa-LIDAR_TOP-1_{to}.{ending}").is_file()
+        assert (done.written.samples, done.read_back.labels) == (2, 4)
 
 
 def _set(table: str, row: int, **fields: object) -> Callable[[Tables], None]:

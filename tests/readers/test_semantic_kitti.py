@@ -1,12 +1,14 @@
 """KITTI odometry and SemanticKITTI: plan, projection with `Tr`, and times."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from perception import sources
+from perception import commands, sources
 from perception.errors import RequestError, SampleError
+from perception.formats import semantic_kitti
 from perception.geometry import points_in_view, project, transform
 from perception.types import SampleRef
 
@@ -137,3 +139,19 @@ def test_a_sequence_that_leads_out_of_the_root_is_refused(tmp_path: Path) -> Non
     with pytest.raises(RequestError) as caught:
         planned(root)
     assert caught.value.code == "path.outside_root"
+
+
+def test_labels_are_exported_where_semantic_kitti_api_looks(
+    tmp_path: Path, draw: Callable[..., Path]
+) -> None:
+    root = dataset(tmp_path / "root", "08")
+    for path in root.rglob("*.png"):
+        draw(path, (30, 20, 70, 60, 255), size_hw=(80, 100))
+    commands.label(
+        commands.LabelRequest(f"semantic-kitti:{root}", tmp_path / "run", "boxes", "bright")
+    )
+    (done,) = commands.export(tmp_path / "run", "semantic-kitti", tmp_path / "out")
+    assert done.read_back.labels == done.written.labels > 0
+    folder = tmp_path / "out/sequences/08/predictions"
+    assert sorted(path.name for path in folder.iterdir()) == ["000000.label", "000001.label"]
+    assert semantic_kitti.read(folder / "000001.label", 4)[0].tolist()[0] == 10  # a car
