@@ -59,8 +59,9 @@ def test_the_truth_of_a_drive_is_exported_like_labels(tmp_path: Path) -> None:
     for row in (*again["annotations"], *truth["annotations"]):
         row.pop("camera")  # not in the file that is read
     assert again["annotations"] == truth["annotations"]
-    written = perception("export", drive, "--to", "yolo", "--out", tmp_path / "yolo")["export"]
-    assert isinstance(written, dict)
+    exports = perception("export", drive, "--to", "yolo", "--out", tmp_path / "yolo")["exports"]
+    assert isinstance(exports, list)
+    written = exports[0]["written"]
     large = sum(not row["iscrowd"] for row in truth["annotations"])
     assert written["labels"] == large > 0
     rows = [path.read_text() for path in (tmp_path / "yolo" / "labels").rglob("*.txt")]
