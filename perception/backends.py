@@ -133,8 +133,9 @@ def load_detector(kind: str, path: Path, config: ObserveConfig) -> Detector:
     Args:
         kind: Key of `DETECTORS`.
         path: Its weights.
-        config: With the engine resolved, see `resolve_engine`.
+        config: Its engine is resolved here where that is still open, see `resolve_engine`.
     """
+    config = resolve_engine(config, kind)
     if kind in SIZED and config.detect_tiles == "native":
         sized: SizedDetector = pkgutil.resolve_name(DETECTORS[kind])(path, config)
         return TiledDetector(sized, config)

@@ -97,6 +97,7 @@ def sealed(tmp_path: Path, python_path: Callable[..., str]) -> Sealed:
     environment |= {
         "HOME": str(folder / "home"),
         "TMPDIR": str(folder / "temporary"),
+        "PERCEPTION_CACHE": "off",  # the one thing that is kept outside a run: compiled networks
         "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": python_path(folder / "site"),
         "PYTHONDONTWRITEBYTECODE": "1",

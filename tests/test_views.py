@@ -22,7 +22,7 @@ def test_no_box_no_view() -> None:
 
 def test_a_small_object_is_shown_in_a_cut_of_native_resolution_round_it() -> None:
     ((view, rows),) = tiles(STREET_HW, boxes((1000, 500, 1040, 520)))
-    # 40 and 20 pixels with 128 on each side: 296 and 276, the next multiple of 256 is 512
+    # 40 and 20 pixels with 128 on each side: 296 and 276, the next multiple of 512 is 512
     assert view.window_xyxy == (764, 254, 1276, 766)
     assert view.filled_hw == view.input_hw == (512, 512)
     assert rows.tolist() == [0]
@@ -30,7 +30,7 @@ def test_a_small_object_is_shown_in_a_cut_of_native_resolution_round_it() -> Non
 
 def test_at_an_image_s_corner_the_cut_ends_there() -> None:
     ((view, _),) = tiles(STREET_HW, boxes((0, 0, 60, 50)))
-    assert view.window_xyxy == (0, 0, 256, 256)
+    assert view.window_xyxy == (0, 0, 512, 512)
 
 
 def test_a_large_object_is_shown_with_the_whole_image() -> None:

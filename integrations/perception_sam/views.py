@@ -17,7 +17,8 @@ Int64 = npt.NDArray[np.int64]
 
 SIDE_PX = 1024  # of SAM's input square
 STEP_PX = 64  # of inputs that are smaller: every shape is a network to compile
-TILE_STEP_PX = 256  # of the sides of tiles, and of the places where they may lie
+PLACE_STEP_PX = 256  # of the places where tiles may lie
+CUT_STEP_PX = 512  # of the sides of tiles: every shape is a network that is kept in memory
 WORTH = 1.5  # the whole image shows less than 1 / WORTH of its resolution: tiles show more
 LARGEST_IN_TILE_PX = SIDE_PX // 2  # longer objects need their surroundings: the whole image
 CONTEXT_PX = 128  # round the objects of a tile; by the places of tiles each can have it
@@ -122,7 +123,7 @@ def _places(size_hw: tuple[int, int]) -> Int64:
     """Return the (W, 4) windows that tiles may be, row by row."""
     height, width = size_hw
     tops, lefts = (
-        np.unique(np.append(np.arange(0, max(side - SIDE_PX, 0), TILE_STEP_PX), side - SIDE_PX))
+        np.unique(np.append(np.arange(0, max(side - SIDE_PX, 0), PLACE_STEP_PX), side - SIDE_PX))
         for side in (max(height, SIDE_PX), max(width, SIDE_PX))
     )
     x0, y0 = (places.ravel() for places in np.meshgrid(lefts, tops))
@@ -161,7 +162,7 @@ def _cut(window: Int64, boxes_xyxy: Float32, size_hw: tuple[int, int]) -> View:
         low, high = int(window[axis]), int(window[2 + axis])
         first = max(int(boxes_xyxy[:, axis].min()) - CONTEXT_PX, low)
         last = min(int(np.ceil(boxes_xyxy[:, 2 + axis].max())) + CONTEXT_PX, high)
-        side = min(-(-(last - first) // TILE_STEP_PX) * TILE_STEP_PX, high - low)
+        side = min(-(-(last - first) // CUT_STEP_PX) * CUT_STEP_PX, high - low)
         start = min(max((first + last - side) // 2, low), high - side)
         bounds.append((start, start + side))
     (x0, x1), (y0, y1) = bounds
