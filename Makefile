@@ -1,19 +1,26 @@
 # The verbs that people and CI share. Everything runs inside .venv; `make BIN=DIR check` uses another.
 BIN ?= .venv/bin
 
-.PHONY: setup demo pocket test check bench oracles
+.PHONY: setup demo pocket test check bench oracles chromium
 
 setup:  ## make .venv; does nothing when it is up to date
 	.ci/setup.sh
 
-test: setup oracles  ## from a fresh clone to every check
+test: setup oracles chromium  ## from a fresh clone to every check
 	$(MAKE) check
 
-# Evaluators that judge ours in tests. Their pins clash with ours, so they come without what they ask.
-ORACLES := panopticapi-lite semantic-kitti-api
+# Tools that judge ours in tests. Their pins clash with ours, so they come without what they ask;
+# what follows datumaro and its like here is what they import.
+ORACLES := panopticapi-lite semantic-kitti-api cityscapesscripts pyquaternion datumaro \
+  orjson json-stream json-stream-rs-tokenizer imagesize lxml shapely tqdm
 oracles: setup $(ORACLES:%=.oracles/%)  ## without them their tests skip
 .oracles/%:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $@ $*
+
+chromium:  ## the browser that the tests of the review pages drive; without it they skip
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	  && apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } \
+	  || echo "no chromium: the tests of the review pages skip (apt-get install chromium)"
 
 check:  ## the gate
 	$(BIN)/ruff format --check .
