@@ -12,6 +12,11 @@ from types import ModuleType
 import cv2
 import numpy as np
 import pytest
+from hypothesis import settings
+
+# A busy disk or core is no fault of the code: speed lives in `perception bench`.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 ROOT = Path(__file__).resolve().parent.parent
 FOCAL_PX, SIZE_HW = 50, (48, 64)  # of the pictures and of the camera of `kitti`

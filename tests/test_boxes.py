@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from perception import boxes
@@ -112,7 +112,6 @@ coordinates = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(coordinates, min_size=4, max_size=4), max_size=8))
 def test_every_box_is_kept_or_counted_and_what_is_kept_fits(rows: list[list[float]]) -> None:
     kept, dropped = boxes.usable(detections(rows), SIZE_HW)

@@ -43,7 +43,7 @@ def test_upsampling_and_stability_are_those_of_the_segment_anything_package(
     assert finish(low, view).stability == pytest.approx(stability, abs=1e-4)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     height=st.integers(1, 300),
     width=st.integers(1, 300),

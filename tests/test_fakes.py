@@ -184,7 +184,7 @@ def test_no_boxes_get_no_masks(segmenter: Segmenter) -> None:
 
 
 @pytest.mark.parametrize("segmenter", SEGMENTERS)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     size_hw=st.tuples(st.integers(1, 12), st.integers(1, 12)),
     shares=st.tuples(*[st.floats(0, 1)] * 4),

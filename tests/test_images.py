@@ -368,9 +368,7 @@ def test_the_probe_reads_the_header_only(tmp_path: Path) -> None:
 WHOLE = [encoded(extension) for extension in (".jpg", ".png", ".bmp", ".webp")]
 
 
-@settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     data=st.sampled_from(WHOLE),
     flips=st.lists(st.tuples(st.integers(0, 10_000), st.integers(1, 255)), min_size=1, max_size=4),

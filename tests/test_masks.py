@@ -16,7 +16,7 @@ from perception.types import Bool, Masks
 # pycocotools 2.0.11 answers numpy 2's `copy` keyword with a warning in `decode`
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
-quick = settings(deadline=None, max_examples=60)
+quick = settings(max_examples=60)
 
 
 @st.composite
@@ -126,7 +126,7 @@ def test_rows_can_be_chosen_and_decoded_alone(full: Bool, data: st.DataObject) -
 printable = st.binary(max_size=40) | st.lists(st.integers(48, 111), max_size=40).map(bytes)
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(printable, st.integers(-1, 9), st.integers(-1, 9))
 def test_any_bytes_are_runs_that_fill_the_image_or_an_error(
     counts: bytes, height: int, width: int

@@ -55,7 +55,7 @@ def test_300_boxes_on_4k_need_no_more_tiles_than_its_area_does() -> None:
     assert len(views) <= 24  # 5 x 3 cover it; a greedy choice needs half as many again
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     height=st.integers(200, 2600),
     width=st.integers(1600, 4000),

@@ -6,7 +6,7 @@ from types import ModuleType
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -84,7 +84,6 @@ def test_cityscapesscripts_read_the_instances_and_paint_the_polygons(
     np.testing.assert_array_equal(painted, values)  # the bridge over the person is painted over
 
 
-@settings(deadline=None)  # each example writes files and waits for the disk
 @given(hnp.arrays(np.uint8, (12, 15), elements=st.integers(0, 3)))
 def test_the_pixels_come_back_whole(
     tmp_path_factory: pytest.TempPathFactory, picture: Picture, sample: Sample, owners: np.ndarray

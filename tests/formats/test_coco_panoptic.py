@@ -8,7 +8,7 @@ from types import ModuleType
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -59,7 +59,6 @@ def test_panopticapi_finds_every_segment_and_a_perfect_match(
     np.testing.assert_array_equal(pixels == 70_002, bitmaps[2])
 
 
-@settings(deadline=None)  # each example writes files and waits for the disk
 @given(hnp.arrays(np.uint8, (7, 9), elements=st.integers(0, 3)))
 def test_reading_gives_back_what_was_written(
     tmp_path_factory: pytest.TempPathFactory,

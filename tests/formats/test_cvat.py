@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -57,7 +57,6 @@ def test_datumaro_reads_masks_classes_and_attributes(
     assert item.annotations[2].attributes["status"] == "review"
 
 
-@settings(deadline=None)  # each example writes files and waits for the disk
 @given(hnp.arrays(np.uint8, (7, 9), elements=st.integers(0, 3)))
 def test_reading_gives_back_what_was_written(
     tmp_path_factory: pytest.TempPathFactory,

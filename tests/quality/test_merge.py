@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from perception import masks as masks_
@@ -469,7 +469,6 @@ def stacks(draw: st.DrawFn) -> tuple[Bool, list[int]]:
     return bitmaps, draw(st.permutations(range(n)))
 
 
-@settings(deadline=None)
 @given(stacks())
 def test_every_pixel_has_one_owner_the_first_that_claims_it(case: tuple[Bool, list[int]]) -> None:
     bitmaps, order = case

@@ -28,7 +28,7 @@ bitmap_lists = st.lists(arrays(np.bool_, (6, 9)), max_size=4)
 
 
 @given(st.lists(st.lists(bitmap_lists, max_size=2), min_size=1, max_size=3))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_evidence_comes_back_as_it_was_written(
     same: Callable[..., None],
     evidence_of: Callable[..., Evidence],
@@ -49,7 +49,7 @@ def test_evidence_comes_back_as_it_was_written(
     ),
     st.text(),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_labels_come_back_as_they_were_written(
     same: Callable[..., None],
     labels_of: Callable[..., SampleLabels],
