@@ -1,7 +1,7 @@
 """One function per verb: load, call, write. The command line and Python callers share them."""
 
+import os
 import pkgutil
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +9,16 @@ from typing import Any
 
 from perception import backends
 from perception.config import merge, parse_config, read_overrides
-from perception.engine.worker import decide_shard, draw_shard
+from perception.engine.effort import Effort
+from perception.engine.job import Placement
+from perception.engine.side_by_side import decide_all
 from perception.errors import RequestError
 from perception.exports import FORMATS, export
 from perception.ontology import load_class_map
 from perception.request import LabelRequest, Resolved, resolve
-from perception.runs import evidence, folder, labels, records, shards
+from perception.runs import evidence, folder, labels, lock, shards
 from perception.runs.folder import RunSpec
+from perception.runs.timings import Timings
 from perception.types import SampleLabels, Status
 
 __all__ = [
@@ -98,39 +101,33 @@ def label(request: LabelRequest, progress: Progress = no_progress) -> Run:
     """
     resolved = resolve(request)
     run = Path(resolved.job.run)
-    if request.overwrite and (run / "run.json").exists():
-        folder.discard(run)
-    folder.begin(run, resolved.job.spec, resolved.plan)
-    return Run(run, _work(resolved, request, progress))
+    folder.refuse_occupied(run)
+    with lock.held(run, request.break_lock):
+        if request.overwrite and (run / "run.json").exists():
+            folder.discard(run)
+        folder.begin(run, resolved.job.spec, resolved.plan)
+        return Run(run, _work(resolved, request, progress))
 
 
 def _work(resolved: Resolved, request: LabelRequest, progress: Progress) -> dict[str, Any]:
     job, samples = resolved.job, resolved.plan
-    run, started, total = Path(job.run), time.time(), len(samples.samples)
+    run, total = Path(job.run), len(samples.samples)
     missing = [index for index in range(len(samples)) if not _whole(run, job.spec, index)]
-    resumed = finished = total - sum(len(samples.shard(index)) for index in missing)
-    progress(finished, total)
+    resumed = total - sum(len(samples.shard(index)) for index in missing)
+    timings = Timings(run, resumed, request.engine, request.workers)
+    timings.write()
+    progress(resumed, total)
 
-    def done(index: int) -> None:
-        nonlocal finished
-        finished += len(samples.shard(index))
-        progress(finished, total)
+    def done(index: int, effort: Effort) -> None:
+        timings.add(len(samples.shard(index)), effort.to_dict())
+        progress(resumed + timings.samples_done_now, total)
 
     if missing:
         engine = pkgutil.resolve_name(backends.ENGINES[request.engine])
-        engine(job, missing, request.workers, request.address, done)
+        placement = Placement(request.workers, request.address, request.dashboard)
+        engine(job, missing, placement, done)
     counts = folder.finish(run, job.spec, samples)
-    records.write_json(
-        run / "timings.json",
-        {
-            "finished_unix_s": round(time.time(), 3),
-            "seconds": round(time.time() - started, 3),
-            "samples_done_now": finished - resumed,
-            "samples_resumed": resumed,
-            "engine": request.engine,
-            "workers": request.workers,
-        },
-    )
+    timings.finish()
     return counts
 
 
@@ -146,6 +143,7 @@ def relabel(
     overrides: dict[str, Any] | None = None,
     config: Path | None = None,
     class_map: str = "",
+    workers: int = 0,
     progress: Progress = no_progress,
 ) -> Run:
     """Decide again over a run's stored evidence; no model runs.
@@ -157,6 +155,7 @@ def relabel(
         overrides: Nested settings that win over the file and over what the run has.
         config: YAML with settings.
         class_map: Another class map.
+        workers: Processes at most; 0 for one per core.
         progress: Called as samples are done.
 
     Raises:
@@ -178,11 +177,11 @@ def relabel(
     spec = spec.with_decisions(asked.decide, mapping)
     samples = folder.read_plan(path, spec)
     total = len(samples.samples)
-    for index in range(len(samples)):
-        if not decide_shard(path, spec, samples, index):
-            draw_shard(path, spec, samples, index)  # the previews show another label set
-        progress(min((index + 1) * samples.shard_size, total), total)
-    return Run(path, folder.finish(path, spec, samples))
+    with lock.held(path):
+        progress(0, total)
+        for index in decide_all(path, spec, samples, workers or len(os.sched_getaffinity(0))):
+            progress(min((index + 1) * samples.shard_size, total), total)
+        return Run(path, folder.finish(path, spec, samples))
 
 
 def read_labels(run: Path | str) -> Iterator[SampleLabels]:

@@ -118,6 +118,7 @@ class Config(Settings):
     hang_s: float = Field(
         default=600, gt=0
     )  # a sample that takes longer hangs: its worker is killed
+    stall_s: float = Field(default=3600, gt=0)  # no shard in this time: the run is stopped
 
     @model_validator(mode="after")
     def _floor_below_threshold(self) -> Self:

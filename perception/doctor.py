@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from perception import __version__
 from perception.config import ObserveConfig
 from perception.inference import choose_inference
+from perception.remedies import remedy
 
 EXTRAS = {
     "torch": "ultralytics",
@@ -82,8 +83,11 @@ def _imports(module: str) -> Finding:
     if fine:
         return Finding(f"import {module}", True, "works")
     packages = SYSTEM_PACKAGES.get(module, "")
-    fix = f"; on Debian or Ubuntu: apt-get install {packages}" if "lib" in text and packages else ""
-    return Finding(f"import {module}", False, text + fix)
+    if "cannot open shared object" in text and packages:
+        fix = f"on Debian or Ubuntu: apt-get install {packages}"
+    else:
+        fix = remedy(text)
+    return Finding(f"import {module}", False, f"{text}; {fix}" if fix else text)
 
 
 def _device() -> Finding:

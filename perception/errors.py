@@ -1,7 +1,8 @@
 """The error tree.
 
 PerceptionError      everything this package raises on purpose; has a `code` such as "image.empty"
-|-- RequestError     a bad request: nothing was done, the command exits with 2
+|-- RequestError     a request that cannot be served: the command exits with 2; refused before any
+|                    work, or stopped whole where a disk or a worker fails, to be resumed
 |-- SampleError      one sample cannot be used: it is quarantined with this code, the run goes on
 `-- ShapeError       arrays of one container disagree: a fault of the calling code
 
@@ -29,7 +30,7 @@ class PerceptionError(Exception):
 
 
 class RequestError(PerceptionError):
-    """The request as a whole cannot be served; raised before any work."""
+    """The request as a whole cannot be served, or not now; what a run has done is kept."""
 
 
 class SampleError(PerceptionError):

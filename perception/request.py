@@ -33,12 +33,14 @@ class LabelRequest:
         config: YAML with settings.
         overrides: Nested settings that win over the file.
         engine: "local" or "ray".
-        workers: Models at work side by side; more than 1 needs "ray".
+        workers: Models at work side by side.
         address: Of a running Ray cluster.
+        dashboard: Host that Ray's dashboard listens on; "" for none.
         limit: Only the first samples; 0 for all.
         trust_weights: Load a pickled detector whose hash is not known.
         overwrite: Discard a run that is there.
         new_run: Where `out` holds another run, start OUT-2, OUT-3, ... beside it.
+        break_lock: Take the folder from a run that is certain to have ended.
     """
 
     source: str
@@ -52,10 +54,12 @@ class LabelRequest:
     engine: str = "local"
     workers: int = 1
     address: str = ""
+    dashboard: str = ""
     limit: int = 0
     trust_weights: bool = False
     overwrite: bool = False
     new_run: bool = False
+    break_lock: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,12 +100,11 @@ def _check_engine(request: LabelRequest) -> None:
             "config.invalid",
             f"--engine {request.engine}: expected one of {', '.join(backends.ENGINES)}",
         )
-    local = request.engine == "local"
-    if request.workers < 1 or (local and (request.workers > 1 or request.address)):
+    if request.workers < 1:
+        raise RequestError("config.invalid", f"--workers {request.workers}: expected 1 or more")
+    if request.engine == "local" and (request.address or request.dashboard):
         raise RequestError(
-            "config.invalid",
-            f"--workers {request.workers} with --engine {request.engine}: the local engine has one "
-            "worker and no address; use --engine ray for more",
+            "config.invalid", "--address and --dashboard are Ray's: they need --engine ray"
         )
 
 

@@ -4,12 +4,17 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+
+from perception.errors import RequestError
+from perception_ray.engine import _patiently, refuse_old, refuse_open_door
 
 pytest.importorskip("ray")
 
@@ -64,12 +69,12 @@ def contents(run: Path) -> dict[str, bytes]:
 FAKES = ("--detector", "bright", "--segmenter", "grabcut")
 
 
-def test_one_and_two_ray_workers_give_the_bytes_of_the_local_engine(tmp_path: Path) -> None:
+def test_one_two_and_four_ray_workers_give_the_bytes_of_the_local_engine(tmp_path: Path) -> None:
     draw_images(tmp_path / "images", 7)
     source = f"images:{tmp_path / 'images'}"
     label(source, tmp_path / "local", *FAKES)
     expected = contents(tmp_path / "local")
-    for workers in ("1", "2"):
+    for workers in ("1", "2", "4"):
         out = tmp_path / f"ray-{workers}"
         label(source, out, *FAKES, "--engine", "ray", "--workers", workers)
         assert contents(out) == expected
@@ -113,6 +118,105 @@ def test_row_33_a_driver_killed_half_way_leaves_a_run_that_ends_the_same(tmp_pat
     assert 0 < len([name for name in before if name.startswith("evidence")]) < 40
     label(source, out, *options)
     assert contents(out) == contents(tmp_path / "clean")
+
+
+def processes_of(driver: int, name: str) -> list[int]:
+    """Return the processes below a driver whose command line begins with, or ends in, a name."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended meanwhile
+            continue
+        children.setdefault(int(fields[1]), []).append(int(stat.parent.name))
+    found, below = list[int](), [driver]
+    while below:
+        for pid in children.get(below.pop(), []):
+            below.append(pid)
+            command_line = Path(f"/proc/{pid}/cmdline")
+            words = command_line.read_bytes().split(b"\0") if command_line.exists() else [b""]
+            if words[0].decode().startswith(name) or words[0].decode().endswith(f"/{name}"):
+                found.append(pid)
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+@pytest.mark.parametrize(
+    ("victim", "survives"), [("ray::MapWorker", True), ("raylet", False)], ids=["actor", "raylet"]
+)
+def test_row_33_an_actor_or_the_raylet_is_killed_and_the_run_ends_the_same(
+    tmp_path: Path, victim: str, survives: bool
+) -> None:
+    draw_images(tmp_path / "images", 60)
+    source = f"images:{tmp_path / 'images'}"
+    label(source, tmp_path / "clean", *FAKES)
+    out = tmp_path / "killed"
+    options = (*FAKES, "--engine", "ray", "--workers", "1")
+    driver = subprocess.Popen(
+        command(source, out, *options),
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 300
+    while not list(out.glob("labels/*/*.json")):
+        assert time.monotonic() < deadline and driver.poll() is None
+        time.sleep(0.02)
+    (pid,) = processes_of(driver.pid, victim)
+    os.kill(pid, signal.SIGKILL)
+    code = driver.wait(timeout=300)
+    assert (code == 0) == survives
+    if not survives:
+        label(source, out, *FAKES)  # the other engine resumes
+    assert contents(out) == contents(tmp_path / "clean")
+    assert not list(out.rglob(".tmp-*")) and not (out / "lock.json").exists()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.7"])
+def test_row_40_a_dashboard_that_others_reach_needs_a_token(host: str) -> None:
+    for mode in ("", "disabled"):
+        with pytest.raises(RequestError, match=host) as caught:
+            refuse_open_door(host, mode)
+        assert caught.value.code == "security.dashboard"
+    refuse_open_door(host, "token")
+    for closed in ("", "127.0.0.1", "localhost"):
+        refuse_open_door(closed, "")
+
+
+def test_row_40_an_open_dashboard_is_refused_by_the_command(tmp_path: Path) -> None:
+    draw_images(tmp_path / "images", 1)
+    options = (*FAKES, "--engine", "ray", "--dashboard", "0.0.0.0")
+    done = subprocess.run(
+        command(f"images:{tmp_path / 'images'}", tmp_path / "out", *options),
+        env={key: value for key, value in environment().items() if key != "RAY_AUTH_MODE"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2 and "security.dashboard" in done.stderr
+
+
+@pytest.mark.parametrize("version", ["2.51.0", "2.53.9", "1.13.0"])
+def test_row_40_a_ray_with_known_holes_is_refused(version: str) -> None:
+    with pytest.raises(RequestError, match=version) as caught:
+        refuse_old(version)
+    assert caught.value.code == "security.version"
+    refuse_old("2.54.0")
+
+
+def test_a_cluster_that_gives_nothing_is_given_up() -> None:
+    released = threading.Event()
+
+    def rows() -> Iterator[dict[str, int]]:
+        yield {"shard": 0}
+        released.wait(60)
+
+    arriving = _patiently(rows(), 0.2)
+    assert next(arriving) == {"shard": 0}
+    with pytest.raises(RequestError, match="the same command resumes") as caught:
+        next(arriving)
+    released.set()
+    assert caught.value.code == "run.stalled" and "released.wait" in caught.value.message
 
 
 def test_a_worker_that_cannot_start_is_an_error_and_not_a_hang(tmp_path: Path) -> None:

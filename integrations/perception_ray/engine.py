@@ -7,17 +7,25 @@ shard is done when the run folder says so, so any mixture of engines and crashes
 
 import logging
 import os
+import queue
 import secrets
+import signal
+import sys
 import tempfile
-from collections.abc import Callable, Sequence
+import threading
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from perception.engine.job import Job
+from perception.engine.effort import Done, Effort
+from perception.engine.job import Job, Placement
 from perception.engine.supervisor import Supervisor
 from perception.errors import PerceptionError, RequestError
 
 MIN_RAY = (2, 54)  # CVE-2026-27482
+LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
 class ShardActor:
@@ -36,30 +44,34 @@ class ShardActor:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Make the shards of a batch whole; Ray sees no application errors."""
+        efforts = [Effort()] * len(batch["shard"])
         if self._supervisor is not None and not self._failure:
             try:
-                for index in batch["shard"]:
-                    self._supervisor.do_shard(int(index))
+                efforts = [self._supervisor.do_shard(int(index)) for index in batch["shard"]]
             except PerceptionError as error:
                 self._failure = f"{error.code}\n{error.message}"
-        return {"shard": batch["shard"], "failure": [self._failure] * len(batch["shard"])}
+        return {
+            "shard": batch["shard"],
+            "failure": [self._failure] * len(batch["shard"]),
+            **{name: [effort.to_dict()[name] for effort in efforts] for name in Effort().to_dict()},
+        }
 
 
-def run(
-    job: Job, indices: Sequence[int], workers: int, address: str, done: Callable[[int], None]
-) -> None:
+def run(job: Job, indices: Sequence[int], placement: Placement, done: Done) -> None:
     """Make shards whole on a Ray cluster.
 
     Args:
         job: What to do.
         indices: The shards that are not whole yet.
-        workers: Number of actors; each is given one GPU on a CUDA device, else its share of CPUs.
-        address: "" for a cluster of this machine's own, "auto" or a host for one that runs.
+        placement: The number of actors, each with one GPU on a CUDA device, else with a CPU per
+            thread; a running cluster ("auto", HOST:PORT), or "" for one of this machine's own.
         done: Called with each shard that is whole.
 
     Raises:
-        RequestError: `extra.missing`, `security.version`, or what a worker reports.
+        RequestError: `extra.missing`, `security.version`, `security.dashboard`, `ray.unreachable`,
+            `ray.resources`, `run.stalled`, or what a worker reports.
     """
+    refuse_open_door(placement.dashboard, os.environ.get("RAY_AUTH_MODE", ""))
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     # `ray start` asks for a token by default since 2.60; a client does not send one unless told.
     os.environ.setdefault("RAY_AUTH_MODE", "token")
@@ -69,37 +81,87 @@ def run(
         raise RequestError(
             "extra.missing", "--engine ray needs pip install 'driving-perception[ray]'"
         ) from error
-    if tuple(int(part) for part in ray.__version__.split(".")[:2]) < MIN_RAY:
-        raise RequestError("security.version", f"ray {ray.__version__}: expected 2.54 or newer")
+    refuse_old(ray.__version__)
     logging.getLogger("ray.data").setLevel(logging.ERROR)
+    with _cluster(placement):
+        _schedule(job, indices, placement, done)
+
+
+def refuse_open_door(dashboard: str, auth_mode: str) -> None:
+    """Refuse a dashboard that strangers can reach: who reaches it can run code here.
+
+    Raises:
+        RequestError: `security.dashboard`.
+    """
+    if dashboard and dashboard not in LOOPBACK and auth_mode != "token":
+        raise RequestError(
+            "security.dashboard",
+            f"--dashboard {dashboard}: others can reach it, and run code on this machine; use "
+            "127.0.0.1, or set RAY_AUTH_MODE=token on every node (see SECURITY.md)",
+        )
+
+
+def refuse_old(version: str) -> None:
+    """Refuse a Ray with known holes, `security.version`."""
+    if tuple(int(part) for part in version.split(".")[:2]) < MIN_RAY:
+        floor = ".".join(map(str, MIN_RAY))
+        raise RequestError(
+            "security.version",
+            f"ray {version} lets strangers in (CVE-2025-62593, CVE-2026-27482); expected {floor} "
+            "or newer",
+        )
+
+
+@contextmanager
+def _cluster(placement: Placement) -> Iterator[None]:
+    import ray
+
     # Ray's sockets and logs go to a folder of their own, which goes when the run ends.
     with tempfile.TemporaryDirectory(prefix="perception-ray-", ignore_cleanup_errors=True) as place:
-        if address:
+        if placement.address:
             packages = [str(folder) for folder in _packages()]
             try:
-                ray.init(address, runtime_env={"py_modules": packages}, logging_level=logging.ERROR)
+                with _signals_kept():
+                    ray.init(
+                        placement.address,
+                        runtime_env={"py_modules": packages},
+                        logging_level=logging.ERROR,
+                    )
             except Exception as error:  # no cluster, no token, another version: Ray's own words
-                raise RequestError("ray.unreachable", f"--address {address}: {error}") from error
+                raise RequestError(
+                    "ray.unreachable", f"--address {placement.address}: {error}"
+                ) from error
         else:
             token = Path(place) / "auth_token"
             token.write_text(secrets.token_hex(32))
             token.chmod(0o600)
             os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)  # else Ray leaves one in the home folder
-            ray.init(
-                "local",
-                # One more than workers: Ray's own reader must find a CPU, or all starve for ever.
-                num_cpus=workers + 1,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                _temp_dir=place,
-            )
+            with _signals_kept():
+                ray.init(
+                    "local",
+                    # One more than workers: Ray's own reader must find a CPU, or all starve.
+                    num_cpus=placement.workers + 1,
+                    include_dashboard=bool(placement.dashboard),
+                    dashboard_host=placement.dashboard or "127.0.0.1",
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    _temp_dir=place,
+                )
         try:
-            _schedule(job, indices, workers, done)
+            yield
         finally:
             ray.shutdown()
-            if not address:
+            if not placement.address:
                 del os.environ["RAY_AUTH_TOKEN_PATH"]  # the token goes with its folder
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Keep SIGTERM as the driver has it: `ray.init` makes it exit with a code of Ray's own."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
 
 
 def _packages() -> list[Path]:
@@ -112,24 +174,86 @@ def _packages() -> list[Path]:
     return [core, *sorted(edge.glob("perception_*"))]
 
 
-def _schedule(job: Job, indices: Sequence[int], workers: int, done: Callable[[int], None]) -> None:
+def _schedule(job: Job, indices: Sequence[int], placement: Placement, done: Done) -> None:
     import ray
+    from ray.data import ExecutionResources
 
-    cuda = job.spec.config.observe.device.startswith("cuda")
+    observe = job.spec.config.observe
+    cuda = observe.device.startswith("cuda")
+    # A cluster of our own has a logical CPU per worker; a given one lends real ones.
+    cpus = observe.threads if placement.address and not cuda else 1
+    _require_room(cpus, cuda)
+    workers = min(placement.workers, len(indices))
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
+    # Actors that take all CPUs starve whoever feeds them: one stays free, whatever joins later.
+    context.execution_options.exclude_resources = ExecutionResources(cpu=1)
     results = ray.data.from_items(
         [{"shard": index} for index in indices], override_num_blocks=len(indices)
     ).map_batches(
         ShardActor,
         fn_constructor_args=(job.model_dump_json(),),
         batch_size=1,
-        compute=ray.data.ActorPoolStrategy(size=min(workers, len(indices))),
-        num_cpus=1,
+        compute=ray.data.ActorPoolStrategy(
+            min_size=1 if placement.address else workers,  # others may use a given cluster too
+            max_size=workers,
+            max_tasks_in_flight_per_actor=2,  # one at work, one waiting: back-pressure
+        ),
+        num_cpus=cpus,
         num_gpus=1 if cuda else 0,
     )
-    for row in results.iter_rows():
+    for row in _patiently(results.iter_rows(), job.spec.config.stall_s):
         if row["failure"]:
             code, _, message = row["failure"].partition("\n")
             raise RequestError(code, message)
-        done(int(row["shard"]))
+        done(int(row["shard"]), Effort(**{name: row[name] for name in Effort().to_dict()}))
+
+
+def _require_room(cpus: int, cuda: bool) -> None:
+    import ray
+
+    there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    found = there.get("CPU", 0.0), there.get("GPU", 0.0)
+    if found[0] < cpus + 1 or found[1] < int(cuda):
+        raise RequestError(
+            "ray.resources",
+            f"the cluster has {found[0]:g} CPUs and {found[1]:g} GPUs; a worker needs {cpus} and "
+            f"{int(cuda)}, and one CPU stays free: use fewer --threads, or a larger cluster",
+        )
+
+
+def _patiently(rows: Any, patience_s: float) -> Iterator[dict[str, Any]]:
+    """Yield rows as they come; a cluster that gives none for too long is given up.
+
+    Ray has runs that never end: actors that died while it waited, CPUs that nobody frees.
+    """
+    arrived: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def fetch() -> None:
+        try:
+            for row in rows:
+                arrived.put(row)
+            arrived.put(None)
+        except BaseException as error:  # handed to the thread that waits
+            arrived.put(error)
+
+    threading.Thread(target=fetch, daemon=True).start()
+    while True:
+        try:
+            row = arrived.get(timeout=patience_s)
+        except queue.Empty as error:
+            stacks = "".join(
+                f"thread {number}\n{''.join(traceback.format_stack(frame))}"
+                for number, frame in sys._current_frames().items()
+            )
+            raise RequestError(
+                "run.stalled",
+                f"no shard was finished in {patience_s:g} s, so the run was stopped; the same "
+                "command resumes it, and so does --engine local. `ray stack` shows the workers of "
+                f"a cluster that still runs; here the driver was in\n{stacks}",
+            ) from error
+        if row is None:
+            return
+        if isinstance(row, BaseException):
+            raise row
+        yield row

@@ -10,9 +10,18 @@ from perception import __version__
 from perception.cli import labels, tools
 from perception.cli.bench import bench_app
 from perception.cli.segment import segment
-from perception.cli.terminal import FINE, INTERRUPTED, QUARANTINED, USAGE, spell_options
+from perception.cli.terminal import (
+    FINE,
+    INTERRUPTED,
+    QUARANTINED,
+    USAGE,
+    Interrupted,
+    ending_on_signals,
+    spell_options,
+)
 from perception.cli.weights import weights_app
 from perception.errors import PerceptionError
+from perception.remedies import in_one_line
 
 __all__ = ["FINE", "INTERRUPTED", "QUARANTINED", "USAGE", "app", "main", "run"]
 
@@ -21,6 +30,7 @@ app = App(
     help="YOLO boxes prompt SAM; the masks become checked labels for images and LiDAR points.",
     version=__version__,
     result_action="return_value",
+    suppress_keyboard_interrupt=False,  # it says how to go on, and SIGTERM has its own exit code
 )
 app.command(labels.label)
 app.command(labels.relabel)
@@ -37,7 +47,9 @@ app.command(bench_app)
 
 def main(tokens: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
-    sys.exit(run(sys.argv[1:] if tokens is None else tokens))
+    with ending_on_signals():
+        code = run(sys.argv[1:] if tokens is None else tokens)
+    sys.exit(code)
 
 
 def run(tokens: Sequence[str]) -> int:
@@ -51,9 +63,12 @@ def run(tokens: Sequence[str]) -> int:
     except PerceptionError as error:
         sys.stderr.write(f"perception: {error}\n")
         return USAGE
+    except ImportError as error:  # a library that this machine cannot load
+        sys.stderr.write(f"perception: environment.broken: {in_one_line(error)}\n")
+        return USAGE
     except OSError as error:  # of the run folder or the export: a full disk, no permission
         sys.stderr.write(f"perception: io.failed: {error}\n")
         return USAGE
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         sys.stderr.write("perception: interrupted; the same command resumes\n")
-        return INTERRUPTED
+        return error.exit_code if isinstance(error, Interrupted) else INTERRUPTED

@@ -4,7 +4,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from perception.cli.terminal import FINE, QUARANTINED, AsJson, Flag, nested, say, show_progress
+from perception.cli.terminal import (
+    FINE,
+    QUARANTINED,
+    AsJson,
+    Flag,
+    nested,
+    say,
+    show_progress,
+    stopping_between_shards,
+)
 from perception.config import Inference, Mode, Precision
 
 if TYPE_CHECKING:
@@ -33,10 +42,12 @@ def label(
     engine: str = "local",
     workers: int = 1,
     address: str = "",
+    dashboard: str = "",
     limit: int = 0,
     trust_weights: Flag = False,
     overwrite: Flag = False,
     new_run: Flag = False,
+    break_lock: Flag = False,
     dry_run: Flag = False,
     as_json: AsJson = False,
 ) -> int:
@@ -68,12 +79,14 @@ def label(
         detect_tiles: native: the detector looks at tiles of its own input size too, where images
             are larger; off. YOLO-seg weights as segmenter know no object that only a tile shows.
         engine: local or ray.
-        workers: Models at work side by side, with --engine ray.
+        workers: Processes side by side, each with its own models.
         address: Of a running Ray cluster: auto or HOST:PORT.
+        dashboard: Host for Ray's dashboard, such as 127.0.0.1; by default there is none.
         limit: Only the first samples.
         trust_weights: Load a pickled .pt detector whose hash is not known: a pickle is code.
         overwrite: Discard the run that is there.
         new_run: Where the folder holds a run with other settings, start OUT-2 beside it.
+        break_lock: Take the folder from a run that has ended on another machine.
         dry_run: Check the request and say what would be done.
         as_json: Print one JSON object for programs.
     """
@@ -104,15 +117,17 @@ def label(
         engine=engine,
         workers=workers,
         address=address,
+        dashboard=dashboard,
         limit=limit,
         trust_weights=trust_weights,
         overwrite=overwrite,
         new_run=new_run,
+        break_lock=break_lock,
     )
     if dry_run:
         return _show_plan(commands.plan(request), as_json)
-    with show_progress(as_json) as progress:
-        return _show_run(commands.label(request, progress), as_json)
+    with show_progress(as_json) as progress, stopping_between_shards(progress) as gently:
+        return _show_run(commands.label(request, gently), as_json)
 
 
 def relabel(
@@ -137,9 +152,9 @@ def relabel(
     from perception import commands
 
     overrides = nested({"decide.judge.min_score": min_score})
-    with show_progress(as_json) as progress:
+    with show_progress(as_json) as progress, stopping_between_shards(progress) as gently:
         result = commands.relabel(
-            run, overrides=overrides, config=config, class_map=class_map, progress=progress
+            run, overrides=overrides, config=config, class_map=class_map, progress=gently
         )
     return _show_run(result, as_json)
 

@@ -2,11 +2,14 @@
 
 import json
 import re
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -22,8 +25,10 @@ FLAGS = (
     "--everything",
     "--cutout",
     "--review",
+    "--break-lock",
     "--json",
 )
+GRACE_S = 20  # for the shard in hand after a first signal; Kubernetes kills after 30
 
 AsJson = Annotated[bool, Parameter(name="--json", negative="")]
 Flag = Annotated[bool, Parameter(negative="")]
@@ -49,6 +54,86 @@ def say(value: dict[str, Any], as_json: bool, lines: Sequence[str]) -> None:
         sys.stdout.write(json.dumps(value, sort_keys=True) + "\n")
     else:
         sys.stdout.write("".join(f"{line}\n" for line in lines))
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked this process to end.
+
+    Attributes:
+        exit_code: As shells have it: 128 and the number of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        """Keep the number of the signal."""
+        super().__init__()
+        self.exit_code = 128 + number
+
+
+@contextmanager
+def ending_on_signals() -> Iterator[None]:
+    """Let SIGINT and SIGTERM end a command, each with its own exit code, cleaned up once.
+
+    Only in the main thread: others get no signals.
+    """
+
+    def end(number: int, frame: FrameType | None) -> None:
+        _ignore_signals()  # what ends is cleaned up without being disturbed
+        raise Interrupted(number)
+
+    with _handling(end):
+        yield
+
+
+@contextmanager
+def stopping_between_shards(
+    progress: Callable[[int, int], None],
+) -> Iterator[Callable[[int, int], None]]:
+    """Let a first signal wait for the shard in hand, `GRACE_S` seconds at most; a second does not.
+
+    Yields:
+        `progress`, which then ends the command: call it after each shard, and before the first.
+    """
+    asked: list[int] = []
+    begun = False
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if begun and not asked and number != signal.SIGALRM:
+            asked.append(number)
+            signal.alarm(GRACE_S)
+            sys.stderr.write("perception: finishing the shard in hand; once more ends it now\n")
+            return
+        _ignore_signals()
+        raise Interrupted(asked[0] if asked else number)
+
+    def check(done: int, total: int) -> None:
+        nonlocal begun
+        begun = True
+        progress(done, total)
+        if asked:
+            raise Interrupted(asked[0])
+
+    with _handling(stop):
+        yield check
+
+
+@contextmanager
+def _handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        for number, former in before.items():
+            signal.signal(number, former)
+
+
+def _ignore_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager

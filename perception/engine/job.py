@@ -1,14 +1,36 @@
 """What a worker is told: a run folder, its settings, and where the weights lie here."""
 
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from perception import backends, prompts
+from perception import __version__, backends, prompts, weights
 from perception.config import Settings
+from perception.errors import RequestError
 from perception.pipeline import Models, Rules
 from perception.ports import Detector
+from perception.remedies import in_one_line
+from perception.runs import folder
 from perception.runs.folder import RunSpec
 
 PREVIEW_SAMPLES = 100  # overlays of a run: enough to judge it by eye, few enough to cost nothing
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Who works on a run; changes no byte of it.
+
+    Attributes:
+        workers: Models at work side by side.
+        address: Of a running Ray cluster; "" for this machine.
+        dashboard: Host that Ray's dashboard listens on; "" for none.
+    """
+
+    workers: int = 1
+    address: str = ""
+    dashboard: str = ""
 
 
 class Job(Settings):
@@ -53,7 +75,52 @@ def load_models(job: Job) -> Models:
     if job.boxes:
         detector = prompts.open_boxes(job.boxes, job.layout, Path(job.root))
     else:
-        detector = backends.load_detector(job.spec.detector.kind, Path(job.detector_path), config)
+        with _told("detector"):
+            path = Path(job.detector_path)
+            detector = backends.load_detector(job.spec.detector.kind, path, config)
     job.spec.class_map.check_names(detector.class_names)
-    segmenter = backends.load_segmenter(job.spec.segmenter.kind, Path(job.segmenter_path), config)
+    with _told("segmenter"):
+        path = Path(job.segmenter_path)
+        segmenter = backends.load_segmenter(job.spec.segmenter.kind, path, config)
     return Models(detector=detector, segmenter=segmenter)
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Turn what a library raises on a machine that it does not like into one line."""
+    try:
+        yield
+    except (ImportError, RuntimeError, OSError, ValueError, AttributeError) as error:
+        raise RequestError(
+            "model.unusable", f"the {what} does not load: {in_one_line(error)}"
+        ) from (error)
+
+
+def require_match(job: Job) -> None:
+    """Refuse to work on a run with other code, libraries or weights than it was planned with.
+
+    Two machines that differ would write different bytes into one run, and nothing would tell.
+
+    Raises:
+        RequestError: `worker.mismatch`, naming this host and the differences.
+    """
+    here = folder.installed_libraries()
+    pairs = {name: (there, here.get(name, "absent")) for name, there in job.spec.libraries.items()}
+    pairs["driving-perception"] = (job.spec.code_version, __version__)
+    for name, model, path in (
+        ("detector", job.spec.detector, job.detector_path),
+        ("segmenter", job.spec.segmenter, job.segmenter_path),
+    ):
+        if model.sha256 and path:
+            pairs[f"weights of the {name}"] = (model.sha256, weights.check(Path(path)))
+    differing = [
+        f"{name}: {there} in the run, {found} here"
+        for name, (there, found) in sorted(pairs.items())
+        if there != found
+    ]
+    if differing:
+        raise RequestError(
+            "worker.mismatch",
+            f"this worker on {socket.gethostname()} cannot match the run: {'; '.join(differing)}; "
+            "install the same there",
+        )

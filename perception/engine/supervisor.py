@@ -7,10 +7,12 @@ quarantined as `process.crash` when its shard is done again. A child that says n
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,12 +20,18 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from perception.bootstrap import SWITCHES
+from perception.engine.effort import Effort
 from perception.engine.job import Job
 from perception.errors import RequestError
 from perception.runs import records, shards
 
 DEATHS_ALLOWED = 1  # the second death in the same sample's hands is its fault
 STDERR_TAIL = 2000
+STACKS_S = 1.0  # that a child takes at most to write its stacks
+
+
+class AbandonedError(Exception):
+    """The run ends: nobody waits for this shard any more."""
 
 
 class ChildDiedError(Exception):
@@ -41,6 +49,7 @@ class Supervisor:
         self._child: subprocess.Popen[str] | None = None
         self._stderr: IO[bytes] | None = None
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self._abandoned = False
 
     def __enter__(self) -> Self:
         """Start the child and wait until its models are loaded.
@@ -55,12 +64,39 @@ class Supervisor:
         """End the child."""
         self._stop()
 
-    def do_shard(self, index: int, begin: Callable[[int], None] = lambda place: None) -> None:
+    def abandon(self) -> None:
+        """Kill the child, from another thread; who waits for it gets `AbandonedError`."""
+        self._abandoned = True
+        child = self._child
+        if child is not None:
+            child.kill()
+
+    def stacks(self) -> str:
+        """Return where each thread of the child is; "" if it cannot say."""
+        child, stderr = self._child, self._stderr
+        if child is None or stderr is None or not hasattr(signal, "SIGUSR1"):
+            return ""
+        before = os.fstat(stderr.fileno()).st_size
+        child.send_signal(signal.SIGUSR1)
+        deadline, size, last = time.monotonic() + STACKS_S, before, -1
+        while time.monotonic() < deadline and (size == before or size != last):
+            time.sleep(0.05)
+            last, size = size, os.fstat(stderr.fileno()).st_size
+        return os.pread(stderr.fileno(), size - before, before).decode(errors="replace").strip()
+
+    def do_shard(self, index: int, begin: Callable[[int], None] = lambda place: None) -> Effort:
         """Make one shard whole, however often the child dies over it.
 
         Args:
             index: Number of the shard.
             begin: Called with a sample's place as it is begun.
+
+        Returns:
+            What it took, by the child that finished it.
+
+        Raises:
+            RequestError: `process.crash`, `disk.full` and whatever else the child reports.
+            AbandonedError: after `abandon`.
         """
         while True:
             place = -1
@@ -69,12 +105,14 @@ class Supervisor:
                 while "done" not in (message := self._receive()):
                     place = message["begin"]
                     begin(place)
-                return
+                return Effort(**message["effort"])
             except ChildDiedError as death:
                 self._bury(index, place, str(death))
 
     def _bury(self, index: int, place: int, how: str) -> None:
         self._stop()
+        if self._abandoned:
+            raise AbandonedError
         self._deaths[index, place] += 1
         if self._deaths[index, place] > DEATHS_ALLOWED:
             if place < 0:  # no sample was in hand: decisions or the disk, nothing to leave out
@@ -109,7 +147,10 @@ class Supervisor:
                 "TMPDIR": self._scratch.name,
                 **SWITCHES,  # onnxruntime reads its own before any of our code runs
             },
+            start_new_session=True,  # Ctrl-C is for the driver: it decides what becomes of a shard
         )
+        if self._abandoned:
+            self._child.kill()
         try:
             self._send(self._job.model_dump(mode="json"))
             self._receive()
@@ -152,8 +193,12 @@ class Supervisor:
         child = self._alive()
         hung, patience_s = threading.Event(), self._job.spec.config.hang_s
 
+        stacks = ""
+
         def give_up() -> None:
+            nonlocal stacks
             hung.set()
+            stacks = self.stacks()
             child.kill()
 
         watchdog = threading.Timer(patience_s, give_up)
@@ -164,7 +209,8 @@ class Supervisor:
         finally:
             watchdog.cancel()
         if not line and hung.is_set():
-            raise ChildDiedError(f"no word from it for {patience_s:g} s: hung, and killed")
+            where = f"; it was in\n{stacks[:STDERR_TAIL]}" if stacks else ""
+            raise ChildDiedError(f"no word from it for {patience_s:g} s: hung, and killed{where}")
         if not line:
             raise ChildDiedError(self._obituary())
         message: dict[str, Any] = json.loads(line)

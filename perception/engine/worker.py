@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from perception import pipeline, report, sources
+from perception.engine.effort import Meter
 from perception.engine.job import PREVIEW_SAMPLES, Job, load_models, rules_of
 from perception.errors import SampleError
-from perception.files import write_bytes
+from perception.files import is_storage_fault, write_bytes
 from perception.pipeline import Models
 from perception.runs import evidence, labels, shards
 from perception.runs.folder import Plan, RunSpec, read_plan
@@ -20,12 +21,12 @@ from perception.types import Evidence, SampleLabels, SampleRef
 class Worker:
     """Models loaded once, shards worked through one by one."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, meter: Meter) -> None:
         """Load the models; raise RequestError if they cannot serve the job."""
         self._run = Path(job.run)
         self._spec = job.spec
         self._plan = read_plan(self._run, job.spec)
-        self._models = load_models(job)
+        self._models = meter.watch(load_models(job))
 
     def __call__(self, index: int, poisoned: frozenset[int], begin: Callable[[int], None]) -> None:
         """Make one shard whole: its evidence if it is not there, then its labels.
@@ -57,6 +58,8 @@ def observe_one(
         stage = "observe"
         seen = pipeline.observe(sample, models)
     except Exception as error:  # one bad sample must not end the run; its reason is kept
+        if is_storage_fault(error):  # a library's temporary files: not the sample's fault
+            raise
         return _quarantined(ref, stage, error), ()
     found = any(len(picture.detections) for picture in seen)
     return Outcome(ref.id, "ok" if found else "empty"), seen
@@ -108,6 +111,9 @@ def _names(spec: RunSpec) -> dict[int, str]:
 def _quarantined(ref: SampleRef, stage: str, error: Exception) -> Outcome:
     if isinstance(error, SampleError):
         return Outcome(ref.id, "quarantined", stage, error.code, error.message)
+    if isinstance(error, MemoryError):  # not even one prompt at a time
+        message = f"does not fit into memory: {error}; use a smaller model or another device"
+        return Outcome(ref.id, "quarantined", stage, "gpu.oom", message)
     return Outcome(
         ref.id, "quarantined", stage, "internal.error", f"{type(error).__name__}: {error}"
     )

@@ -15,9 +15,10 @@ from typing import Any
 from perception import __version__
 from perception.config import Config, DecideConfig, ModelSpec, Settings
 from perception.errors import RequestError
-from perception.files import remove_temporaries, write_bytes
+from perception.files import TEMPORARY, remove_temporaries, write_bytes
 from perception.ontology import ClassMap, Ontology
 from perception.runs import evidence, labels, records, shards
+from perception.runs.lock import LOCK
 from perception.runs.shards import Outcome, Tallies
 from perception.types import PictureRef, SampleLabels, SampleRef
 
@@ -154,18 +155,27 @@ def begin(run: Path, spec: RunSpec, plan: Plan) -> None:
         same_plan = stored.is_file() and stored.read_bytes() == plan.to_bytes()
         if same_plan and read_spec(run).fingerprint() == spec.fingerprint():
             return
-    elif run.exists() and any(path.name != "plan.jsonl" for path in run.iterdir()):
+    else:
+        refuse_occupied(run)
+    write_bytes(run / "plan.jsonl", plan.to_bytes())
+    write_summary(run, spec, None)
+
+
+def refuse_occupied(run: Path) -> None:
+    """Refuse a folder with something else in it, `run.occupied`: not even a lock goes there."""
+    ours = {"run.json", "plan.jsonl", LOCK}
+    if not run.is_dir() or (run / "run.json").exists():
+        return
+    if any(path.name not in ours and TEMPORARY not in path.name for path in run.iterdir()):
         raise RequestError(
             "run.occupied", f"{run}: is not empty and holds no run; choose another --out"
         )
-    write_bytes(run / "plan.jsonl", plan.to_bytes())
-    write_summary(run, spec, None)
 
 
 def discard(run: Path) -> None:
     """Delete a run; its run.json last, so that what a killed deletion leaves is still a run."""
     for path in sorted(run.iterdir()):
-        if path.name == "run.json":
+        if path.name in {"run.json", LOCK}:
             continue
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -228,6 +238,14 @@ def finish(run: Path, spec: RunSpec, plan: Plan) -> dict[str, Any]:
     Returns:
         The counts: samples by status, tallies by group, quarantined samples by reason.
     """
+    counts, quarantine = sum_up(run, spec, plan)
+    write_bytes(run / "quarantine.jsonl", quarantine)
+    write_summary(run, spec, counts)
+    return counts
+
+
+def sum_up(run: Path, spec: RunSpec, plan: Plan) -> tuple[dict[str, Any], bytes]:
+    """Return the counts of a run whose shards are all there, and its `quarantine.jsonl`."""
     tallies: Tallies = {}
     quarantine: list[dict[str, str]] = []
     samples = {"input": len(plan.samples), "ok": 0, "empty": 0, "quarantined": 0}
@@ -239,25 +257,27 @@ def finish(run: Path, spec: RunSpec, plan: Plan) -> dict[str, Any]:
         shards.add_tallies(tallies, shard_tallies)
         shards.add_tallies(tallies, shards.stated_counts(evidence.folder_of(run), index)[1])
         if by_status["quarantined"]:
-            outcomes = (outcome for outcome, _ in labels.read(run, spec.label_set(), index))
-            quarantine.extend(_quarantine_row(o) for o in outcomes if o.status == "quarantined")
-    lines = (json.dumps(row, sort_keys=True, ensure_ascii=False) for row in quarantine)
-    write_bytes(run / "quarantine.jsonl", "".join(f"{line}\n" for line in lines).encode())
+            quarantine.extend(quarantined_in(run, spec, index))
     by_code: dict[str, int] = {}
     for row in quarantine:
         by_code[row["code"]] = by_code.get(row["code"], 0) + 1
+    lines = (json.dumps(row, sort_keys=True, ensure_ascii=False) for row in quarantine)
     counts = {"samples": samples, "quarantined_by": by_code, **tallies}
-    write_summary(run, spec, counts)
-    return counts
+    return counts, "".join(f"{line}\n" for line in lines).encode()
 
 
-def _quarantine_row(outcome: Outcome) -> dict[str, str]:
-    return {
-        "sample_id": outcome.sample_id,
-        "stage": outcome.stage,
-        "code": outcome.code,
-        "message": outcome.message,
-    }
+def quarantined_in(run: Path, spec: RunSpec, index: int) -> list[dict[str, str]]:
+    """Return the rows of `quarantine.jsonl` that one shard of the current label set gives."""
+    return [
+        {
+            "sample_id": outcome.sample_id,
+            "stage": outcome.stage,
+            "code": outcome.code,
+            "message": outcome.message,
+        }
+        for outcome in labels.read_outcomes(run, spec.label_set(), index)
+        if outcome.status == "quarantined"
+    ]
 
 
 def read_counts(run: Path) -> dict[str, Any]:

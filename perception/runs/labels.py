@@ -131,6 +131,13 @@ def read(run: Path, label_set: str, index: int) -> Iterator[tuple[Outcome, Sampl
         yield outcome, labels
 
 
+def read_outcomes(run: Path, label_set: str, index: int) -> Iterator[Outcome]:
+    """Yield how far each sample of one shard came, without its labels."""
+    rows = shards.read_shard(folder_of(run, label_set), index, SCHEMA)
+    for outcome, _, _ in shards.grouped(rows):
+        yield outcome
+
+
 def no_labels(sample_id: str) -> SampleLabels:
     """Return the labels of a sample that was quarantined."""
     return SampleLabels(id=sample_id, pictures=(), points=NO_POINTS)

@@ -42,7 +42,7 @@ class Failing:
     ("error", "code", "message"),
     [
         (ZeroDivisionError("by zero"), "internal.error", "ZeroDivisionError: by zero"),
-        (MemoryError(), "internal.error", "MemoryError"),
+        (MemoryError("of the GPU"), "gpu.oom", "of the GPU"),
         (SampleError("boxes.missing", "no boxes"), "boxes.missing", "no boxes"),
     ],
 )

@@ -1,0 +1,86 @@
+"""What work costs: seconds, the share of them in which the models were at work, memory."""
+
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from perception.pipeline import Models
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What a worker spent on a shard.
+
+    Attributes:
+        seconds: From the end of its shard before, or of loading.
+        busy_s: Of these, inside a model.
+        peak_bytes: Largest resident memory of the worker so far.
+    """
+
+    seconds: float = 0.0
+    busy_s: float = 0.0
+    peak_bytes: int = 0
+
+    def __add__(self, other: "Effort") -> "Effort":
+        """Sum the times; memory is that of the larger."""
+        return Effort(
+            self.seconds + other.seconds,
+            self.busy_s + other.busy_s,
+            max(self.peak_bytes, other.peak_bytes),
+        )
+
+    def to_dict(self) -> dict[str, float]:
+        """Return plain values."""
+        return asdict(self)
+
+
+Done = Callable[[int, Effort], None]  # a shard that is whole
+
+
+class Meter:
+    """Watches the models of one worker."""
+
+    def __init__(self) -> None:
+        """Start the clock."""
+        self._busy_s = 0.0
+        self._since = time.perf_counter()
+
+    def watch(self, models: Models) -> Models:
+        """Return the same models, their time counted."""
+        watched = {
+            field.name: _Watched(getattr(models, field.name), self)
+            for field in fields(models)
+            if callable(getattr(models, field.name))
+        }
+        return replace(models, **watched)
+
+    def add(self, seconds: float) -> None:
+        """Count time inside a model."""
+        self._busy_s += seconds
+
+    def lap(self) -> Effort:
+        """Return the effort since the last lap."""
+        now = time.perf_counter()
+        unit = 1 if sys.platform == "darwin" else 1024
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+        effort = Effort(now - self._since, self._busy_s, peak)
+        self._since, self._busy_s = now, 0.0
+        return effort
+
+
+class _Watched:
+    def __init__(self, model: Callable[..., Any], meter: Meter) -> None:
+        self._model, self._meter = model, meter
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        started = time.perf_counter()
+        try:
+            return self._model(*arguments, **options)
+        finally:
+            self._meter.add(time.perf_counter() - started)

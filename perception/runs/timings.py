@@ -1,0 +1,55 @@
+"""`timings.json`: all that differs from run to run. Written while a run works, for `status`."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from perception.runs import records
+
+EVERY_S = 2.0  # seconds between two writings: a write waits for the disk
+
+
+class Timings:
+    """The clock of one call of `label`."""
+
+    def __init__(self, run: Path, samples_resumed: int, engine: str, workers: int) -> None:
+        """Start the clock; nothing is written yet."""
+        self._path = run / "timings.json"
+        self._started, self._written = time.time(), 0.0
+        self._resumed, self._engine, self._workers = samples_resumed, engine, workers
+        self._finished: float | None = None
+        self._effort = {"seconds": 0.0, "busy_s": 0.0, "peak_bytes": 0}
+        self.samples_done_now = 0
+
+    def add(self, samples: int, effort: dict[str, float]) -> None:
+        """Count a shard and what its worker spent on it."""
+        self.samples_done_now += samples
+        for name in ("seconds", "busy_s"):
+            self._effort[name] += effort[name]
+        self._effort["peak_bytes"] = max(self._effort["peak_bytes"], effort["peak_bytes"])
+        if time.time() - self._written >= EVERY_S:
+            self.write()
+
+    def finish(self) -> None:
+        """Write that the run has ended."""
+        self._finished = time.time()
+        self.write()
+
+    def write(self) -> None:
+        """Write what is known by now."""
+        self._written = time.time()
+        records.write_json(self._path, self._to_dict())
+
+    def _to_dict(self) -> dict[str, Any]:
+        return {
+            "started_unix_s": round(self._started, 3),
+            "finished_unix_s": None if self._finished is None else round(self._finished, 3),
+            "seconds": round((self._finished or self._written) - self._started, 3),
+            "samples_done_now": self.samples_done_now,
+            "samples_resumed": self._resumed,
+            "engine": self._engine,
+            "workers": self._workers,
+            "worker_s": round(self._effort["seconds"], 3),
+            "worker_busy_s": round(self._effort["busy_s"], 3),
+            "worker_peak_bytes": self._effort["peak_bytes"],
+        }
