@@ -176,6 +176,38 @@ def train(
     return FINE
 
 
+def status(run: Path, *, as_json: AsJson = False) -> int:
+    """Say how far a run is, also while it works.
+
+    perception status runs/kitti
+
+    Args:
+        run: The run folder.
+        as_json: Print one JSON object for programs.
+    """
+    from perception.runs.status import read_status
+
+    found = read_status(run)
+    say(found.to_dict(), as_json, found.lines())
+    return FINE
+
+
+def verify(run: Path, *, as_json: AsJson = False) -> int:
+    """Check every hash and every promise of a run; exits with 1 if something is wrong.
+
+    perception verify runs/kitti
+
+    Args:
+        run: The run folder.
+        as_json: Print one JSON object for programs.
+    """
+    from perception.runs.verify import verify as check
+
+    verdict = check(run)
+    say(asdict(verdict), as_json, verdict.lines())
+    return QUARANTINED if verdict.faults else FINE
+
+
 def doctor(*, as_json: AsJson = False) -> int:
     """Say what this machine has and what is missing.
 
