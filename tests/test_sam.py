@@ -149,7 +149,7 @@ class SmallMemory:
         return tokens_xy[:, :1], tokens_xy[:, 0]
 
 
-def test_prompts_that_the_memory_does_not_hold_go_in_halves() -> None:
+def test_row_13_prompts_that_the_memory_does_not_hold_go_in_halves() -> None:
     tokens, engine = np.arange(22, dtype=np.float32).reshape(11, 1, 2), SmallMemory(holds=3)
     parts = list(decode_in_chunks(engine, None, tokens, np.zeros((11, 1), np.int64), 8))
     np.testing.assert_array_equal(np.concatenate([logits for logits, _ in parts]), tokens)

@@ -105,7 +105,7 @@ def test_samples_without_a_sweep_write_no_file(
     ("size", "expected", "found"),
     [(12, 4, "3 labels,"), (0, 1, "0 labels"), (10, 2, "2 labels and 2 bytes")],
 )
-def test_a_file_that_does_not_fit_the_sweep_is_refused_with_both_counts(
+def test_row_21_a_file_that_does_not_fit_the_sweep_is_refused_with_both_counts(
     tmp_path: Path, size: int, expected: int, found: str
 ) -> None:
     path = tmp_path / "x.label"
