@@ -1,7 +1,7 @@
 # The verbs that people and CI share. Everything runs inside .venv; `make BIN=DIR check` uses another.
 BIN ?= .venv/bin
 
-.PHONY: setup demo pocket test check bench oracles chromium
+.PHONY: setup demo pocket test check faults bench oracles chromium
 
 setup:  ## make .venv; does nothing when it is up to date
 	.ci/setup.sh
@@ -28,6 +28,9 @@ check:  ## the gate
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q
+
+faults: setup  ## inject 41 known faults; one line says what became of each
+	$(BIN)/python tests/faults.py $(ROWS)
 
 # A synthetic drive, or SOURCE=images of your own; DETECTOR= and SEGMENTER= take weights.
 demo: setup  ## then open demo/report/index.html

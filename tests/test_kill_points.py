@@ -17,14 +17,19 @@ import pytest
 EVERY = 7  # steps: odd, so that kills before and after a step take turns
 DRIVER = """
 import json, os, signal, sys
+from contextlib import suppress
 from pathlib import Path
 
-from perception import backends, commands
+with suppress(ImportError):
+    import pandas  # pyarrow does so where it is installed; once is enough for all forks
+
+from perception import commands
 from perception.engine.effort import Effort, Meter
 from perception.engine.worker import Worker
 
 folder = Path(sys.argv[1])
 steps = 0
+os.fsync = lambda number: None  # a killed process loses nothing that it has written; power would
 
 def in_this_process(job, indices, placement, done):
     worker = Worker(job, Meter())
