@@ -16,13 +16,25 @@ from pydantic import Field, ValidationError
 from perception.config import Settings, load_yaml
 from perception.errors import RequestError, SampleError
 
+Sizes = tuple[float, float, float] | tuple[()]
+
 
 class OntologyClass(Settings):
-    """One class; classes of one `parent` are a family."""
+    """One class; classes of one `parent` are a family.
+
+    Attributes:
+        id: In stored labels.
+        name: Of the class.
+        parent: The family.
+        usual_m: Length, width and height of most of its objects; () where they have none.
+        most_m: What no object of it exceeds, load and all; () for no bounds.
+    """
 
     id: int
     name: str
     parent: str
+    usual_m: Sizes = ()
+    most_m: Sizes = ()
 
 
 class Composition(Settings):

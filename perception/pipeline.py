@@ -1,22 +1,24 @@
 """The story of a sample: see, then decide."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from perception import boxes as boxes_
 from perception.config import DecideConfig
-from perception.lift import View, lift
+from perception.lift import Findings, View, lift
 from perception.ontology import ClassMap, Ontology
 from perception.ports import Detector, Segmenter
 from perception.quality.judge import judge
 from perception.quality.merge import (
     find_riders,
     flag_contested,
+    flag_doubts,
     join_riders,
     precedence,
     reject_duplicates,
     settle_overlaps,
+    yield_overlaps,
 )
 from perception.types import (
     Camera,
@@ -51,6 +53,14 @@ class Rules:
     config: DecideConfig
     ontology: Ontology
     class_map: ClassMap
+
+
+@dataclass(frozen=True, eq=False)
+class _Judged:
+    """A picture before its points are asked: masks may overlap."""
+
+    instances: Instances
+    ignored: tuple[tuple[str, int], ...]
 
 
 def label_sample(sample: Sample, models: Models, rules: Rules) -> SampleLabels:
@@ -89,43 +99,72 @@ def decide(
     Raises:
         SampleError: `class.unknown` for a class that the class map does not know.
     """
-    pictures: list[PictureLabels] = []
-    views: list[View] = []
+    first_ids = np.cumsum([1, *(len(seen.detections) for seen in evidence)])
+    judged = [
+        _judge_picture(seen, int(first), rules)
+        for seen, first in zip(evidence, first_ids, strict=False)
+    ]
     cameras = {camera.name: camera for camera in scene.cameras}
-    first_id = 1
-    for seen in evidence:
-        whole, ignored = _judge_picture(seen, first_id, rules)
-        # A mask of everything says nothing: it owns no pixel, and no point.
-        claims = [row for row in precedence(whole) if "mask.full_frame" not in whole.reasons[row]]
-        settled = settle_overlaps(whole.masks, claims)
-        instances = flag_contested(whole, settled, rules.config.resolve)
-        pictures.append(
-            PictureLabels(seen.camera, seen.file_name, seen.size_hw, instances, ignored)
-        )
-        if seen.camera in cameras:
-            views.append(_view(cameras[seen.camera], whole, instances, claims))
-        first_id += len(seen.detections)
+    located = [row for row, seen in enumerate(evidence) if seen.camera in cameras]
+    views = [
+        _view(cameras[evidence[row].camera], judged[row].instances, rules.ontology)
+        for row in located
+    ]
     lifted = lift(views, scene.points_lidar, rules.config.lift)
-    return SampleLabels(id=sample_id, pictures=tuple(pictures), points=lifted.labels)
+    found = dict(zip(located, lifted.findings, strict=True))
+    pictures = tuple(
+        _with_points(seen, judged[row], found.get(row, Findings()), lifted.same_as, rules)
+        for row, seen in enumerate(evidence)
+    )
+    return SampleLabels(id=sample_id, pictures=pictures, points=lifted.labels)
 
 
-def _view(camera: Camera, whole: Instances, instances: Instances, claims: list[int]) -> View:
+def _view(camera: Camera, instances: Instances, ontology: Ontology) -> View:
+    classes = [ontology.by_id(int(i)) for i in instances.class_ids]
+    unknown, unbounded = (np.nan,) * 3, (np.inf,) * 3
+    claims = _claims(instances)
     return View(
         camera=camera,
-        masks=instances.masks,
-        whole=whole.masks,
+        masks=settle_overlaps(instances.masks, claims),
+        whole=instances.masks,
         instance_ids=instances.instance_ids,
         class_ids=instances.class_ids,
         statuses=instances.statuses,
         boxes_xyxy=instances.boxes_xyxy,
         order=tuple(claims),
+        usual_m=np.array([c.usual_m or unknown for c in classes], np.float64).reshape(-1, 3),
+        most_m=np.array([c.most_m or unbounded for c in classes], np.float64).reshape(-1, 3),
     )
 
 
-def _judge_picture(
-    seen: Evidence, first_id: int, rules: Rules
-) -> tuple[Instances, tuple[tuple[str, int], ...]]:
-    """Return the instances of a picture, whose masks may overlap, and what was ignored."""
+def _claims(instances: Instances) -> list[int]:
+    """Return the rows that claim pixels, the best claim first.
+
+    A mask of everything says nothing: it owns no pixel, and no point.
+    """
+    reasons = instances.reasons
+    return [row for row in precedence(instances) if "mask.full_frame" not in reasons[row]]
+
+
+def _with_points(
+    seen: Evidence, judged: _Judged, found: Findings, same_as: dict[int, int], rules: Rules
+) -> PictureLabels:
+    """Return a picture's labels after the points have had their say."""
+    doubted = flag_doubts(judged.instances, found.doubts)
+    claims = _claims(judged.instances)
+    settled = settle_overlaps(yield_overlaps(doubted.masks, found.wins), claims)
+    instances = flag_contested(doubted, settled, rules.config.resolve)
+    ids = [same_as.get(int(i), int(i)) for i in instances.instance_ids]
+    return PictureLabels(
+        camera=seen.camera,
+        file_name=seen.file_name,
+        size_hw=seen.size_hw,
+        instances=replace(instances, instance_ids=np.array(ids, np.int32)),
+        ignored=judged.ignored,
+    )
+
+
+def _judge_picture(seen: Evidence, first_id: int, rules: Rules) -> _Judged:
     names = [seen.detections.class_names[i] for i in seen.detections.class_ids]
     mapped = [rules.class_map(name) for name in names]
     rows = np.array([i for i, name in enumerate(mapped) if name is not None], np.int64)
@@ -148,4 +187,5 @@ def _judge_picture(
     )
     instances = reject_duplicates(instances, rules.ontology, rules.config.resolve)
     instances = join_riders(instances, find_riders(instances, rules.ontology))
-    return instances, tuple((name, ignored.count(name)) for name in dict.fromkeys(ignored))
+    counts = tuple((name, ignored.count(name)) for name in dict.fromkeys(ignored))
+    return _Judged(instances, counts)

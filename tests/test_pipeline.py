@@ -352,6 +352,29 @@ def test_points_take_the_instance_of_the_camera_that_sees_them() -> None:
     assert points.class_ids.tolist() == [car, car, -1, -1, -1]
 
 
+def test_two_cameras_that_see_one_object_give_it_one_instance() -> None:
+    beside = Camera("beside", FRONT.K, FRONT.T_cam_from_lidar)
+    both = sample_of(
+        drawn((40, 30, 60, 50), camera="front"),
+        drawn((0, 0, 9, 9), (40, 30, 60, 50), camera="beside"),
+        scene=Scene((FRONT, beside), POINTS),
+    )
+    labels = label_sample(both, FAKES, RULES)
+    assert [p.instances.instance_ids.tolist() for p in labels.pictures] == [[1], [2, 1]]
+    assert set(labels.points.instance_ids.tolist()) == {0, 1}
+
+
+def test_points_against_a_mask_send_it_to_review() -> None:
+    # A person 2 m tall at 10 m; the points under the mask are all at 40 m.
+    x, y = np.meshgrid([40.0], np.linspace(-0.5, 0.5, 9))
+    far = np.column_stack([x.ravel(), y.ravel(), np.full(x.size, -1.0)]).astype(np.float32)
+    models = with_rows([("person", (40.0, 30.0, 60.0, 50.0), 0.9)])
+    sample = sample_of(drawn(camera="front"), scene=Scene((FRONT,), far))
+    labels = label_sample(sample, models, RULES)
+    assert labels.pictures[0].instances.reasons == (("points.behind",),)
+    assert labels.pictures[0].instances.statuses.tolist() == [Status.REVIEW]
+
+
 def test_a_picture_without_calibration_gets_labels_and_labels_no_points() -> None:
     sample = sample_of(drawn((40, 30, 60, 50)), scene=Scene((), POINTS))
     labels = label_sample(sample, FAKES, RULES)

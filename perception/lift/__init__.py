@@ -10,13 +10,27 @@ from dataclasses import dataclass
 import numpy as np
 
 from perception.config import LiftConfig
+from perception.lift.doubts import doubts
 from perception.lift.ground import heights_m
 from perception.lift.separate import View, nearest_strong_mode, separate
 from perception.lift.sight import look
 from perception.lift.vote import vote
 from perception.types import Float32, PointLabels
 
-__all__ = ["Lifted", "View", "lift", "nearest_strong_mode"]
+__all__ = ["Findings", "Lifted", "View", "lift", "nearest_strong_mode"]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the points say of one view's N instances.
+
+    Attributes:
+        doubts: N tuples of reason codes; () where there are no points.
+        wins: Pairs of rows: where both masks cover a pixel, the points are the first one's.
+    """
+
+    doubts: tuple[tuple[str, ...], ...] = ()
+    wins: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,11 +39,13 @@ class Lifted:
 
     Attributes:
         labels: (P) labels.
+        findings: One entry per view.
         same_as: Ids of instances that another camera sees as well, to the id that their points
             have.
     """
 
     labels: PointLabels
+    findings: tuple[Findings, ...]
     same_as: dict[int, int]
 
 
@@ -56,4 +72,8 @@ def lift(views: Sequence[View], points_lidar: Float32, config: LiftConfig) -> Li
         for view, sight in zip(views, sights, strict=True)
     ]
     labels, same_as = vote(views, sights, parts, count)
-    return Lifted(labels=labels, same_as=same_as)
+    findings = tuple(
+        Findings(doubts(view, sight, part, points_lidar, heights, config), part.wins)
+        for view, sight, part in zip(views, sights, parts, strict=True)
+    )
+    return Lifted(labels=labels, findings=findings, same_as=same_as)

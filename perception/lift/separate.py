@@ -18,7 +18,7 @@ from scipy.spatial import cKDTree
 
 from perception import masks as masks_
 from perception.config import LiftConfig
-from perception.lift.sight import Rows, Sight, points_under
+from perception.lift.sight import Rows, Sight, Under, points_under
 from perception.types import Bool, Camera, Float32, Float64, Int32, Masks, Status, UInt8
 
 NOBODY = -1
@@ -43,6 +43,8 @@ class View:
         statuses: (N,) uint8, `Status`.
         boxes_xyxy: (N, 4) float32 prompt boxes.
         order: The rows from the best claim to the worst.
+        usual_m: (N, 3) length, width and height of most objects of the class, NaN where unknown.
+        most_m: (N, 3) what no object of the class exceeds, infinite where unknown.
     """
 
     camera: Camera
@@ -53,6 +55,8 @@ class View:
     statuses: UInt8
     boxes_xyxy: Float32
     order: tuple[int, ...]
+    usual_m: Float64
+    most_m: Float64
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,19 +67,34 @@ class Parts:
         owners: (M,) int32 row of the view's instance, `NOBODY` for none.
         unsure: (M,) bool: under a mask or at an object, and of no instance.
         insets_px: (M,) float32 distance to the edge of the owner's mask; 0 outside it.
+        under: Of each instance that is not rejected, the points under its whole mask.
+        wins: Pairs of rows: where both masks cover a point, it more often is the first one's.
     """
 
     owners: Int32
     unsure: Bool
     insets_px: Float32
+    under: dict[int, Under]
+    wins: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, eq=False)
-class _Under:
-    """The points under one whole mask that may be on its object."""
+class _Pixels:
+    """The M points of a sight by what covers their pixels, and what they may be.
 
-    rows: Rows
-    insets_px: Float64
+    Attributes:
+        shown_by: (M,) int32 the instance whose pixel it is, `NOBODY` for none.
+        masked: (M,) bool, under any mask, whole ones included.
+        heights_m: (M,) above the ground, NaN where that is not known.
+        low: (M,) bool, the ground itself or what stands on it.
+        free: (M,) bool, neither low nor hidden.
+    """
+
+    shown_by: Int32
+    masked: Bool
+    heights_m: Float64
+    low: Bool
+    free: Bool
 
 
 def separate(
@@ -90,57 +109,96 @@ def separate(
         heights_m: (P,) above the ground, NaN where that is not known.
         config: Settings.
     """
-    heights = heights_m[sight.rows]
-    low = heights < config.ground_m  # NaN stands
-    free = ~low & ~sight.hidden
-    shown_by = _owners_of_pixels(view)[sight.y, sight.x]
-    owners = np.full(len(sight), NOBODY, np.int32)
-    insets_px = np.zeros(len(sight), np.float32)
-    masked = shown_by != NOBODY
     good = [row for row in view.order if view.statuses[row] != Status.REJECTED]
-    under = {row: _Under(*points_under(view.whole, row, sight)) for row in good}
-    for points in under.values():
-        masked[points.rows] = True
-    for row in good:
-        seed = _seed(
-            row, under[row], view, sight, free & (owners == NOBODY), shown_by, masked, config
-        )
-        owners[seed] = row
+    under = {row: points_under(view.whole, row, sight) for row in good}
+    pixels = _pixels(view, sight, under, heights_m[sight.rows], config)
+    owners = np.full(len(sight), NOBODY, np.int32)
+    for row, points in under.items():
+        owners[_seed(row, points, view, sight, pixels, owners == NOBODY, config)] = row
+    points_seen = points_lidar[sight.rows]
     grown = np.full(len(sight), NOBODY, np.int32)
     if config.growth_share > 0:
-        grown = _grown(view, sight, points_lidar, owners, ~low, config)
+        grown = _grown(view, sight, points_seen, owners, ~pixels.low, config)
         inside = _in_own_box(view, sight, grown, config)
         owners = np.where((owners == NOBODY) & inside, grown, owners)
     if config.feet_m > 0:
-        feet = np.flatnonzero((heights >= 0) & low & (shown_by != NOBODY) & ~sight.hidden)
-        owners[feet] = _stood_on(points_lidar[sight.rows], owners, feet, shown_by, config.feet_m)
-    for row in view.order:
-        if view.statuses[row] == Status.REJECTED:
-            left = np.flatnonzero((shown_by == row) & free & (owners == NOBODY) & (grown == NOBODY))
-            owners[left[nearest_strong_mode(sight.depth_m[left], np.ones(len(left)), config)]] = row
+        _give_feet(owners, sight, points_seen, pixels, config)
+    _give_left(owners, view, sight, pixels, grown == NOBODY, config)
+    insets_px = np.zeros(len(sight), np.float32)
     for row, points in under.items():
         own = owners[points.rows] == row
         insets_px[points.rows[own]] = points.insets_px[own]
-    unsure = (owners == NOBODY) & ~low & (masked | (grown != NOBODY))
-    return Parts(owners=owners, unsure=unsure, insets_px=insets_px)
+    return Parts(
+        owners=owners,
+        unsure=(owners == NOBODY) & ~pixels.low & (pixels.masked | (grown != NOBODY)),
+        insets_px=insets_px,
+        under=under,
+        wins=_wins(owners, under),
+    )
 
 
-def _owners_of_pixels(view: View) -> Int32:
+def _pixels(
+    view: View, sight: Sight, under: dict[int, Under], heights_m: Float64, config: LiftConfig
+) -> _Pixels:
     image = np.full(view.masks.size_hw, NOBODY, np.int32)
     for row, (x0, y0, x1, y1) in enumerate(view.masks.boxes_xyxy):
         if view.masks.counts[row]:
             image[y0:y1, x0:x1][masks_.decode_crop(view.masks, row)] = row
-    return image
+    shown_by = image[sight.y, sight.x]
+    masked = shown_by != NOBODY
+    for points in under.values():
+        masked[points.rows] = True
+    low = heights_m < config.ground_m  # NaN stands
+    return _Pixels(shown_by, masked, heights_m, low, ~low & ~sight.hidden)
+
+
+def _give_feet(
+    owners: Int32, sight: Sight, points_lidar: Float32, pixels: _Pixels, config: LiftConfig
+) -> None:
+    """Give low points to the object of their pixel if it stands right over them."""
+    low = (pixels.heights_m >= 0) & pixels.low & ~sight.hidden & (owners == NOBODY)
+    for row in np.unique(pixels.shown_by[low & (pixels.shown_by != NOBODY)]):
+        over, feet = points_lidar[owners == row, :2], np.flatnonzero(low & (pixels.shown_by == row))
+        if len(over):
+            distance_m, _ = cKDTree(over).query(
+                points_lidar[feet, :2], distance_upper_bound=config.feet_m
+            )
+            owners[feet[np.isfinite(distance_m)]] = row
+
+
+def _give_left(
+    owners: Int32, view: View, sight: Sight, pixels: _Pixels, lonely: Bool, config: LiftConfig
+) -> None:
+    """Give rejected masks what no other wants, so that their points are not background."""
+    left = pixels.free & (owners == NOBODY) & lonely
+    for row in view.order:
+        if view.statuses[row] == Status.REJECTED:
+            points = np.flatnonzero(left & (pixels.shown_by == row))
+            chosen = nearest_strong_mode(sight.depth_m[points], np.ones(len(points)), config)
+            owners[points[chosen]] = row
+
+
+def _wins(owners: Int32, under: dict[int, Under]) -> tuple[tuple[int, int], ...]:
+    """Return pairs of rows whose masks share points of which more are the first one's."""
+    rows = list(under)
+    covers = np.zeros((len(rows), len(owners)), bool)
+    for place, row in enumerate(rows):
+        covers[place, under[row].rows] = True
+    shared = np.zeros((len(rows), len(rows)), np.int64)
+    for place, row in enumerate(rows):
+        own = under[row].rows[owners[under[row].rows] == row]
+        shared[place] = covers[:, own].sum(axis=1)
+    pairs = np.argwhere(shared > shared.T)
+    return tuple((rows[int(one)], rows[int(other)]) for one, other in pairs)
 
 
 def _seed(
     row: int,
-    under: _Under,
+    under: Under,
     view: View,
     sight: Sight,
-    free: Bool,
-    shown_by: Int32,
-    masked: Bool,
+    pixels: _Pixels,
+    unclaimed: Bool,
     config: LiftConfig,
 ) -> Rows:
     """Return the points that are surely on an object.
@@ -148,24 +206,35 @@ def _seed(
     The mode is looked for where no better mask is. What the object's whole mask covers at the depth
     of the mode is the object's as well.
     """
-    own = free[under.rows] & (shown_by[under.rows] == row)
+    free = pixels.free[under.rows] & unclaimed[under.rows]
+    own = free & (pixels.shown_by[under.rows] == row)
     if not own.any():
-        own = free[under.rows]
-    points: Rows = under.rows[own]
-    weights = under.insets_px[own]
-    if len(points) == 0:
-        return points
-    depth_m = sight.depth_m[points]
+        own = free
+    if not own.any():
+        return np.zeros(0, np.intp)
+    weights, depth_m = under.insets_px[own], sight.depth_m[under.rows[own]]
     modes = depth_modes(depth_m, config)
+    if config.sizes:
+        nearest_m = np.full(modes.max() + 1, np.inf)
+        np.minimum.at(nearest_m, modes, depth_m)
+        possible = (nearest_m <= _furthest_m(row, view))[modes]
+        if not possible.any():
+            return np.zeros(0, np.intp)
+        weights = np.where(possible, weights, 0)
     if config.go_on:
-        ring = _in_box(view.boxes_xyxy[row], sight, RING_SHARE) & free & ~masked
+        ring = _in_box(view.boxes_xyxy[row], sight, RING_SHARE)
+        ring &= pixels.free & unclaimed & ~pixels.masked
         weights = weights * _own_shares(depth_m, modes, sight.depth_m[ring])[modes]
     chosen = depth_m[_nearest_strong(modes, weights, config)]
-    at_depth = (sight.depth_m[under.rows] >= chosen.min()) & (
-        sight.depth_m[under.rows] <= chosen.max()
-    )
-    chosen_rows: Rows = under.rows[at_depth & free[under.rows]]
-    return chosen_rows
+    depth_m = sight.depth_m[under.rows]
+    seed: Rows = under.rows[free & (depth_m >= chosen.min()) & (depth_m <= chosen.max())]
+    return seed
+
+
+def _furthest_m(row: int, view: View) -> float:
+    """Return the depth beyond which an object of this class cannot fill its mask's height."""
+    height_px = float(view.whole.boxes_xyxy[row, 3] - view.whole.boxes_xyxy[row, 1])
+    return float(view.most_m[row, 2]) * float(view.camera.K[1, 1]) / max(height_px - EDGE_PX, 1.0)
 
 
 def _own_shares(depth_m: Float64, modes: Rows, around_m: Float64) -> Float64:
@@ -265,7 +334,7 @@ def _grown(
     for box in view.boxes_xyxy[np.unique(owners[near])]:
         near |= _in_box(box, sight, RING_SHARE)
     rows = np.flatnonzero(near & standing)
-    places, link_m = _places(points_lidar[sight.rows[rows]].astype(np.float64), config)
+    places, link_m = _places(points_lidar[rows].astype(np.float64), config)
     pairs = cKDTree(places).query_pairs(config.link_rad, output_type="ndarray")
     apart = places[pairs[:, 0]] - places[pairs[:, 1]]
     links = np.sqrt(np.einsum("ij,ij->i", apart, apart)) / config.link_rad
@@ -301,19 +370,3 @@ def _places(points_lidar: Float64, config: LiftConfig) -> tuple[Float64, Float64
     far = np.maximum(range_m, knee_m)
     directions = points_lidar * scale[:, None] / [1, 1, TALLER]
     return np.column_stack([directions, np.log(far / knee_m)]), far * config.link_rad
-
-
-def _stood_on(
-    points_lidar: Float32, owners: Int32, feet: Rows, shown_by: Int32, reach_m: float
-) -> Int32:
-    """Return the owners of low points: the object of their pixel if it stands right over them."""
-    found = np.full(len(feet), NOBODY, np.int32)
-    for row in np.unique(shown_by[feet]):
-        here = np.flatnonzero(shown_by[feet] == row)
-        over = points_lidar[owners == row, :2]
-        if len(over):
-            distance, _ = cKDTree(over).query(
-                points_lidar[feet[here], :2], distance_upper_bound=reach_m
-            )
-            found[here[np.isfinite(distance)]] = row
-    return found

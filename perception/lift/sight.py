@@ -81,14 +81,27 @@ def beam_spacing_px(x: Rows, y: Rows, K: Float64) -> float:
     return float(np.median(gaps)) if len(gaps) else 0.0
 
 
-def points_under(masks: Masks, row: int, sight: Sight) -> tuple[Rows, Float64]:
-    """Return the points whose pixel lies in a mask, and each one's distance to the mask's edge."""
+@dataclass(frozen=True, eq=False)
+class Under(RowAligned):
+    """The N points whose pixel lies in one mask.
+
+    Attributes:
+        rows: (N,) rows of the sight.
+        insets_px: (N,) distance to the mask's edge, above 0.
+    """
+
+    rows: Rows
+    insets_px: Float64
+
+
+def points_under(masks: Masks, row: int, sight: Sight) -> Under:
+    """Return the points under one mask."""
     x0, y0, x1, y1 = masks.boxes_xyxy[row]
     if not masks.counts[row]:
-        return np.zeros(0, np.intp), np.zeros(0)
+        return Under(np.zeros(0, np.intp), np.zeros(0))
     x, y = sight.x, sight.y
     near = np.flatnonzero((x >= x0) & (x < x1) & (y >= y0) & (y < y1))
     crop = np.pad(masks_.decode_crop(masks, row), 1).astype(np.uint8)
     inset_px = cv2.distanceTransform(crop, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     inset = inset_px[y[near] - y0 + 1, x[near] - x0 + 1].astype(np.float64)
-    return near[inset > 0], inset[inset > 0]
+    return Under(near[inset > 0], inset[inset > 0])

@@ -6,7 +6,7 @@ larger sum of trust: a mask's middle is surer than its edge, and its edge than w
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from perception.types import (
 
 SAME_SHARE = 0.5  # of the points of the smaller instance that both cameras see
 SURE_PX = 5.0  # inside a mask by this much a point is fully trusted
+LATE_S = 0.05  # an image this far from the sweep is trusted half: movers are half a metre off
 
 
 def vote(
@@ -46,7 +47,7 @@ def vote(
     ids, class_ids = np.zeros(count, np.int32), np.full(count, -1, np.int32)
     if views:
         rows = zip(views, sights, parts, strict=True)
-        points, owners, kinds = _elect(_joined([_claims(*row, same) for row in rows]))
+        points, owners, kinds = _elect(_Claims.joined([_claims(*row, same) for row in rows]))
         ids[points], class_ids[points] = owners, kinds
     states = np.where(seen & ~unsure, PointState.BACKGROUND, PointState.UNKNOWN).astype(np.uint8)
     states[ids > 0] = PointState.LABELLED
@@ -109,22 +110,15 @@ class _Claims(RowAligned):
 def _claims(view: View, sight: Sight, part: Parts, same: dict[int, int]) -> _Claims:
     own = np.flatnonzero(part.owners != NOBODY)
     owners = part.owners[own]
+    on_time = 1 / (1 + abs(view.camera.time_gap_s) / LATE_S)
     ids = np.array([same.get(int(i), int(i)) for i in view.instance_ids], np.int32)
     return _Claims(
         points=sight.rows[own],
         ids=ids[owners],
         class_ids=view.class_ids[owners],
         statuses=view.statuses[owners],
-        trusts=(1 + np.minimum(part.insets_px[own], SURE_PX)) / (1 + SURE_PX),
+        trusts=(1 + np.minimum(part.insets_px[own], SURE_PX).astype(np.float64)) * on_time,
     )
-
-
-def _joined(claims: list[_Claims]) -> _Claims:
-    columns = {
-        field.name: np.concatenate([getattr(one, field.name) for one in claims])
-        for field in fields(_Claims)
-    }
-    return _Claims(**columns)
 
 
 def _elect(claims: _Claims) -> tuple[Rows, Int32, Int32]:

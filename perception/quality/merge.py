@@ -189,6 +189,55 @@ def flag_contested(instances: Instances, settled: Masks, config: ResolveConfig) 
     )
 
 
+def flag_doubts(instances: Instances, doubts: tuple[tuple[str, ...], ...]) -> Instances:
+    """Send instances to review that the points speak against.
+
+    Args:
+        instances: N instances.
+        doubts: N tuples of reason codes; none at all where there are no points.
+    """
+    if not any(doubts):
+        return instances
+    doubted = np.array([bool(codes) for codes in doubts], bool)
+    pairs = zip(instances.reasons, doubts, strict=True)
+    return replace(
+        instances,
+        statuses=np.where(
+            doubted, np.maximum(instances.statuses, Status.REVIEW), instances.statuses
+        ).astype(np.uint8),
+        reasons=tuple((*reasons, *codes) for reasons, codes in pairs),
+    )
+
+
+def yield_overlaps(masks: Masks, wins: tuple[tuple[int, int], ...]) -> Masks:
+    """Take from masks what they share with others that the points there belong to.
+
+    Args:
+        masks: N masks that may overlap.
+        wins: Pairs of rows, the winner first.
+    """
+    rows = list(zip(masks.boxes_xyxy, masks.counts, strict=True))
+    bitmaps = {loser: masks_.decode_crop(masks, loser).copy() for _, loser in wins}
+    for winner, loser in wins:
+        low = np.maximum(masks.boxes_xyxy[winner, :2], masks.boxes_xyxy[loser, :2])
+        high = np.minimum(masks.boxes_xyxy[winner, 2:], masks.boxes_xyxy[loser, 2:])
+        if (high > low).all():
+            window = _window(low, high, masks.boxes_xyxy[winner])
+            taken = masks_.decode_crop(masks, winner)[window]
+            bitmaps[loser][_window(low, high, masks.boxes_xyxy[loser])] &= ~taken
+    for row, bitmap in bitmaps.items():
+        if bitmap.size:
+            x0, y0 = (int(side) for side in masks.boxes_xyxy[row, :2])
+            rows[row] = masks_.encode_one(bitmap, (x0, y0))
+    return masks_.join(tuple(rows), masks.size_hw)
+
+
+def _window(low: Int32, high: Int32, box: Int32) -> tuple[slice, slice]:
+    """Return the rows and columns of [low, high) in the crop of a box."""
+    (x0, y0), (x1, y1) = low - box[:2], high - box[:2]
+    return slice(y0, y1), slice(x0, x1)
+
+
 def settle_overlaps(masks: Masks, order: list[int]) -> Masks:
     """Give each pixel to the first row of `order` whose mask covers it."""
     taken = np.zeros(masks.size_hw, bool)

@@ -137,6 +137,8 @@ def _lifted(view: View, masks: Masks, whole: Masks, ids: Int32, boxes: Float32) 
         statuses=np.zeros(len(ids), np.uint8),
         boxes_xyxy=boxes,
         order=tuple(np.lexsort(nearness_keys(boxes, whole)).tolist()),
+        usual_m=np.full((len(ids), 3), np.nan),
+        most_m=np.full((len(ids), 3), np.inf),
     )
 
 

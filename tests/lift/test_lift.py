@@ -68,6 +68,8 @@ def view(
         statuses=np.full(n, status, np.uint8),
         boxes_xyxy=masks.boxes_xyxy.astype(np.float32),
         order=tuple(range(n)),
+        usual_m=np.full((n, 3), np.nan),
+        most_m=np.full((n, 3), np.inf),
     )
 
 
@@ -350,6 +352,8 @@ def said(owners: list[int], insets_px: list[float]) -> tuple[Sight, Parts]:
         owners=np.array(owners, np.int32),
         unsure=np.zeros(n, bool),
         insets_px=np.array(insets_px, np.float32),
+        under={},
+        wins=(),
     )
     return sight, parts
 

@@ -16,10 +16,12 @@ from perception.quality.merge import (
     Join,
     find_riders,
     flag_contested,
+    flag_doubts,
     join_riders,
     precedence,
     reject_duplicates,
     settle_overlaps,
+    yield_overlaps,
 )
 from perception.types import Bool, Instances, Masks, Status
 
@@ -483,3 +485,30 @@ def test_every_pixel_has_one_owner_the_first_that_claims_it(case: tuple[Bool, li
         np.testing.assert_array_equal(after[row], bitmaps[row] & ~earlier)
         earlier |= bitmaps[row]
     np.testing.assert_array_equal(masks_.decode(before), bitmaps)
+
+
+def test_a_mask_yields_what_the_points_give_to_another_and_keeps_the_rest() -> None:
+    shapes = [block(10, 10, 30, 30), block(20, 20, 40, 40), block(60, 0, 70, 10)]
+    masks = instances([("car", (0, 0, 1, 1))] * 3, bitmaps=shapes).masks
+    yielded = masks_.decode(yield_overlaps(masks, ((1, 0),)))
+    np.testing.assert_array_equal(yielded, [shapes[0] & ~shapes[1], *shapes[1:]])
+    untouched = yield_overlaps(masks, ((0, 2), (2, 1)))  # they do not overlap
+    np.testing.assert_array_equal(masks_.decode(untouched), shapes)
+
+
+def test_a_mask_that_yields_all_is_empty_and_two_may_take_from_one() -> None:
+    shapes = [block(10, 10, 30, 30), block(0, 0, 20, 60), block(20, 0, 40, 60)]
+    masks = instances([("car", (0, 0, 1, 1))] * 3, bitmaps=shapes).masks
+    assert masks_.areas(yield_overlaps(masks, ((1, 0), (2, 0)))).tolist() == [0, 1200, 1200]
+    empty = instances([("car", (0, 0, 1, 1))], bitmaps=[np.zeros(SIZE_HW, bool)]).masks
+    assert masks_.areas(yield_overlaps(empty, ())).tolist() == [0]
+
+
+def test_doubts_send_to_review_and_never_back() -> None:
+    box = (0.0, 0.0, 5.0, 5.0)
+    statuses = [Status.ACCEPTED, Status.REVIEW, Status.ACCEPTED]
+    found = instances([("car", box)] * 3, statuses=statuses, reasons=[(), ("iou.low",), ()])
+    flagged = flag_doubts(found, (("points.size",), ("points.behind",), ()))
+    assert flagged.statuses.tolist() == [Status.REVIEW, Status.REVIEW, Status.ACCEPTED]
+    assert flagged.reasons == (("points.size",), ("iou.low", "points.behind"), ())
+    assert flag_doubts(found, ()) is found
