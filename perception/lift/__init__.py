@@ -11,9 +11,9 @@ import numpy as np
 
 from perception.config import LiftConfig
 from perception.lift.doubts import doubts
-from perception.lift.ground import heights_m
-from perception.lift.separate import View, nearest_strong_mode, separate
-from perception.lift.sight import look
+from perception.lift.ground import find_ground
+from perception.lift.separate import Parts, View, nearest_strong_mode, separate
+from perception.lift.sight import Sight, look
 from perception.lift.vote import vote
 from perception.types import Float32, PointLabels
 
@@ -61,19 +61,16 @@ def lift(views: Sequence[View], points_lidar: Float32, config: LiftConfig) -> Li
         Labels in the order of the points. Unknown is what no camera sees, and what is under a mask
         or hangs together with an object that it cannot be shown to belong to.
     """
-    count = len(points_lidar)
-    heights = heights_m(points_lidar) if config.ground_m > 0 else np.full(count, np.nan)
-    sights = [
-        look(view.camera, points_lidar, view.masks.size_hw, occlusion=config.occlusion)
-        for view in views
-    ]
-    parts = [
-        separate(view, sight, points_lidar, heights, config)
-        for view, sight in zip(views, sights, strict=True)
-    ]
-    labels, same_as = vote(views, sights, parts, count)
-    findings = tuple(
-        Findings(doubts(view, sight, part, points_lidar, heights, config), part.wins)
-        for view, sight, part in zip(views, sights, parts, strict=True)
-    )
-    return Lifted(labels=labels, findings=findings, same_as=same_as)
+    ground = find_ground(points_lidar) if config.ground_m > 0 else None
+    sights, parts, findings = list[Sight](), list[Parts](), list[Findings]()
+    for view in views:
+        size_hw = view.masks.size_hw
+        sight = look(view.camera, points_lidar, size_hw, occlusion=config.occlusion)
+        seen = points_lidar[sight.rows]
+        heights = np.full(len(seen), np.nan) if ground is None else ground.heights_m(seen)
+        part = separate(view, sight, seen, heights, config)
+        sights.append(sight)
+        parts.append(part)
+        findings.append(Findings(doubts(view, sight, part, seen, heights, config), part.wins))
+    labels, same_as = vote(views, sights, parts, len(points_lidar))
+    return Lifted(labels=labels, findings=tuple(findings), same_as=same_as)

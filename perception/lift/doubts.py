@@ -31,8 +31,8 @@ def doubts(
         view: N instances.
         sight: M points.
         parts: The M points, told apart.
-        points_lidar: (P, 3) metres.
-        heights_m: (P,) above the ground.
+        points_lidar: (M, 3) metres.
+        heights_m: (M,) above the ground.
         config: Settings.
     """
     return tuple(
@@ -54,7 +54,7 @@ def _doubts(
 ) -> tuple[str, ...]:
     own = np.flatnonzero(parts.owners == row)
     under, inset_px = parts.under[row].rows, parts.under[row].insets_px
-    free = ~sight.hidden[under] & ~(heights_m[sight.rows[under]] < config.ground_m)
+    free = ~sight.hidden[under] & ~(heights_m[under] < config.ground_m)
     free &= (parts.owners[under] == row) | (parts.owners[under] < 0)
     if len(own) == 0:
         alone = config.sizes and np.count_nonzero(free) >= FEW_POINTS
@@ -62,7 +62,7 @@ def _doubts(
     if len(own) < FEW_POINTS:
         return ()
     reasons = []
-    if config.sizes and (extent_m(points_lidar[sight.rows[own]]) > view.most_m[row]).any():
+    if config.sizes and (extent_m(points_lidar[own]) > view.most_m[row]).any():
         reasons.append("points.size")
     weight = inset_px[free].sum()
     at_depth = inset_px[free & (parts.owners[under] == row)].sum()

@@ -6,6 +6,8 @@ was measured, the cells around it say where it is. Then it is smoothed over the 
 it, twice.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
@@ -25,32 +27,59 @@ KERNEL = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]]) / 16
 Grid = npt.NDArray[np.float64]
 
 
-def heights_m(points_lidar: Float32) -> Float64:
-    """Return the height of each point above the ground.
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """The surface under a sweep.
+
+    Attributes:
+        surface: (C, C) height of each cell's centre, first axis x; infinite where not known.
+    """
+
+    surface: Grid
+
+    def heights_m(self, points_lidar: Float32) -> Float64:
+        """Return the (P,) heights of points above the ground, NaN where that is not known."""
+        x, y, z = points_lidar.astype(np.float64).T
+        last = self.surface.shape[0] - 2
+        with np.errstate(invalid="ignore"):
+            inside = (np.abs(x) < REACH_M) & (np.abs(y) < REACH_M) & np.isfinite(z)
+        heights = np.full(len(points_lidar), np.nan)
+        u, v = (np.stack([x[inside], y[inside]]) + REACH_M) / CELL_M - 0.5
+        i = np.clip(np.floor(u).astype(np.int64), 0, last)
+        j = np.clip(np.floor(v).astype(np.int64), 0, last)
+        right, up = np.clip(u - i, 0, 1), np.clip(v - j, 0, 1)  # no further than the last centre
+        total, known = np.zeros(len(u)), np.zeros(len(u))
+        for corner_i, weight_i in ((0, 1 - right), (1, right)):
+            for corner_j, weight_j in ((0, 1 - up), (1, up)):
+                value = self.surface[i + corner_i, j + corner_j]
+                weight = np.where(np.isfinite(value), weight_i * weight_j, 0)
+                total += weight * np.where(weight > 0, value, 0)
+                known += weight
+        ground = np.divide(total, known, out=np.full(len(u), np.nan), where=known > KNOWN)
+        heights[inside] = z[inside] - ground
+        return heights
+
+
+def find_ground(points_lidar: Float32) -> Ground:
+    """Find the surface under a sweep.
 
     Args:
-        points_lidar: (P, 3) metres, z up.
-
-    Returns:
-        (P,) metres; NaN where no ground is known: beyond `REACH_M`, points that are not finite, and
-        where a sweep has too few points to tell.
+        points_lidar: (P, 3) metres, z up; points that are not finite, and those beyond `REACH_M`,
+            are left out. Where there are too few points, no ground is known.
     """
-    heights = np.full(len(points_lidar), np.nan)
     with np.errstate(invalid="ignore"):
         near = (np.abs(points_lidar[:, :2]) < REACH_M).all(axis=1)
     rows = np.flatnonzero(near & np.isfinite(points_lidar[:, 2]))
-    x, y, z = points_lidar[rows].astype(np.float64).T
+    z = points_lidar[rows, 2].astype(np.float64)
     side = int(2 * REACH_M / CELL_M)
-    cell = ((x + REACH_M) / CELL_M).astype(np.int64) * side
-    cell += ((y + REACH_M) / CELL_M).astype(np.int64)
+    places = ((points_lidar[rows, :2] + np.float32(REACH_M)) / np.float32(CELL_M)).astype(np.int64)
+    cell = np.minimum(places[:, 0], side - 1) * side + np.minimum(places[:, 1], side - 1)
     lowest = np.full(side * side, np.inf)
     np.minimum.at(lowest, cell, z)
     surface = _envelope(_supported(lowest.reshape(side, side)))
     for near_m in NEAR_M:
         surface = _smoothed(surface, cell, z, near_m)
-    ground = _between_cells(surface, x, y)
-    heights[rows] = z - ground
-    return heights
+    return Ground(surface)
 
 
 def _supported(lowest: Grid) -> Grid:
@@ -86,19 +115,11 @@ def _envelope(lowest: Grid) -> Grid:
 def _smoothed(surface: Grid, cell: npt.NDArray[np.int64], z: Float64, near_m: float) -> Grid:
     """Return the weighted mean height of the points near the surface, over cells and neighbours."""
     near = np.abs(z - surface.ravel()[cell]) < near_m
-    count = np.bincount(cell[near], minlength=surface.size).reshape(surface.shape)
-    total = np.bincount(cell[near], z[near], minlength=surface.size).reshape(surface.shape)
+    cell, z = cell[near], z[near]
+    count = np.bincount(cell, minlength=surface.size).reshape(surface.shape)
+    total = np.bincount(cell, z, minlength=surface.size).reshape(surface.shape)
     weight = np.minimum(count, FULL_COUNT).astype(np.float64)
     mean = np.divide(total, count, out=np.zeros(surface.shape), where=count > 0)
     weights = ndimage.convolve(weight, KERNEL, mode="constant")
     sums = ndimage.convolve(mean * weight, KERNEL, mode="constant")
     return np.asarray(np.divide(sums, weights, out=surface.copy(), where=weights > KNOWN))
-
-
-def _between_cells(surface: Grid, x: Float64, y: Float64) -> Float64:
-    """Return the surface at (P,) places, NaN where it is not known; bilinear between centres."""
-    known = np.isfinite(surface)
-    places = np.stack([x + REACH_M, y + REACH_M]) / CELL_M - 0.5
-    share = ndimage.map_coordinates(known.astype(np.float64), places, order=1, mode="nearest")
-    values = ndimage.map_coordinates(np.where(known, surface, 0), places, order=1, mode="nearest")
-    return np.asarray(np.divide(values, share, out=np.full(len(x), np.nan), where=share > KNOWN))

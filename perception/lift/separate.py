@@ -27,7 +27,6 @@ TALLER = (
 )
 RING_SHARE = 0.5  # of a box's longer side: how far around a mask its modes are looked at
 EDGE_PX = 2.0  # a box is not known better than this
-MOST_LINKS = 20.0  # that an object grows along, whatever its size
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,24 +104,23 @@ def separate(
     Args:
         view: The instances.
         sight: The M points.
-        points_lidar: (P, 3) metres.
-        heights_m: (P,) above the ground, NaN where that is not known.
+        points_lidar: (M, 3) metres, those of the sight.
+        heights_m: (M,) above the ground, NaN where that is not known.
         config: Settings.
     """
     good = [row for row in view.order if view.statuses[row] != Status.REJECTED]
     under = {row: points_under(view.whole, row, sight) for row in good}
-    pixels = _pixels(view, sight, under, heights_m[sight.rows], config)
+    pixels = _pixels(view, sight, under, heights_m, config)
     owners = np.full(len(sight), NOBODY, np.int32)
     for row, points in under.items():
         owners[_seed(row, points, view, sight, pixels, owners == NOBODY, config)] = row
-    points_seen = points_lidar[sight.rows]
     grown = np.full(len(sight), NOBODY, np.int32)
     if config.growth_share > 0:
-        grown = _grown(view, sight, points_seen, owners, ~pixels.low, config)
+        grown = _grown(view, sight, points_lidar, owners, ~pixels.low, config)
         inside = _in_own_box(view, sight, grown, config)
         owners = np.where((owners == NOBODY) & inside, grown, owners)
     if config.feet_m > 0:
-        _give_feet(owners, sight, points_seen, pixels, config)
+        _give_feet(owners, sight, points_lidar, pixels, config)
     _give_left(owners, view, sight, pixels, grown == NOBODY, config)
     insets_px = np.zeros(len(sight), np.float32)
     for row, points in under.items():
@@ -335,26 +333,69 @@ def _grown(
         near |= _in_box(box, sight, RING_SHARE)
     rows = np.flatnonzero(near & standing)
     places, link_m = _places(points_lidar[rows].astype(np.float64), config)
-    pairs = cKDTree(places).query_pairs(config.link_rad, output_type="ndarray")
-    apart = places[pairs[:, 0]] - places[pairs[:, 1]]
-    links = np.sqrt(np.einsum("ij,ij->i", apart, apart)) / config.link_rad
-    shape = (len(rows), len(rows))
-    graph = csr_array(coo_array((np.maximum(links, 1e-6), (pairs[:, 0], pairs[:, 1])), shape=shape))
-    distance, _, source = dijkstra(
-        graph,
-        directed=False,
-        indices=np.flatnonzero(owners[rows] != NOBODY),
-        min_only=True,
-        return_predecessors=True,
-        limit=MOST_LINKS,
-    )
-    reached = np.flatnonzero(np.isfinite(distance))
-    found = owners[rows[source[reached]]]
-    sides_px = (view.boxes_xyxy[found, 2:] - view.boxes_xyxy[found, :2]).max(axis=1)
-    side_m = sides_px / view.camera.K[0, 0] * sight.depth_m[rows[reached]]
-    close = distance[reached] * link_m[reached] <= config.growth_share * side_m
-    grown[rows[reached[close]]] = found[close]
+    side_px = (view.boxes_xyxy[:, 2:] - view.boxes_xyxy[:, :2]).max(axis=1)
+    reach = config.growth_share * side_px / view.camera.K[0, 0] / config.link_rad  # in links
+    found, links = _nearest_seeds(places, owners[rows], float(reach.max()), config.link_rad)
+    reached = found != NOBODY
+    rows, found = rows[reached], found[reached]
+    limit_m = config.growth_share * side_px[found] / view.camera.K[0, 0] * sight.depth_m[rows]
+    close = links[reached] * link_m[reached] <= limit_m
+    grown[rows[close]] = found[close]
     return grown
+
+
+def _nearest_seeds(
+    places: Float64, owners: Int32, most_links: float, radius: float
+) -> tuple[Int32, Float64]:
+    """Find, for each place, the seed that is nearest along links.
+
+    Args:
+        places: (N, D) coordinates.
+        owners: (N,) of the seeds; `NOBODY` for the others, at least one is not.
+        most_links: How far to look.
+        radius: Length of a link.
+
+    Returns:
+        (N,) owner, `NOBODY` where no seed is in reach. (N,) links to it, those shorter than the
+        radius in part.
+    """
+    found, links = owners.copy(), np.where(owners != NOBODY, 0, np.inf)
+    seeds, others = np.flatnonzero(owners != NOBODY), np.flatnonzero(owners == NOBODY)
+    if len(others) == 0:
+        return found, links
+    # A way from one seed leads over no other: the first step is from the nearest.
+    first, nearest = cKDTree(places[seeds]).query(places[others], distance_upper_bound=radius)
+    begun = np.flatnonzero(np.isfinite(first))
+    pairs = cKDTree(places[others]).query_pairs(radius, output_type="ndarray")
+    apart = places[others[pairs[:, 0]]] - places[others[pairs[:, 1]]]
+    steps = np.sqrt(np.einsum("ij,ij->i", apart, apart))
+    kinds, kind = np.unique(owners[seeds[nearest[begun]]], return_inverse=True)
+    count = len(others) + len(kinds)  # and one node from which all seeds of an owner are reached
+    graph = csr_array(
+        coo_array(
+            (
+                np.maximum(np.concatenate([first[begun], steps]) / radius, 1e-6),
+                (
+                    np.concatenate([len(others) + kind, pairs[:, 0]]),
+                    np.concatenate([begun, pairs[:, 1]]),
+                ),
+            ),
+            shape=(count, count),
+        )
+    )
+    if len(kinds):
+        distance, _, source = dijkstra(
+            graph,
+            directed=False,
+            indices=np.arange(len(others), count),
+            min_only=True,
+            return_predecessors=True,
+            limit=most_links,
+        )
+        reached = np.flatnonzero(np.isfinite(distance[: len(others)]))
+        found[others[reached]] = kinds[source[reached] - len(others)]
+        links[others[reached]] = distance[reached]
+    return found, links
 
 
 def _places(points_lidar: Float64, config: LiftConfig) -> tuple[Float64, Float64]:

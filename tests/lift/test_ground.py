@@ -1,7 +1,11 @@
 import numpy as np
 
-from perception.lift.ground import heights_m
-from perception.types import Float32
+from perception.lift.ground import find_ground
+from perception.types import Float32, Float64
+
+
+def heights_m(points_lidar: Float32) -> Float64:
+    return find_ground(points_lidar).heights_m(points_lidar)
 
 
 def road(rng: np.random.Generator, count: int = 20000) -> Float32:
