@@ -66,6 +66,33 @@ def bench_points(
     return FINE
 
 
+@bench_app.command(name="lift")
+def bench_lift(*runs: Path, as_json: AsJson = False) -> int:
+    """Lift runs again without each part of the lift, and measure its speed.
+
+    perception label kitti:DATA --boxes label_2 --segmenter mobile_sam.pt --out runs/kitti
+    perception bench lift runs/kitti
+
+    Args:
+        runs: Finished runs on KITTI folders or synthetic drives, prompted with label_2; none for
+            the speed alone.
+        as_json: Print one JSON object for programs.
+    """
+    from perception import ablation, speed
+
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    lines: list[str] = []
+    for run in runs:
+        with show_progress(as_json) as progress:
+            scores = ablation.ablate(run, tuple(ablation.WITHOUT), progress)
+        found[str(run)] = {way: one.figures() for way, one in scores.items()}
+        lines += [f"{run}: ", *ablation.lines(scores), ""]
+    fast = speed.measure()
+    lines += [f"{name:48} {value:.4g}" for name, value in fast.items()]
+    say({"runs": found, "speed": fast}, as_json, lines)
+    return FINE
+
+
 @bench_app.command(name="memory")
 def bench_memory(
     *,

@@ -1,0 +1,22 @@
+import numpy as np
+
+from perception import speed
+from perception.config import LiftConfig
+from perception.geometry import points_in_view
+from perception.lift import lift
+
+
+def test_the_sweep_has_as_many_points_as_it_says_and_its_boxes_are_found() -> None:
+    points, boxes = speed._sweep()
+    assert points.shape == (speed.BEAMS * speed.COLUMNS, 3) == (120_000, 3)
+    lifted = lift([speed._view(boxes)], points, LiftConfig())
+    assert len(np.unique(lifted.labels.instance_ids)) > 15
+
+
+def test_the_devkits_way_projects_as_ours_does() -> None:
+    points, _ = speed._sweep()
+    uv = speed._as_devkit(points)[:2].T
+    _, ours, depth_m = points_in_view(speed.CAMERA, points, speed.SIZE_HW)
+    height, width = speed.SIZE_HW
+    kept = (depth_m > 1) & (ours > 1).all(axis=1) & (ours < [width - 1, height - 1]).all(axis=1)
+    np.testing.assert_allclose(uv, ours[kept], atol=1e-6)
