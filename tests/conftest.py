@@ -25,8 +25,8 @@ CALIBRATION = (
     "R0_rect: 1 0 0 0 1 0 0 0 1\n"
     "Tr_velo_to_cam: 0 -1 0 0 0 0 -1 0 1 0 0 0\n"  # x forward, y left, z up; at the camera
 )
-# On the car of `kitti`, beside it, behind the camera, nowhere.
-POINTS_LIDAR = [[10, 0, 0], [10, 5.5, 0], [-10, 0, 0], [np.nan, 0, 0]]
+# On the car of `kitti`, 2 m tall, beside it, behind the camera, nowhere.
+POINTS_LIDAR = [[5, 0, 0], [10, 5.5, 0], [-10, 0, 0], [np.nan, 0, 0]]
 
 
 def _draw(path: Path, *boxes: tuple[int, ...], size_hw: tuple[int, int] = SIZE_HW) -> Path:
@@ -56,7 +56,7 @@ def _kitti(root: Path, frames: int) -> Path:
         for folder, name, data in (
             ("velodyne", f"{i:06d}.bin", points.tobytes()),
             ("calib", f"{i:06d}.txt", CALIBRATION.encode()),
-            ("label_2", f"{i:06d}.txt", b"Car 0 0 0 20 14 44 34 1 1 1 0 0 10 0\n"),
+            ("label_2", f"{i:06d}.txt", b"Car 0 0 0 20 14 44 34 2 2 2 0 1 6 0\n"),
         ):
             (base / folder).mkdir(exist_ok=True)
             (base / folder / name).write_bytes(data)

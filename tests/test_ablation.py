@@ -51,12 +51,9 @@ def test_a_gain_is_paired_over_objects() -> None:
 def test_a_run_is_lifted_again_from_its_evidence(
     tmp_path: Path, kitti: Callable[[Path, int], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The car of each frame has one point, and at 10 m and 50 px focal length it may be 13 px tall;
-    # its box in space is moved out a tenth of a metre.
+    # The car of each frame has one point.
     monkeypatch.setattr(ablation, "MIN_OBJECT_POINTS", 1)
     root = kitti(tmp_path / "data", 2)
-    for label in (root / "training" / "label_2").iterdir():
-        label.write_text("Car 0 0 0 20 19 44 29 1 1 1 0 0.5 10 0\n")
     request = LabelRequest(f"kitti:{root}", tmp_path / "run", "boxes", boxes="label_2")
     run = commands.label(request).folder
     seen: list[tuple[int, int]] = []

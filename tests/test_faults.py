@@ -413,7 +413,7 @@ def drive(tmp_path_factory: pytest.TempPathFactory, kitti: Draw) -> Results:
         ("000001", cloud(ahead)[:-3]),
         ("000002", b""),
         ("000003", np.random.default_rng(0).uniform(-40, 40, (60, 4)).astype("<f8").tobytes()),
-        ("000004", cloud([[np.nan, 0, 0], [10, 0, 0], [np.inf, 0, 0], [10, -np.inf, 0]])),
+        ("000004", cloud([[np.nan, 0, 0], [5, 0, 0], [np.inf, 0, 0], [10, -np.inf, 0]])),
         ("000005", cloud([[-10, 0, 0], [-5, 1, 1]])),
         ("000006", cloud([[0, 0, 0], [1e-6, 0, 0], [1e-6, 3, 3]])),
         ("000007", cloud([[10, 90, 0], [10, -90, 0]])),

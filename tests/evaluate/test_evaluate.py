@@ -285,8 +285,8 @@ def test_a_run_is_evaluated_from_disk_quarantined_frames_included(
     assert values["labels/all/precision"] == 1.0
     assert values["labels/all/recall 75"] == pytest.approx(1 / 3)
     assert values["labels/all/IoU of matches"] == pytest.approx((1 + 480 / 800) / 2)
-    assert values["labels/10-20 m/recall"] == pytest.approx(2 / 3)  # label_2 puts all at 10 m
-    assert values["points.seen.iou/car/10-20 m"] == 1.0
+    assert values["labels/0-10 m/recall"] == pytest.approx(2 / 3)  # label_2 puts all at 6 m
+    assert values["points.seen.iou/car/0-10 m"] == 1.0
     assert values["points.all.iou/mIoU/all"] == 1.0
 
 

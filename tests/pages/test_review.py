@@ -98,7 +98,7 @@ def test_a_label_has_its_crop_its_edge_its_points_and_words(drive: Path, tmp_pat
         assert [min(line[1::2]), max(line[1::2])] == pytest.approx([70, 170], abs=4)
         script = (tmp_path / f"out/points/{label['points']:06d}.js").read_text()
         near = json.loads(script.removeprefix("addPoints(").removesuffix(");\n"))[str(number)]
-        assert (near["own"], near["centre_cm"]) == (1, [1000, 0, 0])
+        assert (near["own"], near["centre_cm"]) == (1, [500, 0, 0])
         # the point 5.5 m beside it is out of reach
         assert base64.b64decode(near["codes"]) == bytes([crops.OWN])
 

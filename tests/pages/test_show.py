@@ -65,7 +65,7 @@ def test_a_sweep_arrives_where_it_was_with_the_colour_of_its_class(
     for sweep in values["sweeps"]:
         places = np.frombuffer(base64.b64decode(sweep["places_cm"]), "<i2").reshape(-1, 3)
         # on the car, beside it, behind the camera; the fourth is nowhere
-        np.testing.assert_array_equal(places, [[1000, 0, 0], [1000, 550, 0], [-1000, 0, 0]])
+        np.testing.assert_array_equal(places, [[500, 0, 0], [1000, 550, 0], [-1000, 0, 0]])
         codes = base64.b64decode(sweep["codes"])
         names = [values["palette"][code]["name"] for code in codes]
         assert names == ["car", "background", "unknown"]
@@ -78,7 +78,7 @@ def test_a_label_that_is_not_accepted_does_not_look_accepted(drive: Path) -> Non
     assert sample.pictures[0].instances.statuses.tolist() == [0]
     doubtful = replace(sample.pictures[0].instances, statuses=np.array([1], np.uint8))
     changed = replace(sample, pictures=(replace(sample.pictures[0], instances=doubtful),))
-    points = np.array([[10, 0, 0], [10, 5.5, 0], [-10, 0, 0], [np.nan, 0, 0]], np.float32)
+    points = np.array([[5, 0, 0], [10, 5.5, 0], [-10, 0, 0], [np.nan, 0, 0]], np.float32)
     for labels, code in ((sample, FIRST_CLASS + 5), (changed, 2)):
         assert base64.b64decode(pack_sweep(points, labels, spec.ontology)["codes"])[0] == code
 
