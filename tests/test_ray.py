@@ -1,12 +1,15 @@
 """The Ray engine gives the bytes of the local one, whatever the number of workers."""
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -69,14 +72,82 @@ def contents(run: Path) -> dict[str, bytes]:
 FAKES = ("--detector", "bright", "--segmenter", "grabcut")
 
 
-def test_one_two_and_four_ray_workers_give_the_bytes_of_the_local_engine(tmp_path: Path) -> None:
-    draw_images(tmp_path / "images", 7)
-    source = f"images:{tmp_path / 'images'}"
-    label(source, tmp_path / "local", *FAKES)
-    expected = contents(tmp_path / "local")
-    for workers in ("1", "2", "4"):
+NODES = """
+import sys
+from ray.cluster_utils import Cluster
+
+head = {"num_cpus": 3, "include_dashboard": False, "temp_dir": sys.argv[1]}
+cluster = Cluster(initialize_head=True, head_node_args=head)
+node = cluster.add_node(num_cpus=2)
+print(cluster.address, flush=True)
+for word in sys.stdin:
+    cluster.remove_node(node, allow_graceful=False)
+    node = cluster.add_node(num_cpus=2)
+cluster.shutdown()
+"""
+
+
+@dataclass
+class Cluster:
+    """Two nodes on this machine, 3 CPUs and 2, one of which stays free."""
+
+    process: "subprocess.Popen[str]"
+    address: str
+
+    def replace_second_node(self) -> None:
+        """Kill the second node, with all that works there, and start another."""
+        assert self.process.stdin is not None
+        self.process.stdin.write("replace\n")
+        self.process.stdin.flush()
+
+
+@pytest.fixture(scope="module")
+def two_nodes() -> Iterator[Cluster]:
+    with (
+        tempfile.TemporaryDirectory(prefix="nodes-", ignore_cleanup_errors=True) as place,
+        pytest.MonkeyPatch.context() as environ,
+    ):
+        token = Path(place) / "token"
+        token.write_text(secrets.token_hex(32))
+        for name, value in {
+            "RAY_AUTH_MODE": "token",  # Ray reads it when it is imported: a process of its own
+            "RAY_AUTH_TOKEN_PATH": str(token),
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_worker_niceness": "0",
+        }.items():
+            environ.setenv(name, value)
+        process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", NODES, place],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdin is not None and process.stdout is not None
+        yield Cluster(process, process.stdout.readline().strip())
+        process.stdin.close()
+        process.wait(timeout=120)
+        process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, bytes]]:
+    """A source of 40 pictures, and what the local engine makes of it."""
+    folder = tmp_path_factory.mktemp("clean")
+    draw_images(folder / "images", 40)
+    source = f"images:{folder / 'images'}"
+    label(source, folder / "local", *FAKES)
+    return source, contents(folder / "local")
+
+
+def test_one_two_and_four_ray_workers_give_the_bytes_of_the_local_engine(
+    tmp_path: Path, clean: tuple[str, dict[str, bytes]], two_nodes: Cluster
+) -> None:
+    source, expected = clean
+    label(source, tmp_path / "local-2", *FAKES, "--workers", "2")
+    assert contents(tmp_path / "local-2") == expected
+    for workers, place in ((1, ()), (2, ()), (4, ("--address", two_nodes.address))):
         out = tmp_path / f"ray-{workers}"
-        label(source, out, *FAKES, "--engine", "ray", "--workers", workers)
+        label(source, out, *FAKES, "--engine", "ray", "--workers", str(workers), *place)
         assert contents(out) == expected
 
 
@@ -87,7 +158,7 @@ def test_real_models_give_the_same_bytes_through_ray(tmp_path: Path) -> None:
     models = (
         *("--detector", str(weights / "yolov8n_int8.onnx")),
         *("--segmenter", str(weights / "mobile_sam.pt")),
-        *("--limit", "4"),
+        *("--limit", "4", "--mode", "fast"),
     )
     source = f"kitti:{SHARED / 'kitti_object'}"
     label(source, tmp_path / "local", *models)
@@ -95,33 +166,37 @@ def test_real_models_give_the_same_bytes_through_ray(tmp_path: Path) -> None:
     assert contents(tmp_path / "ray") == contents(tmp_path / "local")
 
 
-def test_row_33_a_driver_killed_half_way_leaves_a_run_that_ends_the_same(tmp_path: Path) -> None:
-    draw_images(tmp_path / "images", 40)
-    source = f"images:{tmp_path / 'images'}"
-    label(source, tmp_path / "clean", *FAKES)
-    out = tmp_path / "killed"
-    options = (*FAKES, "--engine", "ray", "--workers", "2")
+def begun(source: str, out: Path, *options: str) -> "subprocess.Popen[bytes]":
+    """Start a run and return once it has a whole shard, but long before it has all."""
     driver = subprocess.Popen(
-        command(source, out, *options),
+        command(source, out, *FAKES, "--engine", "ray", *options),
         env=environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 120
-    while not list(out.glob("evidence/*.json")):
+    deadline = time.monotonic() + 300
+    while not list(out.glob("labels/*/*.json")):
         assert time.monotonic() < deadline, "no shard was finished"
-        assert driver.poll() is None, "the driver ended before it could be killed"
+        assert driver.poll() is None, "the driver ended before anything could be killed"
         time.sleep(0.02)
-    driver.send_signal(signal.SIGKILL)
+    return driver
+
+
+def test_row_33_a_driver_killed_half_way_leaves_a_run_that_ends_the_same(
+    tmp_path: Path, clean: tuple[str, dict[str, bytes]], two_nodes: Cluster
+) -> None:
+    source, expected = clean
+    options = ("--workers", "2", "--address", two_nodes.address)
+    driver = begun(source, tmp_path / "killed", *options)
+    driver.kill()
     driver.wait()
-    before = contents(out)
-    assert 0 < len([name for name in before if name.startswith("evidence")]) < 40
-    label(source, out, *options)
-    assert contents(out) == contents(tmp_path / "clean")
+    assert len(contents(tmp_path / "killed")) < len(expected)
+    label(source, tmp_path / "killed", *FAKES, "--engine", "ray", *options)
+    assert contents(tmp_path / "killed") == expected
 
 
-def processes_of(driver: int, name: str) -> list[int]:
-    """Return the processes below a driver whose command line begins with, or ends in, a name."""
+def processes_of(parent: int, name: str) -> list[int]:
+    """Return the processes below a process whose command line begins with, or ends in, a name."""
     children: dict[int, list[int]] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -129,7 +204,7 @@ def processes_of(driver: int, name: str) -> list[int]:
         except OSError:  # it has ended meanwhile
             continue
         children.setdefault(int(fields[1]), []).append(int(stat.parent.name))
-    found, below = list[int](), [driver]
+    found, below = list[int](), [parent]
     while below:
         for pid in children.get(below.pop(), []):
             below.append(pid)
@@ -145,31 +220,29 @@ def processes_of(driver: int, name: str) -> list[int]:
     ("victim", "survives"), [("ray::MapWorker", True), ("raylet", False)], ids=["actor", "raylet"]
 )
 def test_row_33_an_actor_or_the_raylet_is_killed_and_the_run_ends_the_same(
-    tmp_path: Path, victim: str, survives: bool
+    tmp_path: Path, clean: tuple[str, dict[str, bytes]], victim: str, survives: bool
 ) -> None:
-    draw_images(tmp_path / "images", 60)
-    source = f"images:{tmp_path / 'images'}"
-    label(source, tmp_path / "clean", *FAKES)
+    source, expected = clean
     out = tmp_path / "killed"
-    options = (*FAKES, "--engine", "ray", "--workers", "1")
-    driver = subprocess.Popen(
-        command(source, out, *options),
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 300
-    while not list(out.glob("labels/*/*.json")):
-        assert time.monotonic() < deadline and driver.poll() is None
-        time.sleep(0.02)
+    driver = begun(source, out, "--workers", "1")
     (pid,) = processes_of(driver.pid, victim)
     os.kill(pid, signal.SIGKILL)
     code = driver.wait(timeout=300)
     assert (code == 0) == survives
     if not survives:
         label(source, out, *FAKES)  # the other engine resumes
-    assert contents(out) == contents(tmp_path / "clean")
+    assert contents(out) == expected
     assert not list(out.rglob(".tmp-*")) and not (out / "lock.json").exists()
+
+
+def test_row_33_a_node_is_lost_and_the_others_finish_the_run(
+    tmp_path: Path, clean: tuple[str, dict[str, bytes]], two_nodes: Cluster
+) -> None:
+    source, expected = clean
+    driver = begun(source, tmp_path / "lost", "--workers", "4", "--address", two_nodes.address)
+    two_nodes.replace_second_node()
+    assert driver.wait(timeout=300) == 0
+    assert contents(tmp_path / "lost") == expected
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.7"])
@@ -219,7 +292,9 @@ def test_a_cluster_that_gives_nothing_is_given_up() -> None:
     assert caught.value.code == "run.stalled" and "released.wait" in caught.value.message
 
 
-def test_a_worker_that_cannot_start_is_an_error_and_not_a_hang(tmp_path: Path) -> None:
+def test_a_worker_that_cannot_start_is_an_error_and_not_a_hang(
+    tmp_path: Path, two_nodes: Cluster
+) -> None:
     draw_images(tmp_path / "images", 2)
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"\x08\x07" + bytes(100))
@@ -227,7 +302,8 @@ def test_a_worker_that_cannot_start_is_an_error_and_not_a_hang(tmp_path: Path) -
         command(
             f"images:{tmp_path / 'images'}",
             tmp_path / "out",
-            *("--detector", str(broken), "--segmenter", "boxes", "--engine", "ray"),
+            *("--detector", str(broken), "--segmenter", "boxes"),
+            *("--engine", "ray", "--address", two_nodes.address),
         ),
         env=environment(),
         capture_output=True,

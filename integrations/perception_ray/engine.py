@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import traceback
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,6 +74,9 @@ def run(job: Job, indices: Sequence[int], placement: Placement, done: Done) -> N
     """
     refuse_open_door(placement.dashboard, os.environ.get("RAY_AUTH_MODE", ""))
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what matters comes as an exception
+    # Ray lets its workers step back behind everything else (15). Here they do the work of the run.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     # `ray start` asks for a token by default since 2.60; a client does not send one unless told.
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
@@ -82,7 +86,6 @@ def run(job: Job, indices: Sequence[int], placement: Placement, done: Done) -> N
             "extra.missing", "--engine ray needs pip install 'driving-perception[ray]'"
         ) from error
     refuse_old(ray.__version__)
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
     with _cluster(placement):
         _schedule(job, indices, placement, done)
 
@@ -125,6 +128,7 @@ def _cluster(placement: Placement) -> Iterator[None]:
                     ray.init(
                         placement.address,
                         runtime_env={"py_modules": packages},
+                        log_to_driver=False,
                         logging_level=logging.ERROR,
                     )
             except Exception as error:  # no cluster, no token, another version: Ray's own words
@@ -178,6 +182,7 @@ def _schedule(job: Job, indices: Sequence[int], placement: Placement, done: Done
     import ray
     from ray.data import ExecutionResources
 
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # its import sets it to DEBUG
     observe = job.spec.config.observe
     cuda = observe.device.startswith("cuda")
     # A cluster of our own has a logical CPU per worker; a given one lends real ones.
@@ -187,7 +192,8 @@ def _schedule(job: Job, indices: Sequence[int], placement: Placement, done: Done
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     # Actors that take all CPUs starve whoever feeds them: one stays free, whatever joins later.
-    context.execution_options.exclude_resources = ExecutionResources(cpu=1)
+    with warnings.catch_warnings(action="ignore"):  # deprecated; what replaces it names nodes
+        context.execution_options.exclude_resources = ExecutionResources(cpu=1)
     results = ray.data.from_items(
         [{"shard": index} for index in indices], override_num_blocks=len(indices)
     ).map_batches(

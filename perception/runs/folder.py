@@ -239,6 +239,7 @@ def finish(run: Path, spec: RunSpec, plan: Plan) -> dict[str, Any]:
         The counts: samples by status, tallies by group, quarantined samples by reason.
     """
     counts, quarantine = sum_up(run, spec, plan)
+    remove_temporaries(run)  # a worker may have outlived the driver that was killed
     write_bytes(run / "quarantine.jsonl", quarantine)
     write_summary(run, spec, counts)
     return counts
