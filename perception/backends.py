@@ -29,6 +29,11 @@ SEGMENTERS = {
 }
 PROMPTABLES = {"sam": "perception_sam.prompting:load_promptable"}
 TRAINERS = {"yolo": "perception_ultralytics.trainer:train"}
+RIVALS = {  # what `perception bench` races against
+    "auto_annotate": "perception_ultralytics.rivals:auto_annotate",
+    "openvino": "perception_ultralytics.rivals:openvino_loop",
+    "prepare": "perception_ultralytics.rivals:prepare",
+}
 CASTERS = {"open3d": "perception_open3d.caster:load_caster"}
 ENGINES = {"local": "perception.engine.local:run", "ray": "perception_ray.engine:run"}
 
