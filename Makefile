@@ -12,7 +12,7 @@ test: setup oracles chromium  ## from a fresh clone to every check
 # Tools that judge ours in tests. Their pins clash with ours, so they come without what they ask;
 # what follows datumaro and its like here is what they import.
 ORACLES := panopticapi-lite semantic-kitti-api cityscapesscripts pyquaternion datumaro \
-  orjson json-stream json-stream-rs-tokenizer imagesize lxml shapely tqdm
+  orjson json-stream json-stream-rs-tokenizer imagesize lxml shapely tqdm nuscenes-devkit cachetools
 oracles: setup $(ORACLES:%=.oracles/%)  ## without them their tests skip
 .oracles/%:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $@ $*

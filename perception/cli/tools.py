@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 
 from perception.cli.terminal import FINE, QUARANTINED, AsJson, Flag, say, show_progress
 
@@ -14,6 +15,7 @@ def synthesize(
     scene_frames: int = 20,
     stride: int = 1,
     workers: int = 1,
+    cameras: Literal[1, 6] = 1,
     as_json: AsJson = False,
 ) -> int:
     """Render a synthetic drive, camera and LiDAR, whose truth is known to the pixel and the point.
@@ -21,12 +23,14 @@ def synthesize(
     perception synthesize drives/1 --frames 40 --seed 1
 
     Args:
-        out: Folder for the drive, in KITTI's and SemanticKITTI's layouts; must not hold anything.
+        out: Folder for the drive; must not hold anything.
         frames: How many.
         seed: Another seed is another drive; the same seed gives the same bytes.
         scene_frames: Frames from one street before the next begins; intervals need streets.
         stride: Tenths of a second from one frame of a street to the next.
         workers: Processes that render side by side.
+        cameras: 1 looks ahead, in KITTI's and SemanticKITTI's layouts; 6 look round the car, in
+            nuScenes' layout. Street and sweeps are the same.
         as_json: Print one JSON object for programs.
     """
     import pkgutil
@@ -46,9 +50,11 @@ def synthesize(
             scene_frames=scene_frames,
             stride=stride,
             workers=workers,
+            cameras=cameras,
         )
     lines = [f"{name}: {value}" for name, value in card["statistics"].items()]
-    say(card, as_json, [*lines, f"{out}: label it with `perception label kitti:{out} ...`"])
+    source = f"kitti:{out}" if cameras == 1 else f"nuscenes:{out}"
+    say(card, as_json, [*lines, f"{out}: label it with `perception label {source} ...`"])
     return FINE
 
 

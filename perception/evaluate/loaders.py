@@ -1,40 +1,31 @@
 """Where truth comes from: a COCO file, a synthetic drive, a folder of Cityscapes or KITTI.
 
 read_truth("truth.json", ontology)          COCO instances; images matched by file_name
-read_truth("drive", ontology)               a folder in KITTI's layout with exact truth:
-    truth.json, or training/truth.json      COCO instances of the visible masks
-    training/label_2/000000.txt             where the objects' ranges come from, optional
-    training/labels/000000.label            SemanticKITTI ids per point, optional
-    training/seen/000000.bin                uint8 per point: a camera sees it; optional
+read_truth("drive", ontology)               a synthetic drive, see `drives`
 read_truth("cityscapes:gtFine", ontology)   *_gtFine_instanceIds.png, matched by the stem
 read_truth("kitti:ROOT", ontology)          label_2, see `kitti`
 read_truth("coco-panoptic:p.json", ontology, class_map)     things of COCO's panoptic files
 """
 
-import json
-from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import linear_sum_assignment
 
-from perception import boxes as boxes_
 from perception import masks as masks_
-from perception.errors import RequestError, SampleError
+from perception.errors import RequestError
 from perception.evaluate import coco_panoptic, kitti
+from perception.evaluate.drives import drive_truth
 from perception.evaluate.truth import (
     ANY_CLASS,
-    BACKGROUND,
     TruePicture,
-    TruePoints,
     Truth,
     no_points,
     vocabulary_of,
     vocabulary_through,
 )
-from perception.formats import coco, kitti_label, read_bytes, semantic_kitti
+from perception.formats import coco, read_bytes
 from perception.formats.coco import CocoPicture
 from perception.ontology import ClassMap, Ontology, load_class_map
 from perception.types import Int32, Masks
@@ -46,7 +37,6 @@ PER_CLASS = 1000  # instanceIds: class id * 1000 + n; plain class ids are stuff 
 # helpers/labels.py: ignoreInEval, but trailer (30), which our class map knows; 29 is a caravan
 CITYSCAPES_VOID = (0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29)
 CITYSCAPES_THINGS = frozenset(range(24, 34))
-SAME_BOX_IOU = 0.5  # a row of label_2 is the object whose box it overlaps this much
 _MAX_BYTES = 1 << 30
 
 
@@ -74,7 +64,7 @@ def read_truth(text: str, ontology: Ontology, class_map: ClassMap | None = None)
     if path.suffix.lower() == ".json":
         return coco_truth(path, ontology, class_map)
     if _drive_file(path).is_file():
-        return drive_truth(path, ontology)
+        return drive_truth(path, coco_truth(_drive_file(path), ontology), ontology)
     raise RequestError(
         "truth.unknown",
         f"{text}: expected a COCO instances file (.json), a drive's folder with truth.json, or "
@@ -142,92 +132,9 @@ def _coco_picture(picture: CocoPicture, ids: dict[int, int]) -> TruePicture:
     )
 
 
-def drive_truth(root: Path, ontology: Ontology) -> Truth:
-    """Open a synthetic drive. Its world is known whole, so every class of the ontology is judged.
-
-    Points of classes that no class of the ontology stands for (0 included: nothing is unlabelled
-    there) are background. The run may have been made from the drive or from its folder `training`.
-    """
-    base = root / "training"
-    plain = coco_truth(_drive_file(root), ontology)
-    points, stands_for = vocabulary_through(ontology, load_class_map("road-to-semantic-kitti"))
-
-    def find_picture(name: str) -> TruePicture | None:
-        picture = plain.find_picture(name) or plain.find_picture(f"training/{name}")
-        if picture is None:
-            return None
-        objects = base / "label_2" / f"{PurePosixPath(name).stem}.txt"
-        return _with_ranges(picture, objects) if objects.is_file() else picture
-
-    return Truth(
-        name=str(root),
-        picture_classes=vocabulary_of(ontology),
-        point_classes=points,
-        find_picture=find_picture,
-        find_points=_drive_points(base, stands_for),
-        scene_of=_scenes_of(root / "card.json"),
-    )
-
-
-def _scenes_of(card: Path) -> Callable[[str], str]:
-    """Return what maps a frame of a drive to the first frame of its scene."""
-    if not card.is_file():
-        return str
-    firsts = [str(first) for first in json.loads(card.read_bytes()).get("scenes", [])]
-    return lambda sample_id: max((f for f in firsts if f <= sample_id), default=sample_id)
-
-
 def _drive_file(root: Path) -> Path:
     inside = root / "training" / "truth.json"
     return inside if inside.is_file() else root / "truth.json"
-
-
-def _drive_points(
-    base: Path, stands_for: dict[int, int]
-) -> Callable[[str, int], TruePoints | None]:
-    def find_points(sample_id: str, count: int) -> TruePoints | None:
-        path = base / "labels" / f"{sample_id}.label"
-        if not path.is_file():
-            return None
-        kinds, instance_ids = semantic_kitti.read(path, count)
-        class_ids = np.full(count, BACKGROUND, np.int32)
-        for kind, class_id in stands_for.items():
-            class_ids[kinds == kind] = class_id
-        seen_path = base / "seen" / f"{sample_id}.bin"
-        seen = np.ones(count, bool)
-        if seen_path.is_file():
-            flags = np.frombuffer(read_bytes(seen_path, _MAX_BYTES), np.uint8)
-            if len(flags) != count:
-                raise SampleError(
-                    "label.count_mismatch",
-                    f"{seen_path}: {len(flags)} bytes, expected {count}, one for each point",
-                )
-            seen = flags != 0
-        objects = np.where(class_ids > 0, instance_ids, 0).astype(np.int32)
-        return TruePoints(class_ids, objects, seen, has_seen=seen_path.is_file())
-
-    return find_points
-
-
-def _with_ranges(picture: TruePicture, path: Path) -> TruePicture:
-    """Return the picture with the ranges of label_2, whose rows are matched by their boxes."""
-    objects = kitti_label.read(path)
-    ious = boxes_.ious(picture.boxes_xyxy, objects.boxes_xyxy)
-    ranges_m = picture.ranges_m.copy()
-    for row, column in zip(*linear_sum_assignment(-ious), strict=True):
-        if ious[row, column] >= SAME_BOX_IOU and objects.types[column] != kitti_label.DONT_CARE:
-            x, _, z = objects.locations_cam_m[column]
-            ranges_m[row] = np.hypot(x, z)
-    return TruePicture(
-        file_name=picture.file_name,
-        size_hw=picture.size_hw,
-        masks=picture.masks,
-        boxes_xyxy=picture.boxes_xyxy,
-        class_ids=picture.class_ids,
-        ignored=picture.ignored,
-        instance_ids=picture.instance_ids,
-        ranges_m=ranges_m,
-    )
 
 
 def cityscapes_truth(folder: Path, ontology: Ontology) -> Truth:

@@ -11,16 +11,18 @@ from typing import Any
 from perception import __version__
 from perception.errors import RequestError
 from perception.files import write_bytes
+from perception.synthetic import write, write_nuscenes
 from perception.synthetic.constants import VERSION, constants_sha256
 from perception.synthetic.drive import TICK_NS, Renderer
 from perception.synthetic.rays import Caster
 from perception.synthetic.read import DRIVE_LICENCE
-from perception.synthetic.rig import CAMERA_HEIGHT_M, LIDAR_M, kitti_rig
+from perception.synthetic.rig import CAMERA_HEIGHT_M, LIDAR_M, RIGS
 from perception.synthetic.world import make_world
-from perception.synthetic.write import FrameTruth, prepare, statistics, write_frame, write_truth
+from perception.synthetic.write import FrameTruth, prepare, statistics
 
 SCENE_FRAMES = 20
 MAX_CHUNK = 20  # frames that a process takes at once: progress is seen between them
+LAYOUTS = {1: write, 6: write_nuscenes}  # by the number of cameras, as `RIGS`
 
 
 def synthesize(
@@ -33,6 +35,7 @@ def synthesize(
     scene_frames: int = SCENE_FRAMES,
     stride: int = 1,
     workers: int = 1,
+    cameras: int = 1,
 ) -> dict[str, Any]:
     """Write a drive; the same arguments write the same bytes.
 
@@ -45,6 +48,8 @@ def synthesize(
         scene_frames: Frames per scene; each scene is another street, in another light.
         stride: Tenths of a second from one frame of a scene to the next.
         workers: Processes; the caster crosses to them by pickle. Bytes do not depend on it.
+        cameras: 1, in KITTI's layout, or 6 round the car, in nuScenes'. The street, the traffic and
+            the sweeps are the same.
 
     Returns:
         The card.
@@ -59,6 +64,8 @@ def synthesize(
             f"workers {workers}: expected "
             "1 to 999999 frames, a seed of 0 or more, and 1 or more of the others",
         )
+    if cameras not in RIGS:
+        raise RequestError("option.invalid", f"cameras {cameras}: expected 1 or 6")
     prepare(out)
     duration_s = (scene_frames * stride + 1) * TICK_NS / 1e9
     jobs = [
@@ -67,7 +74,7 @@ def synthesize(
     ]
     truths: list[FrameTruth] = []
     if workers == 1:
-        _prepare_worker(caster, duration_s)
+        _prepare_worker(caster, duration_s, cameras)
         for job in jobs:
             truths.append(_work(job))
             progress(len(truths), frames)
@@ -75,13 +82,13 @@ def synthesize(
         # whole scenes if there are enough of them: a worker prepares a scene once
         chunk = scene_frames if frames >= workers * scene_frames else -(-frames // workers)
         with ProcessPoolExecutor(
-            workers, get_context("spawn"), _prepare_worker, (caster, duration_s)
+            workers, get_context("spawn"), _prepare_worker, (caster, duration_s, cameras)
         ) as pool:
             for truth in pool.map(_work, jobs, chunksize=min(chunk, MAX_CHUNK)):
                 truths.append(truth)
                 progress(len(truths), frames)
-    write_truth(out, truths)
-    card = _card(frames, seed, scene_frames, stride, truths)
+    LAYOUTS[cameras].write_truth(out, truths)
+    card = _card(frames, seed, scene_frames, stride, cameras, truths)
     write_bytes(out / "card.json", (json.dumps(card, indent=2) + "\n").encode())
     return card
 
@@ -103,6 +110,7 @@ class _Worker:
 
     caster: Caster
     duration_s: float
+    cameras: int
     scene: tuple[int, int] = (-1, -1)
     renderer: Renderer | None = None
 
@@ -110,24 +118,33 @@ class _Worker:
 _WORKER: list[_Worker] = []
 
 
-def _prepare_worker(caster: Caster, duration_s: float) -> None:
-    _WORKER[:] = [_Worker(caster, duration_s)]
+def _prepare_worker(caster: Caster, duration_s: float, cameras: int) -> None:
+    _WORKER[:] = [_Worker(caster, duration_s, cameras)]
 
 
 def _work(job: _Job) -> FrameTruth:
     worker = _WORKER[0]
     if worker.renderer is None or worker.scene != (job.seed, job.scene):
         world = make_world(job.seed, job.scene, worker.duration_s)
-        worker.renderer = Renderer(world, kitti_rig(), worker.caster)
+        worker.renderer = Renderer(world, RIGS[worker.cameras](), worker.caster)
         worker.scene = (job.seed, job.scene)
-    return write_frame(job.out, job.name, worker.renderer(job.number))
+    frame = worker.renderer(job.number)
+    truth: FrameTruth = LAYOUTS[worker.cameras].write_frame(job.out, job.name, frame)
+    return truth
 
 
 def _card(
-    frames: int, seed: int, scene_frames: int, stride: int, truths: list[FrameTruth]
+    frames: int,
+    seed: int,
+    scene_frames: int,
+    stride: int,
+    cameras: int,
+    truths: list[FrameTruth],
 ) -> dict[str, Any]:
+    layout = "KITTI object" if cameras == 1 else "nuScenes"
+    ring = {"cameras": [camera.name for camera in RIGS[cameras]().cameras]}
     return {
-        "what": "synthetic drive: KITTI object layout with exact truth",
+        "what": f"synthetic drive: {layout} layout with exact truth",
         "licence": DRIVE_LICENCE,
         "seed": seed,
         "frames": frames,
@@ -136,7 +153,8 @@ def _card(
         "stride_s": stride * TICK_NS / 1e9,
         "code_version": __version__,
         "generator_version": VERSION,
-        "constants_sha256": constants_sha256(),
+        "constants_sha256": constants_sha256(cameras),
+        **(ring if cameras > 1 else {}),
         "statistics": statistics(truths),
         "lidar_over_camera_m": round(LIDAR_M[2] - CAMERA_HEIGHT_M, 3),
         "limits": "A plain world of flat faces: figures on it carry over to real streets in their "

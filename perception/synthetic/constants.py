@@ -63,7 +63,7 @@ class LidarConstants(Settings):
     top_deg: float = 2.0
     bottom_deg: float = -24.8
     columns: int = 1800
-    turn_s: float = 0.1
+    turn_s: float = rig.TURN_S
     slices: int = 20  # of a turn: movers stand still within one, 5 ms
     max_range_m: float = 100.0
     min_range_m: float = 1.5
@@ -116,8 +116,13 @@ STREET, TRAFFIC = StreetConstants(), TrafficConstants()
 LIDAR, LOOK, TRUTH = LidarConstants(), LookConstants(), TruthConstants()
 
 
-def constants_sha256() -> str:
-    """Return the hash of all constants and of the tables that shapes are made from."""
+def constants_sha256(cameras: int = 1) -> str:
+    """Return the hash of all constants and of the tables that shapes are made from.
+
+    Args:
+        cameras: Key of `rig.RIGS`; the constants of a rig count for its drives alone.
+    """
+    ring = [rig.RING_DEG, rig.RING_FOCAL_PX, rig.RING_HW, rig.RING_RADIUS_M]
     frozen = {
         "version": VERSION,
         **{type(part).__name__: part.model_dump() for part in (STREET, TRAFFIC, LIDAR, LOOK)},
@@ -126,6 +131,7 @@ def constants_sha256() -> str:
         "rig": [
             *(rig.FOCAL_PX, rig.CENTRE_PX, rig.KITTI_HW, rig.CAMERA_HEIGHT_M, rig.LIDAR_M),
             *(rig.LIDAR_TURN_RAD, rig.RECTIFY_RAD, rig.CAMERAS_Y_M),
+            *(ring if cameras == 6 else ()),
         ],
         "shapes": [
             [vehicles.SALOON, vehicles.SALOON_GLASS, vehicles.HATCHBACK, vehicles.HATCHBACK_GLASS],

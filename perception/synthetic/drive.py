@@ -38,7 +38,7 @@ Bounds = tuple[int, int, int, int]
 
 @dataclass(frozen=True, eq=False)
 class Objects(RowAligned):
-    """N road users at the moment of the picture.
+    """N road users at one moment.
 
     Attributes:
         ids: (N,) int32, from 1, the same over the scene; ascending.
@@ -70,6 +70,8 @@ class View:
         hidden_shares: (N,) of the whole mask; 1 where that is empty.
         truncated_shares: (N,) of the box's volume that projects outside the picture.
         seen: (P,) booleans: the camera sees this point of the sweep.
+        stamp_ns: Moment of the picture, from the start of the scene.
+        T_world_from_ego: (4, 4) pose at that moment.
     """
 
     camera: Camera
@@ -80,11 +82,13 @@ class View:
     hidden_shares: Float64
     truncated_shares: Float64
     seen: Bool
+    stamp_ns: int
+    T_world_from_ego: Float64
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One moment of a drive.
+    """One moment of a drive: that of the sweep, and of the first camera.
 
     Attributes:
         number: In its scene, from 0.
@@ -120,10 +124,8 @@ class Renderer:
         sources = np.random.default_rng([*stage.world.seed, number, 2]).spawn(1 + len(rig.cameras))
         sweep = lidar.turn(stage, rig, self._beams, time_s, sources[0])
         T_world_from_ego = stage.world.T_world_from_ego(time_s)
-        things = stage.near(T_world_from_ego[:3, 3], time_s, TRUTH.near_m)
-        movers = stage.at(things, time_s)
         looks = [
-            _look(stage, camera, rays, T_world_from_ego, time_s)
+            _look(stage, camera, rays, time_s + camera.delay_s)
             for camera, rays in zip(rig.cameras, self._rays, strict=True)
         ]
         met = np.bincount(sweep.ids, minlength=len(stage.speeds_m_s))
@@ -133,20 +135,27 @@ class Renderer:
         table = _objects(objects, T_world_from_ego, time_s)
         views = []
         for row, look in enumerate(looks):
+            T_then_from_now = inverse(look.T_world_from_ego) @ T_world_from_ego
+            camera = rig.calibrated(row, T_then_from_now)
+            things = stage.near(look.T_world_from_ego[:3, 3], look.time_s, TRUTH.near_m)
+            movers = stage.at(things, look.time_s)
             image = self._painter(
                 movers, look.rays, look.depth_m, look.face, look.ids.shape, sources[1 + row]
             )
             visible, whole, hidden = _masks(look, objects)
+            then = _objects(objects, look.T_world_from_ego, look.time_s)
             views.append(
                 View(
-                    camera=rig.calibrated(row),
+                    camera=camera,
                     image_rgb=image,
                     instance_ids=look.ids,
                     visible=visible,
                     whole=whole,
                     hidden_shares=hidden,
-                    truncated_shares=_truncated(table, rig.cameras[row]),
-                    seen=_seen(look, movers, rig.calibrated(row), sweep),
+                    truncated_shares=_truncated(then, rig.cameras[row]),
+                    seen=_seen(look, movers, camera, sweep),
+                    stamp_ns=number * TICK_NS + round(look.camera.delay_s * 1e9),
+                    T_world_from_ego=look.T_world_from_ego,
                 )
             )
         stamp_ns = number * TICK_NS
@@ -160,6 +169,7 @@ class _Look:
     stage: Stage
     camera: RigCamera
     time_s: float
+    T_world_from_ego: Float64
     T_world_from_cam: Float64
     rays: Float32
     depth_m: Float32
@@ -178,10 +188,9 @@ def _pixel_rays(camera: RigCamera) -> Float32:
     return rays
 
 
-def _look(
-    stage: Stage, camera: RigCamera, rays: Float32, T_world_from_ego: Float64, time_s: float
-) -> _Look:
+def _look(stage: Stage, camera: RigCamera, rays: Float32, time_s: float) -> _Look:
     """Cast the pixels, movers only where they can be seen; writes the origins into `rays`."""
+    T_world_from_ego = stage.world.T_world_from_ego(time_s)
     T_world_from_cam = T_world_from_ego @ np.linalg.inv(camera.T_cam_from_ego)
     rays[:, :3] = T_world_from_cam[:3, 3]
     depth_m, face = stage.still.cast(rays)
@@ -199,7 +208,9 @@ def _look(
     rows = np.flatnonzero(possible).astype(np.int32)
     stage.at(things, time_s).closer(rays, depth_m, face, rows)
     ids = stage.faces.ids[face].reshape(camera.size_hw)
-    return _Look(stage, camera, time_s, T_world_from_cam, rays, depth_m, face, ids)
+    return _Look(
+        stage, camera, time_s, T_world_from_ego, T_world_from_cam, rays, depth_m, face, ids
+    )
 
 
 def _objects(things: list[Thing], T_world_from_ego: Float64, time_s: float) -> Objects:
@@ -324,7 +335,9 @@ def _seen(look: _Look, movers: Movers, camera: Camera, sweep: Sweep) -> Bool:
     rays[:, 3:] = points_cam @ look.T_world_from_cam[:3, :3].T
     share, _ = cast(look.stage, movers, rays)
     range_m = np.linalg.norm(points_cam, axis=1)
-    lag_s = np.abs(sweep.lags_s[rows]) + LIDAR.turn_s / LIDAR.slices
+    lag_s = (
+        np.abs(sweep.lags_s[rows] - np.float32(look.camera.delay_s)) + LIDAR.turn_s / LIDAR.slices
+    )
     moved_m = look.stage.speeds_m_s[sweep.ids[rows]] * lag_s
     seen[rows] = (1 - share) * range_m <= TRUTH.seen_slack_m + moved_m
     return seen

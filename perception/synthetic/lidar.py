@@ -15,7 +15,7 @@ from perception.synthetic.constants import LIDAR, REFLECTANCE
 from perception.synthetic.meshes import Material
 from perception.synthetic.rig import Rig
 from perception.synthetic.stage import Movers, Stage
-from perception.types import Float32, Float64, Int32, RowAligned
+from perception.types import Float32, Float64, Int32, RowAligned, UInt8
 
 Rows = np.ndarray[tuple[int], np.dtype[np.intp]]
 
@@ -29,12 +29,14 @@ class Sweep(RowAligned):
         reflectances: (P,) float32 in [0, 1].
         ids: (P,) int32 thing hit, 0 for scenery.
         lags_s: (P,) float32 when it was measured, from the moment of the picture.
+        beams: (P,) uint8 number of the beam, 0 is the highest.
     """
 
     points_lidar: Float32
     reflectances: Float32
     ids: Int32
     lags_s: Float32
+    beams: UInt8
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +85,7 @@ def turn(
         reflectances=reflectance.astype(np.float32).round(2),
         ids=stage.faces.ids[face[rows]],
         lags_s=lag_s[rows // LIDAR.beams].astype(np.float32),
+        beams=(rows % LIDAR.beams).astype(np.uint8),
     )
 
 

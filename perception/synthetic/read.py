@@ -20,11 +20,27 @@ from perception.types import (
 )
 
 DRIVE_LICENCE = "CC0-1.0"  # of what `perception synthesize` writes
+NUSCENES_VERSION, SWEEP = "v1.0-synthetic", "LIDAR_TOP"
 
 
 def is_drive(path: Path) -> bool:
     """Tell whether a folder is a synthetic drive."""
     return (path / "truth.json").is_file() and (path / "card.json").is_file()
+
+
+def in_nuscenes_layout(drive: Path) -> bool:
+    """Tell whether a synthetic drive is laid out as nuScenes, not as KITTI."""
+    return (drive / NUSCENES_VERSION).is_dir()
+
+
+def sweep_token(sample_id: str) -> str:
+    """Return the token of a sample's sweep in `sample_data`."""
+    return f"{sample_id}-{SWEEP}"
+
+
+def seen_file(token: str) -> str:
+    """Return where the flags of the points that cameras see stand, relative to the drive."""
+    return f"seen/{NUSCENES_VERSION}/{token}_seen.bin"
 
 
 def true_instances(

@@ -17,8 +17,16 @@ LIDAR_M = (-0.27, 0.0, 2.1)  # 0.45 m above the cameras: parallax over roofs
 LIDAR_TURN_RAD = (0.002, -0.006, 0.004)  # about x, y, z: no mounting is perfect
 RECTIFY_RAD = (0.003, 0.009, -0.002)
 CAMERAS_Y_M = (0.0, -0.537, 0.06, -0.473)  # of KITTI's cameras 0 to 3, left of camera 0
-RING_DEG = (0.0, 60.0, 120.0, 180.0, -120.0, -60.0)
-RING_FOCAL_PX, RING_HW = 560.0, (540, 960)
+TURN_S = 0.1  # of the LiDAR
+RING_DEG = {  # nuScenes' names and where they look, to the left of ahead
+    "CAM_FRONT": 0.0,
+    "CAM_FRONT_LEFT": 60.0,
+    "CAM_BACK_LEFT": 120.0,
+    "CAM_BACK": 180.0,
+    "CAM_BACK_RIGHT": -120.0,
+    "CAM_FRONT_RIGHT": -60.0,
+}
+RING_FOCAL_PX, RING_HW, RING_RADIUS_M = 560.0, (540, 960), 0.3
 CAM_FROM_EGO = np.array([[0.0, -1, 0], [0, 0, -1], [1, 0, 0]])
 
 
@@ -30,13 +38,15 @@ class RigCamera:
         name: Unique in the rig.
         size_hw: Height and width in pixels.
         K: (3, 3) intrinsics, pixels; pixel centres at integers.
-        T_cam_from_ego: (4, 4), metres.
+        T_cam_from_ego: (4, 4), metres, both at the moment of the picture.
+        delay_s: Moment of the picture less that of the sweep; whole microseconds.
     """
 
     name: str
     size_hw: tuple[int, int]
     K: Float64
     T_cam_from_ego: Float64
+    delay_s: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,10 +61,16 @@ class Rig:
     cameras: tuple[RigCamera, ...]
     T_ego_from_lidar: Float64
 
-    def calibrated(self, row: int) -> Camera:
-        """Return one camera as the rest of the project knows it."""
+    def calibrated(self, row: int, T_then_from_now: Float64) -> Camera:
+        """Return one camera as the rest of the project knows it.
+
+        Args:
+            row: Of `cameras`.
+            T_then_from_now: (4, 4) from the ego at the sweep to the ego at the picture.
+        """
         camera = self.cameras[row]
-        return Camera(camera.name, camera.K, camera.T_cam_from_ego @ self.T_ego_from_lidar)
+        T_cam_from_lidar = camera.T_cam_from_ego @ T_then_from_now @ self.T_ego_from_lidar
+        return Camera(camera.name, camera.K, T_cam_from_lidar, time_gap_s=camera.delay_s)
 
 
 def _turn(angles_rad: tuple[float, float, float]) -> Float64:
@@ -96,7 +112,11 @@ def kitti_rig() -> Rig:
 
 
 def ring_rig() -> Rig:
-    """Return six cameras (960 x 540) round the car and the same LiDAR."""
+    """Return six cameras (960 x 540) round the car and the same LiDAR.
+
+    As in nuScenes, a camera looks when the LiDAR turns past it, clockwise from behind: what moves
+    is then in the picture where the beams met it.
+    """
     height, width = RING_HW
     K = np.array(
         [
@@ -106,12 +126,14 @@ def ring_rig() -> Rig:
         ]
     )
     cameras = []
-    for degrees in RING_DEG:
+    for name, degrees in RING_DEG.items():
         R = _turn((0.0, 0.0, float(np.deg2rad(degrees))))
-        centre = R @ [0.3, 0.0, 0.0] + [0.0, 0.0, CAMERA_HEIGHT_M]
-        T_ego_from_mount = rigid(R, centre)
-        name = f"camera_{int(degrees) % 360:03d}"
+        centre = R @ [RING_RADIUS_M, 0.0, 0.0] + [0.0, 0.0, CAMERA_HEIGHT_M]
         T_cam_from_mount = rigid(CAM_FROM_EGO, np.zeros(3))
-        T_cam_from_ego = T_cam_from_mount @ inverse(T_ego_from_mount)
-        cameras.append(RigCamera(name, RING_HW, K, T_cam_from_ego))
+        T_cam_from_ego = T_cam_from_mount @ inverse(rigid(R, centre))
+        delay_s = round(-degrees / 360 * TURN_S, 6)
+        cameras.append(RigCamera(name, RING_HW, K, T_cam_from_ego, delay_s))
     return Rig(tuple(cameras), T_EGO_FROM_LIDAR)
+
+
+RIGS = {1: kitti_rig, 6: ring_rig}  # by the number of cameras

@@ -1,4 +1,4 @@
-"""Write a drive as folders that the project's own readers read.
+"""Write a drive with one camera as folders that the project's own readers read.
 
     OUT/training/image_2/000000.png       pictures
     OUT/training/velodyne/000000.bin      float32 x, y, z, reflectance
@@ -36,7 +36,7 @@ from perception.formats.kitti_label import KittiObjects
 from perception.geometry import transform
 from perception.ontology import load_class_map, load_ontology, target_of
 from perception.synthetic.constants import TRUTH
-from perception.synthetic.drive import Frame, View
+from perception.synthetic.drive import Frame, Objects, View
 from perception.synthetic.read import true_instances
 from perception.synthetic.rig import T_RECT_FROM_EGO, kitti_calibration
 from perception.types import (
@@ -57,23 +57,21 @@ PARTLY, LARGELY = 0.1, 0.5  # shares hidden at which KITTI's occlusion becomes 1
 
 @dataclass(frozen=True, eq=False)
 class FrameTruth:
-    """What is kept of a frame once its own files are written.
+    """What is kept of a frame once its own files are written: no pixels, no points.
 
     Attributes:
-        visible: Labels with visible masks, without points: memory.
+        frame: With views and a sweep of nothing: objects, poses, times.
+        visible: Labels with visible masks.
         whole: The same with whole masks.
-        pose: Line of poses.txt.
-        seconds: Line of times.txt.
-        objects: Line of objects.jsonl.
-        hidden_shares: Of the labelled road users.
+        points: (N,) points on each of the frame's objects.
+        points_seen: (N,) those of them that a camera sees.
     """
 
+    frame: Frame
     visible: SampleLabels
     whole: SampleLabels
-    pose: str
-    seconds: str
-    objects: str
-    hidden_shares: Float64
+    points: Int32
+    points_seen: Int32
 
 
 def prepare(out: Path) -> None:
@@ -96,33 +94,60 @@ def write_frame(out: Path, name: str, frame: Frame) -> FrameTruth:
         frame: What to write.
     """
     base, view, sweep = out / "training", frame.views[0], frame.sweep
-    labelled = is_labelled(view)
     columns = np.column_stack([sweep.points_lidar, sweep.reflectances])
-    write_bytes(base / "image_2" / f"{name}.png", _png(view.image_rgb[..., ::-1]))
+    write_bytes(base / "image_2" / f"{name}.png", png(view.image_rgb[..., ::-1]))
     write_bytes(base / "velodyne" / f"{name}.bin", columns.astype("<f4").tobytes())
     write_bytes(base / "calib" / f"{name}.txt", calibration_text().encode())
     write_bytes(base / "seen" / f"{name}.bin", view.seen.astype(np.uint8).tobytes())
-    write_bytes(base / "instances" / f"{name}.png", _png(view.instance_ids.astype(np.uint16)))
+    write_bytes(base / "instances" / f"{name}.png", png(view.instance_ids.astype(np.uint16)))
     kitti_label.write(kitti_objects(frame), base / "label_2" / f"{name}.txt")
-    visible = sample_labels(frame, name)
+    visible = sample_labels(frame, name, [f"training/image_2/{name}.png"])
     target = target_of(load_ontology(), load_class_map("road-to-semantic-kitti"))
     semantic_kitti.write([visible], base / "labels", target, statuses=ALL)
-    picture = replace(
-        visible.pictures[0], instances=replace(visible.pictures[0].instances, masks=view.whole)
+    return kept(frame, visible)
+
+
+def kept(frame: Frame, visible: SampleLabels) -> FrameTruth:
+    """Return a frame without pixels and points, and its labels without points."""
+    seen = np.any([view.seen for view in frame.views], axis=0)
+    mine = frame.sweep.ids == frame.objects.ids[:, None]
+    bare = tuple(
+        replace(
+            view,
+            image_rgb=view.image_rgb[:0],
+            instance_ids=view.instance_ids[:0],
+            seen=view.seen[:0],
+        )
+        for view in frame.views
     )
-    T_world_from_rect = frame.T_world_from_ego @ np.linalg.inv(T_RECT_FROM_EGO)
+    visible = replace(visible, points=visible.points[:0])
+    whole = tuple(
+        replace(picture, instances=replace(picture.instances, masks=view.whole))
+        for picture, view in zip(visible.pictures, frame.views, strict=True)
+    )
     return FrameTruth(
-        visible=replace(visible, points=visible.points[:0]),
-        whole=replace(visible, pictures=(picture,), points=visible.points[:0]),
-        pose=_numbers(T_world_from_rect[:3]),
-        seconds=repr(frame.stamp_ns / 1e9),
-        objects=json.dumps(_objects_line(frame, name)),
-        hidden_shares=view.hidden_shares[labelled],
+        frame=replace(frame, views=bare, sweep=frame.sweep[:0]),
+        visible=visible,
+        whole=replace(visible, pictures=whole),
+        points=mine.sum(axis=1, dtype=np.int32),
+        points_seen=(mine & seen).sum(axis=1, dtype=np.int32),
     )
 
 
 def write_truth(out: Path, truths: Sequence[FrameTruth]) -> None:
     """Write the files that span a drive, but for its card."""
+    write_masks(out, truths)
+    poses = [truth.frame.T_world_from_ego @ np.linalg.inv(T_RECT_FROM_EGO) for truth in truths]
+    for name, lines in (
+        ("poses.txt", [_numbers(T_world_from_rect[:3]) for T_world_from_rect in poses]),
+        ("times.txt", [repr(truth.frame.stamp_ns / 1e9) for truth in truths]),
+        ("objects.jsonl", [json.dumps(_objects_line(truth)) for truth in truths]),
+    ):
+        write_lines(out / "training" / name, lines)
+
+
+def write_masks(out: Path, truths: Sequence[FrameTruth]) -> None:
+    """Write the visible and the whole masks of a drive."""
     ontology = load_ontology()
     target = target_of(ontology, None)
     for name, samples in (
@@ -130,12 +155,11 @@ def write_truth(out: Path, truths: Sequence[FrameTruth]) -> None:
         ("whole.json", (truth.whole for truth in truths)),
     ):
         coco.write(samples, out / name, target, statuses=LABELLED, ontology=ontology)
-    for name, lines in (
-        ("poses.txt", [truth.pose for truth in truths]),
-        ("times.txt", [truth.seconds for truth in truths]),
-        ("objects.jsonl", [truth.objects for truth in truths]),
-    ):
-        write_bytes(out / "training" / name, "".join(f"{line}\n" for line in lines).encode())
+
+
+def write_lines(path: Path, lines: Sequence[str]) -> None:
+    """Write lines of text."""
+    write_bytes(path, "".join(f"{line}\n" for line in lines).encode())
 
 
 def is_labelled(view: View) -> Bool:
@@ -143,15 +167,21 @@ def is_labelled(view: View) -> Bool:
     return np.array([counts != b"" for counts in view.whole.counts], bool)
 
 
-def sample_labels(frame: Frame, name: str) -> SampleLabels:
-    """Return the truth of a frame as labels; what shows too little has status review."""
-    view, ids = frame.views[0], frame.objects.ids
-    class_ids = _class_ids(frame)
-    boxes = view.visible.boxes_xyxy.astype(np.float32)
-    instances = true_instances(ids, class_ids, boxes, view.visible, is_labelled(view))
-    size_hw = (view.image_rgb.shape[0], view.image_rgb.shape[1])
-    file_name = f"training/image_2/{name}.png"
-    picture = PictureLabels(view.camera.name, file_name, size_hw, instances, ())
+def sample_labels(frame: Frame, name: str, file_names: Sequence[str]) -> SampleLabels:
+    """Return the truth of a frame as labels; what shows too little has status review.
+
+    Args:
+        frame: The frame.
+        name: Id of the sample.
+        file_names: Of the picture of each view.
+    """
+    ids, class_ids = frame.objects.ids, _class_ids(frame)
+    pictures = []
+    for view, file_name in zip(frame.views, file_names, strict=True):
+        boxes = view.visible.boxes_xyxy.astype(np.float32)
+        instances = true_instances(ids, class_ids, boxes, view.visible, is_labelled(view))
+        size_hw = (view.image_rgb.shape[0], view.image_rgb.shape[1])
+        pictures.append(PictureLabels(view.camera.name, file_name, size_hw, instances, ()))
     known = frame.sweep.ids > 0
     row = np.minimum(np.searchsorted(ids, frame.sweep.ids), max(len(ids) - 1, 0))
     of_point = class_ids[row] if len(ids) else np.full(len(known), -1)
@@ -160,7 +190,7 @@ def sample_labels(frame: Frame, name: str) -> SampleLabels:
         class_ids=np.where(known, of_point, -1).astype(np.int32),
         instance_ids=frame.sweep.ids,
     )
-    return SampleLabels(id=name, pictures=(picture,), points=points)
+    return SampleLabels(id=name, pictures=tuple(pictures), points=points)
 
 
 def _class_ids(frame: Frame) -> Int32:
@@ -208,29 +238,37 @@ def _numbers(values: Float64) -> str:
     return " ".join(repr(float(value)) for value in values.ravel())
 
 
-def _objects_line(frame: Frame, name: str) -> dict[str, object]:
-    view, objects = frame.views[0], frame.objects
+def _objects_line(truth: FrameTruth) -> dict[str, object]:
+    (view,) = truth.frame.views
     areas = masks_.areas(view.visible)
     rows = [
         {
-            "id": int(objects.ids[row]),
-            "class": objects.class_names[row],
-            "size_lwh_m": objects.sizes_lwh_m[row].round(4).tolist(),
-            "place_ego_m": objects.places_ego_m[row].round(4).tolist(),
-            "heading_rad": round(float(objects.headings_rad[row]), 6),
-            "speed_m_s": round(float(objects.speeds_m_s[row]), 4),
+            **of_object(truth.frame.objects, row),
             "visible_px": int(areas[row]),
             "hidden": round(float(view.hidden_shares[row]), 4),
             "truncated": round(float(view.truncated_shares[row]), 4),
-            "points": int((frame.sweep.ids == objects.ids[row]).sum()),
-            "points_seen": int(((frame.sweep.ids == objects.ids[row]) & view.seen).sum()),
+            "points": int(truth.points[row]),
+            "points_seen": int(truth.points_seen[row]),
         }
-        for row in range(len(objects))
+        for row in range(len(truth.frame.objects))
     ]
-    return {"frame": name, "stamp_ns": frame.stamp_ns, "objects": rows}
+    return {"frame": truth.visible.id, "stamp_ns": truth.frame.stamp_ns, "objects": rows}
 
 
-def _png(image: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> bytes:
+def of_object(objects: Objects, row: int) -> dict[str, object]:
+    """Return what objects.jsonl says of an object, whatever sees it."""
+    return {
+        "id": int(objects.ids[row]),
+        "class": objects.class_names[row],
+        "size_lwh_m": objects.sizes_lwh_m[row].round(4).tolist(),
+        "place_ego_m": objects.places_ego_m[row].round(4).tolist(),
+        "heading_rad": round(float(objects.headings_rad[row]), 6),
+        "speed_m_s": round(float(objects.speeds_m_s[row]), 4),
+    }
+
+
+def png(image: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> bytes:
+    """Return an image of OpenCV's channel order as PNG."""
     done, data = cv2.imencode(".png", np.ascontiguousarray(image), [cv2.IMWRITE_PNG_COMPRESSION, 1])
     if not done:
         raise PerceptionError("image.unsupported", f"OpenCV cannot encode {image.shape} as PNG")
@@ -238,9 +276,17 @@ def _png(image: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> bytes:
 
 
 def statistics(truths: Sequence[FrameTruth]) -> dict[str, float]:
-    """Return what the card says about how full and how hidden the frames are."""
-    counts = [len(truth.hidden_shares) for truth in truths]
-    hidden = np.concatenate([truth.hidden_shares for truth in truths] or [np.zeros(0)])
+    """Return what the card says about how full and how hidden the frames are.
+
+    An object that several cameras show is counted once, as the one that shows most of it has it.
+    """
+    counts, shares = [], [np.zeros(0)]
+    for truth in truths:
+        views = truth.frame.views
+        labelled = np.any([is_labelled(view) for view in views], axis=0)
+        counts.append(np.count_nonzero(labelled))
+        shares.append(np.min([view.hidden_shares for view in views], axis=0)[labelled])
+    hidden = np.concatenate(shares)
     return {
         "road_users_per_frame": float(np.mean(counts)) if counts else 0.0,
         "share_more_than_a_quarter_hidden": float((hidden > 0.25).mean()) if len(hidden) else 0.0,

@@ -11,7 +11,7 @@ import pytest
 
 from perception import masks
 from perception.errors import PerceptionError
-from perception.evaluate import loaders, read_truth
+from perception.evaluate import drives, read_truth
 from perception.evaluate.truth import NOT_JUDGED, vocabulary_of
 from perception.ontology import ClassMap, load_class_map
 
@@ -206,10 +206,10 @@ def test_cityscapes_has_objects_crowds_and_void(make: SimpleNamespace, tmp_path:
 def test_frames_of_a_drive_know_their_scene_by_its_first_frame(tmp_path: Path) -> None:
     card = tmp_path / "card.json"
     card.write_text(json.dumps({"scenes": ["000000", "000020"]}))
-    scene_of = loaders._scenes_of(card)
+    scene_of = drives._scenes_of(card)
     names = ["000000", "000019", "000020", "000039"]
     assert [scene_of(name) for name in names] == ["000000", "000000", "000020", "000020"]
-    assert loaders._scenes_of(tmp_path / "none.json")("000007") == "000007"
+    assert drives._scenes_of(tmp_path / "none.json")("000007") == "000007"
 
 
 def test_coco_panoptic_files_have_things_crowds_and_no_stuff(

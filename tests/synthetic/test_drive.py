@@ -186,5 +186,8 @@ def test_six_cameras_look_round(caster: Caster) -> None:
         assert uv[0, 0] == pytest.approx(479.5, abs=25)
 
 
-def test_the_constants_hash_is_stable() -> None:
-    assert constants_sha256() == constants_sha256() and len(constants_sha256()) == 64
+def test_the_constants_are_frozen() -> None:
+    # Figures on drives with another hash are not comparable: change a constant only on purpose.
+    frozen = "cc53438a1dec4a09438abe74a93326ff8619a332d6ab1eedc50610f9cb5424fd"
+    assert constants_sha256() == frozen  # the rig of six cameras is no part of it
+    assert constants_sha256(6) != frozen
