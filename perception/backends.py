@@ -22,12 +22,12 @@ DETECTORS = {
 }
 SIZED = {"onnx", "yolo"}  # detectors that scale images to an input of their own: tiles help them
 SEGMENTERS = {
-    "sam": "perception_sam.segmenter:load_segmenter",
+    "sam": "perception_sam.loading:load_segmenter",
     "yolo-seg": "perception_ultralytics.segmenter:load_segmenter",
     "grabcut": "perception.fakes:load_grabcut",
     "boxes": "perception.fakes:load_box_filler",
 }
-PROMPTABLES = {"sam": "perception_sam.prompting:load_promptable"}
+PROMPTABLES = {"sam": "perception_sam.loading:load_promptable"}
 TRAINERS = {"yolo": "perception_ultralytics.trainer:train"}
 RIVALS = {  # what `perception bench` races against
     "auto_annotate": "perception_ultralytics.rivals:auto_annotate",

@@ -13,13 +13,15 @@ from perception.bootstrap import harden
 from perception.config import EverythingConfig, ObserveConfig
 from perception.errors import RequestError
 from perception.everything import everything
+from perception.ports import Embedded
 from perception.types import Answers, Float32, Prompt, UInt8
 
 harden()  # before anything below imports ultralytics or OpenVINO
 
 from perception_sam.architecture import load_sam  # noqa: E402
 from perception_sam.engines import load_engine  # noqa: E402
-from perception_sam.prompting import EmbeddedImage, PromptedSam, load_promptable  # noqa: E402
+from perception_sam.loading import load_promptable  # noqa: E402
+from perception_sam.prompting import PromptedSam  # noqa: E402
 
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 SIZE_HW = (90, 298)  # KITTI's proportions
@@ -80,7 +82,7 @@ def package_sam(model: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def embedded(mobile: tuple[Any, Path]) -> EmbeddedImage:
+def embedded(mobile: tuple[Any, Path]) -> Embedded:
     config = ObserveConfig(threads=2, inference="torch", prompt_chunk=2)
     return load_promptable(mobile[1], config).embed(picture())
 
@@ -118,7 +120,7 @@ def compare(found: Answers, expected: list[tuple[Any, Any, Any]]) -> None:
 
 @pytest.mark.parametrize("masks_each", [1, 3])
 def test_answers_are_those_of_the_segment_anything_package(
-    mobile: tuple[Any, Path], embedded: EmbeddedImage, masks_each: int
+    mobile: tuple[Any, Path], embedded: Embedded, masks_each: int
 ) -> None:
     """The package answers one by one: filling up the shorter prompts would show."""
     compare(embedded(MIXTURE, masks_each), reference(mobile[0], MIXTURE, masks_each, None))
@@ -126,7 +128,7 @@ def test_answers_are_those_of_the_segment_anything_package(
 
 @pytest.mark.parametrize("masks_each", [1, 3])
 def test_logits_fed_back_refine_as_in_the_segment_anything_package(
-    mobile: tuple[Any, Path], embedded: EmbeddedImage, masks_each: int
+    mobile: tuple[Any, Path], embedded: Embedded, masks_each: int
 ) -> None:
     earlier = embedded(MIXTURE, 3).low_logits[:, 1]
     expected = reference(mobile[0], MIXTURE, masks_each, earlier)
@@ -155,7 +157,7 @@ def test_openvino_answers_logits_alone_as_pytorch_does(
     assert np.abs(answers[0][0] - answers[1][0]).max() <= 1e-4 * np.abs(answers[1][0]).max()
 
 
-def test_no_prompts_are_no_answers(embedded: EmbeddedImage) -> None:
+def test_no_prompts_are_no_answers(embedded: Embedded) -> None:
     answers = embedded([], 3)
     assert len(answers.segments) == 0
     assert answers.low_logits.shape == (0, 3, 256, 256)

@@ -22,7 +22,8 @@ harden()  # before anything below imports ultralytics
 
 from perception_sam.architecture import builder_name, load_sam  # noqa: E402
 from perception_sam.engines import decode_in_chunks  # noqa: E402
-from perception_sam.segmenter import SamSegmenter, load_segmenter  # noqa: E402
+from perception_sam.loading import load_segmenter  # noqa: E402
+from perception_sam.segmenter import SamSegmenter  # noqa: E402
 
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 BOXES = np.array([[20, 230, 805, 740], [48, 398, 245, 903], [670, 380, 809.5, 880]], np.float32)

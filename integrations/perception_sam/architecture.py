@@ -4,6 +4,8 @@
 so the builders are called without a checkpoint and the state dict is loaded here, strictly.
 """
 
+import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,16 @@ from perception.errors import RequestError
 _VIT_KEY = "image_encoder.patch_embed.proj.weight"
 _TINY_KEY = "image_encoder.patch_embed.seq.0.c.weight"
 _VIT_BUILDERS = {768: "build_sam_vit_b", 1024: "build_sam_vit_l", 1280: "build_sam_vit_h"}
+_HIERA_KEY = "image_encoder.trunk.patch_embed.proj.weight"  # SAM 2 and 2.1
+_HIERA_BLOCK = re.compile(r"image_encoder\.trunk\.blocks\.(\d+)\.norm1\.weight")
+# Channels and blocks: the tiny and the small one differ in their blocks only.
+_HIERA_BUILDERS = {
+    (96, 12): "build_sam2_t",
+    (96, 16): "build_sam2_s",
+    (112, 24): "build_sam2_b",
+    (144, 48): "build_sam2_l",
+}
+_SAM21_KEY = "no_obj_embed_spatial"
 
 
 def builder_name(shapes: dict[str, tuple[int, ...]], where: str) -> str:
@@ -35,28 +47,65 @@ def builder_name(shapes: dict[str, tuple[int, ...]], where: str) -> str:
             "weights.invalid",
             f"{where}: {_VIT_KEY} has {width} channels, expected one of {sorted(_VIT_BUILDERS)}",
         )
+    if _HIERA_KEY in shapes:
+        blocks = sum(bool(_HIERA_BLOCK.fullmatch(key)) for key in shapes)
+        size = shapes[_HIERA_KEY][0], blocks
+        if size in _HIERA_BUILDERS:
+            return _HIERA_BUILDERS[size]
+        raise RequestError(
+            "weights.invalid",
+            f"{where}: SAM 2 with {size[0]} channels and {size[1]} blocks, expected one of "
+            f"{sorted(_HIERA_BUILDERS)}",
+        )
     found = ", ".join(sorted(shapes)[:3]) or "no tensors"
     raise RequestError(
         "weights.invalid",
-        f"{where}: is no SAM checkpoint: expected the key {_VIT_KEY} (ViT-B/L/H) or {_TINY_KEY} "
-        f"(MobileSAM), found {found}",
+        f"{where}: is no SAM checkpoint: expected the key {_VIT_KEY} (ViT-B/L/H), {_TINY_KEY} "
+        f"(MobileSAM) or {_HIERA_KEY} (SAM 2), found {found}",
     )
+
+
+def is_sam2(path: Path) -> bool:
+    """Tell SAM 2 and 2.1 from SAM and MobileSAM; what is none of them is for `load_sam` to say.
+
+    Raises:
+        RequestError: `extra.missing`, `weights.invalid` for what is no state dict.
+    """
+    return _HIERA_KEY in _read_state(path)
 
 
 def load_sam(path: Path, device: str) -> Any:
     """Build the module that a checkpoint fits and load it strictly.
 
     Returns:
-        An ultralytics `SAMModel` in evaluation mode on `device`.
+        An ultralytics `SAMModel` or `SAM2Model` in evaluation mode on `device`.
 
     Raises:
         RequestError: `extra.missing`, `weights.invalid`.
     """
+    state = _read_state(path)
+    from ultralytics.models.sam import build
+
+    shapes = {key: tuple(value.shape) for key, value in state.items()}
+    sam = getattr(build, builder_name(shapes, str(path)))()
+    if _SAM21_KEY in shapes:
+        _add_parts_of_sam21(sam)
+    try:
+        sam.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1:3]
+        raise RequestError(
+            "weights.invalid", f"{path}: does not fit its architecture: {' '.join(first).strip()}"
+        ) from error
+    return sam.eval().requires_grad_(False).to(device)
+
+
+def _read_state(path: Path) -> Any:
+    """Return the tensors of a checkpoint by name; they stay in the file until they are used."""
     harden()
     try:
         import torch
         import ultralytics
-        from ultralytics.models.sam import build
     except ModuleNotFoundError as error:
         raise RequestError(
             "extra.missing",
@@ -64,7 +113,9 @@ def load_sam(path: Path, device: str) -> Any:
         ) from error
     refuse_compromised(ultralytics.__version__)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(
+            path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
+        )
     except Exception as error:  # unpickling errors of many kinds: the file is at fault
         raise RequestError(
             "weights.invalid",
@@ -75,13 +126,15 @@ def load_sam(path: Path, device: str) -> Any:
         state = state["model"]
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise RequestError("weights.invalid", f"{path}: is not a state dict of tensors")
-    shapes = {key: tuple(value.shape) for key, value in state.items()}
-    sam = getattr(build, builder_name(shapes, str(path)))()
-    try:
-        sam.load_state_dict(state, strict=True)
-    except RuntimeError as error:
-        first = str(error).splitlines()[1:3]
-        raise RequestError(
-            "weights.invalid", f"{path}: does not fit its architecture: {' '.join(first).strip()}"
-        ) from error
-    return sam.eval().requires_grad_(False).to(device)
+    return state
+
+
+def _add_parts_of_sam21(sam: Any) -> None:
+    """Give a SAM 2 the tensors that 2.1 has besides; all are for video.
+
+    Ultralytics' builders do it for files whose name holds "sam2.1".
+    """
+    from torch import nn, zeros
+
+    sam.no_obj_embed_spatial = nn.Parameter(zeros(1, sam.mem_dim))
+    sam.obj_ptr_tpos_proj = nn.Linear(sam.hidden_dim, sam.mem_dim)

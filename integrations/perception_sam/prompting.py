@@ -7,7 +7,6 @@ https://github.com/facebookresearch/segment-anything, `predictor.py` (`predict_t
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,8 @@ from perception.config import ObserveConfig
 from perception.errors import RequestError
 from perception.types import Answers, Float32, Prompt, Segments, UInt8
 from perception_sam.crops import Finished, finish
-from perception_sam.engines import Engine, Int64, decode_in_chunks, load_engine
-from perception_sam.segmenter import BOX_KINDS, _joined
+from perception_sam.engines import Engine, Int64, decode_in_chunks
+from perception_sam.segmenter import BOX_KINDS, joined
 from perception_sam.views import CELL_PX, SIDE_PX, View, pixels_of, square
 
 NO_POINT = -1  # kind of a token that stands for none
@@ -57,7 +56,7 @@ class PromptedSam:
     def __call__(self, image_rgb: UInt8, boxes_xyxy: Float32) -> Segments:
         """Return one mask per box; without boxes nothing is encoded."""
         if not len(boxes_xyxy):
-            return _joined([], (image_rgb.shape[0], image_rgb.shape[1]))
+            return joined([], (image_rgb.shape[0], image_rgb.shape[1]))
         prompts = [Prompt(tuple(float(side) for side in box)) for box in boxes_xyxy]
         return self.embed(image_rgb)(prompts, 1).segments
 
@@ -110,7 +109,7 @@ class EmbeddedImage:
                         for answer, score in zip(answers, scores, strict=True)
                     ]
         everything = [mask for row in range(len(prompts)) for mask in found[row]]
-        return Answers(segments=_joined(everything, size_hw), low_logits=low)
+        return Answers(segments=joined(everything, size_hw), low_logits=low)
 
     def _tokens(self, prompt: Prompt) -> tuple[Float32, Int64]:
         """Return (T, 2) pixels of the square and (T,) kinds."""
@@ -182,12 +181,3 @@ def _silence(prompt: Prompt) -> str:
     if not any(kind for _, _, kind in prompt.points):
         return "says what the object is not: add a box, or a point with the label 1"
     return ""
-
-
-def load_promptable(path: Path, config: ObserveConfig) -> PromptedSam:
-    """Load a SAM checkpoint for any prompt.
-
-    Raises:
-        RequestError: `extra.missing`, `weights.invalid`, `precision.unavailable`.
-    """
-    return PromptedSam(load_engine(path, config), config)

@@ -5,14 +5,12 @@ In mode `exact` numerically the predictor of https://github.com/facebookresearch
 shows small objects in tiles of native resolution.
 """
 
-from pathlib import Path
-
 import numpy as np
 
 from perception.config import ObserveConfig
 from perception.types import Float32, LogitCrops, Masks, Segments, UInt8
 from perception_sam.crops import Finished, finish
-from perception_sam.engines import Engine, decode_in_chunks, load_engine
+from perception_sam.engines import Engine, decode_in_chunks
 from perception_sam.views import Rows, View, filled, pixels_of, square, tiles
 
 BOX_KINDS = (2, 3)  # of a box's two corners, see `Engine.decode`
@@ -42,7 +40,7 @@ class SamSegmenter:
                 for low, iou in zip(logits[:, 0], ious[:, 0], strict=True):
                     answers[int(rows[place])] = finish(low, view), float(iou), view
                     place += 1
-        return _joined([answers[row] for row in range(len(boxes_xyxy))], size_hw)
+        return joined([answers[row] for row in range(len(boxes_xyxy))], size_hw)
 
     def _views(self, size_hw: tuple[int, int], boxes_xyxy: Float32) -> list[tuple[View, Rows]]:
         if not len(boxes_xyxy):
@@ -55,7 +53,8 @@ class SamSegmenter:
         return tiles(size_hw, boxes_xyxy)
 
 
-def _joined(answers: list[tuple[Finished, float, View]], size_hw: tuple[int, int]) -> Segments:
+def joined(answers: list[tuple[Finished, float, View]], size_hw: tuple[int, int]) -> Segments:
+    """Put masks, their predicted IoU and what they were seen in together."""
     masks = [finished for finished, _, _ in answers]
     return Segments(
         masks=Masks(
@@ -74,8 +73,3 @@ def _joined(answers: list[tuple[Finished, float, View]], size_hw: tuple[int, int
             cells_per_px_xy=np.array([v.cells_per_px_xy for _, _, v in answers]).reshape(-1, 2),
         ),
     )
-
-
-def load_segmenter(path: Path, config: ObserveConfig) -> SamSegmenter:
-    """Load a SAM checkpoint (MobileSAM, ViT-B/L/H) into the engine that the settings name."""
-    return SamSegmenter(load_engine(path, config), config)
