@@ -21,7 +21,8 @@ def weights_list(*, as_json: AsJson = False) -> int:
 
     rows = [asdict(known) for known in weights.KNOWN]
     lines = [
-        f"{known.name:20} {known.kind:10} {known.size_bytes / 1e6:8.1f} MB  "
+        f"{known.name:22} {known.kind:10} {known.size_bytes / 1e6:7.1f} MB "
+        f"{known.parameters / 1e6:6.1f} M parameters  input {known.input_px:4} px  "
         f"{known.licence:14} {known.note}"
         for known in weights.KNOWN
     ]
