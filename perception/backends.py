@@ -28,6 +28,7 @@ SEGMENTERS = {
     "boxes": "perception.fakes:load_box_filler",
 }
 PROMPTABLES = {"sam": "perception_sam.loading:load_promptable"}
+EXPORTERS = {"sam": "perception_sam.exporter:export"}
 TRAINERS = {"yolo": "perception_ultralytics.trainer:train"}
 RIVALS = {  # what `perception bench` races against
     "auto_annotate": "perception_ultralytics.rivals:auto_annotate",

@@ -1,4 +1,4 @@
-"""`perception weights`: list, verify, pull."""
+"""`perception weights`: list, verify, pull, export."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -7,7 +7,7 @@ from cyclopts import App
 
 from perception.cli.terminal import FINE, AsJson, say
 
-weights_app = App(name="weights", help="List, verify and pull model weights.")
+weights_app = App(name="weights", help="List, verify, pull and export model weights.")
 
 
 @weights_app.command(name="list")
@@ -64,4 +64,44 @@ def weights_pull(name: str, *, to: Path = Path(), as_json: AsJson = False) -> in
     licence, note = (known.licence, known.note) if known else ("unknown", "")
     value = {"path": str(path), "known_as": known.name if known else "", "licence": licence}
     say(value, as_json, [f"{path}: {note} Licence: {licence}"])
+    return FINE
+
+
+@weights_app.command(name="export")
+def weights_export(path: Path, *, out: Path, as_json: AsJson = False) -> int:
+    """Write a SAM checkpoint as ONNX, checked against PyTorch in ONNX Runtime at the end.
+
+    perception weights export mobile_sam.pt --out onnx
+
+    encoder.onnx: pixels (1, 3, 1024, 1024), scaled by the longest side, ImageNet's mean and
+    deviation, zeros for padding; to embedding. decoder.onnx (decoder3.onnx has 3 masks): embedding,
+    tokens_xy (prompts, tokens, 2) in pixels of the square and kinds (prompts, tokens), 1 on the
+    object, 0 not, 2 and 3 corners of its box, -1 none, which comes last in prompts without a box;
+    to logits (prompts, masks, 256, 256) and predicted_ious.
+
+    Args:
+        path: A MobileSAM or SAM ViT-B/L/H checkpoint.
+        out: Folder for the files; must not hold anything.
+        as_json: Print one JSON object for programs.
+    """
+    import pkgutil
+
+    from perception.backends import EXPORTERS, choose_segmenter
+    from perception.errors import RequestError
+
+    choice = choose_segmenter(str(path))
+    if choice.spec.kind not in EXPORTERS:
+        raise RequestError(
+            "weights.invalid", f"{path}: expected a SAM checkpoint (.pt, .pth), to export it"
+        )
+    if out.exists() and (out.is_file() or any(out.iterdir())):
+        raise RequestError("run.occupied", f"{out}: is not empty; choose another --out")
+    rows = pkgutil.resolve_name(EXPORTERS[choice.spec.kind])(choice.path, out)
+    lines = [f"{path}: {path.stat().st_size / 1e6:.1f} MB"]
+    lines += [
+        f"{out / row.name}: {row.size_bytes / 1e6:.1f} MB, PyTorch {row.torch_s:.2f} s, ONNX "
+        f"Runtime {row.onnx_s:.2f} s, differs by {row.difference:.1e} of the largest value"
+        for row in rows
+    ]
+    say({"out": str(out), "files": [asdict(row) for row in rows]}, as_json, lines)
     return FINE
