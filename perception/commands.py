@@ -94,7 +94,7 @@ def label(request: LabelRequest, progress: Progress = no_progress) -> Run:
 
     Args:
         request: What to label, with what, and where to.
-        progress: Called as samples are done.
+        progress: Called before and after each shard; if it raises, those in hand are finished.
 
     Raises:
         RequestError: before any work, for anything wrong with the request.
@@ -122,10 +122,15 @@ def _work(resolved: Resolved, request: LabelRequest, progress: Progress) -> dict
         timings.add(len(samples.shard(index)), effort.to_dict())
         progress(resumed + timings.samples_done_now, total)
 
+    def handed_out() -> Iterator[int]:
+        for index in missing:
+            progress(resumed + timings.samples_done_now, total)  # raises when the run shall stop
+            yield index
+
     if missing:
         engine = pkgutil.resolve_name(backends.ENGINES[request.engine])
-        placement = Placement(request.workers, request.address, request.dashboard)
-        engine(job, missing, placement, done)
+        workers = min(request.workers, len(missing))
+        engine(job, handed_out(), Placement(workers, request.address, request.dashboard), done)
     counts = folder.finish(run, job.spec, samples)
     timings.finish()
     return counts

@@ -80,7 +80,7 @@ def test_a_second_call_does_nothing_and_changes_no_byte(
         pytest.fail("a worker was started")
 
     before = snapshot(run)
-    monkeypatch.setattr("perception.engine.supervisor.subprocess.Popen", no_process)
+    monkeypatch.setattr("perception.engine.handle.subprocess.Popen", no_process)
     seen: list[tuple[int, int]] = []
     again = label(source, run, overrides=SMALL, progress=lambda *done: seen.append(done))
     assert snapshot(run) == before and seen == [(6, 6)]
@@ -95,7 +95,7 @@ def test_the_same_request_into_two_folders_is_the_same_bytes(
     seen: list[tuple[int, int]] = []
     label(source, tmp_path / "b", overrides=SMALL, progress=lambda *done: seen.append(done))
     assert snapshot(tmp_path / "b") == snapshot(finished)
-    assert seen == [(0, 6), (2, 6), (4, 6), (6, 6)]
+    assert [*dict.fromkeys(seen)] == [(0, 6), (2, 6), (4, 6), (6, 6)]
 
 
 def remove(*names: str) -> Callable[[Path], None]:
@@ -432,7 +432,6 @@ def test_a_limit_takes_the_first_samples_and_no_negative_one(source: Path, tmp_p
         ({"detector": "missing.onnx"}, "weights.missing"),
         ({"class_map": "no-such-map"}, "config.invalid"),
         ({"engine": "dask"}, "config.invalid"),
-        ({"workers": 2}, "config.invalid"),
         ({"workers": 0}, "config.invalid"),
         ({"address": "auto"}, "config.invalid"),
         ({"overrides": {"observe": {"threads": -1}}}, "config.invalid"),

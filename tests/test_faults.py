@@ -618,7 +618,7 @@ def test_row_34_a_frame_that_hangs_is_quarantined_and_the_others_are_labelled(
 ) -> None:
     source = pictures(tmp_path / "src", 3)
     detector_does("if picture.file_name == '001.png': time.sleep(600)")
-    found = Results(label(f"images:{source}", tmp_path / "run", overrides={"hang_s": 4}))
+    found = Results(label(f"images:{source}", tmp_path / "run", overrides={"hang_s": 6}))
     assert found.quarantine.keys() == {"001.png"}
     assert found.code("001.png") == "process.crash"
     assert found.instances("002.png") == 2

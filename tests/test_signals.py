@@ -43,16 +43,17 @@ def begun(
                 *("--detector", "bright", "--segmenter", "boxes"),
                 env=dict(os.environ),
             )
-        wait_for(tmp_path / "there")
+        wait_for(tmp_path, "there")
+        wait_for(tmp_path, "run/labels/*/000000.json")  # the first is written meanwhile
         return driver
 
     return start
 
 
-def wait_for(path: Path) -> None:
+def wait_for(folder: Path, pattern: str) -> None:
     deadline = time.monotonic() + 300
-    while not path.exists():
-        assert time.monotonic() < deadline, path
+    while not list(folder.glob(pattern)):
+        assert time.monotonic() < deadline, pattern
         time.sleep(0.01)
 
 

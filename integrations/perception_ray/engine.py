@@ -15,14 +15,14 @@ import tempfile
 import threading
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from perception.engine.effort import Done, Effort
 from perception.engine.job import Job, Placement
-from perception.engine.supervisor import Supervisor
+from perception.engine.supervisor import LANES, Supervisor
 from perception.errors import PerceptionError, RequestError
 
 MIN_RAY = (2, 54)  # CVE-2026-27482
@@ -30,7 +30,7 @@ LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
 class ShardActor:
-    """One worker process per actor, models loaded once."""
+    """One worker process per actor, models loaded once; called by `LANES` threads."""
 
     def __init__(self, job_json: str) -> None:
         """Start the child process."""
@@ -58,7 +58,7 @@ class ShardActor:
         }
 
 
-def run(job: Job, indices: Sequence[int], placement: Placement, done: Done) -> None:
+def run(job: Job, indices: Iterable[int], placement: Placement, done: Done) -> None:
     """Make shards whole on a Ray cluster.
 
     Args:
@@ -87,7 +87,7 @@ def run(job: Job, indices: Sequence[int], placement: Placement, done: Done) -> N
         ) from error
     refuse_old(ray.__version__)
     with _cluster(placement):
-        _schedule(job, indices, placement, done)
+        _schedule(job, list(indices), placement, done)
 
 
 def refuse_open_door(dashboard: str, auth_mode: str) -> None:
@@ -188,7 +188,7 @@ def _schedule(job: Job, indices: Sequence[int], placement: Placement, done: Done
     # A cluster of our own has a logical CPU per worker; a given one lends real ones.
     cpus = observe.threads if placement.address and not cuda else 1
     _require_room(cpus, cuda)
-    workers = min(placement.workers, len(indices))
+    workers = placement.workers
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     # Actors that take all CPUs starve whoever feeds them: one stays free, whatever joins later.
@@ -203,7 +203,10 @@ def _schedule(job: Job, indices: Sequence[int], placement: Placement, done: Done
         compute=ray.data.ActorPoolStrategy(
             min_size=1 if placement.address else workers,  # others may use a given cluster too
             max_size=workers,
-            max_tasks_in_flight_per_actor=2,  # one at work, one waiting: back-pressure
+            # One shard in the models, one being written, one waiting: back-pressure.
+            max_tasks_in_flight_per_actor=LANES + 1,
+            max_concurrent_calls_per_actor=LANES,
+            enable_true_multi_threading=True,
         ),
         num_cpus=cpus,
         num_gpus=1 if cuda else 0,

@@ -91,10 +91,10 @@ def stopping_between_shards(
     """Let a first signal wait for the shard in hand, `GRACE_S` seconds at most; a second does not.
 
     Yields:
-        `progress`, which then ends the command: call it after each shard, and before the first.
+        `progress`, which then ends the command: call it before and after each shard.
     """
     asked: list[int] = []
-    begun = False
+    begun, shown = False, -1
 
     def stop(number: int, frame: FrameType | None) -> None:
         if begun and not asked and number != signal.SIGALRM:
@@ -106,9 +106,11 @@ def stopping_between_shards(
         raise Interrupted(asked[0] if asked else number)
 
     def check(done: int, total: int) -> None:
-        nonlocal begun
+        nonlocal begun, shown
         begun = True
-        progress(done, total)
+        if done != shown:
+            progress(done, total)
+            shown = done
         if asked:
             raise Interrupted(asked[0])
 

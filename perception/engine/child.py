@@ -1,8 +1,12 @@
 """The process that does the work: a Worker that hears of shards on stdin and answers on stdout.
 
-Lines of JSON both ways. In: the job, then {"shard": 3, "poisoned": [2]} per shard. Out: {"ready":
-true}, {"begin": place}, {"done": 3, "effort": {...}}, or {"error": {...}}. It runs apart from its
-supervisor because a model can crash, exit or be killed, and the frame that did it must be found.
+Lines of JSON both ways. In: the job, then {"shard": 3, "poisoned": [2], "alone": false} per shard.
+Out: {"ready": true}, {"shard": 3, "begin": place}, {"shard": 3, "observed": true} when the models
+are free for the next one, {"shard": 3, "done": {effort}} when it is whole, or {"error": {...}}. A
+shard is written and decided while the models see the next one, unless it is to be done alone.
+
+It runs apart from its supervisor because a model can crash, exit or be killed, and the frame that
+did it must be found.
 """
 
 import faulthandler
@@ -10,6 +14,11 @@ import json
 import os
 import signal
 import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 from perception.engine.job import Job
@@ -17,39 +26,81 @@ from perception.engine.process import end_with, ignore_signals
 from perception.errors import PerceptionError
 
 
+class _Answers:
+    """Stdout, for two threads."""
+
+    def __init__(self) -> None:
+        self._stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
+        os.dup2(2, 1)  # whatever libraries print must not mix with the answers
+        self._lock = threading.Lock()
+
+    def __call__(self, **value: Any) -> None:
+        with self._lock:
+            self._stream.write(json.dumps(value) + "\n")
+            self._stream.flush()
+
+    @contextmanager
+    def last(self) -> Iterator[None]:
+        """End the process with an answer that says what went wrong."""
+        try:
+            yield
+            return
+        except PerceptionError as error:
+            self(error={"code": error.code, "message": error.message})
+        except OSError as error:  # a full or read-only disk: not one sample's fault
+            self(error={"code": "io.write", "message": str(error)})
+        except BaseException:  # as the interpreter would; here it may not be the main thread's
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(1)
+        os._exit(0)
+
+
 def main() -> None:
     """Serve until stdin ends or the supervisor is gone."""
     ignore_signals()
     if hasattr(signal, "SIGUSR1"):
         faulthandler.register(signal.SIGUSR1)  # the supervisor asks where we hang
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # whatever libraries print must not mix with the answers
-
-    def answer(value: dict[str, Any]) -> None:
-        answers.write(json.dumps(value) + "\n")
-        answers.flush()
-
+    answer = _Answers()
     end_with(os.getppid())
     job = Job.model_validate_json(sys.stdin.readline())
-    try:
-        from perception.engine.effort import Meter
-        from perception.engine.job import require_match
-        from perception.engine.worker import Worker
+    with answer.last():
+        _serve(job, answer)
 
-        require_match(job)
-        meter = Meter()
-        worker = Worker(job, meter)
-        meter.lap()
-        answer({"ready": True})
+
+def _serve(job: Job, answer: _Answers) -> None:
+    from perception.engine.effort import Effort, Meter
+    from perception.engine.job import require_match
+    from perception.engine.worker import Seen, Worker
+
+    require_match(job)
+    meter = Meter()
+    worker = Worker(job, meter)
+    meter.lap()
+    answer(ready=True)
+
+    def finish(index: int, seen: Seen | None, effort: Effort) -> None:
+        with answer.last():
+            worker.finish(index, seen)
+            answer(shard=index, done=effort.to_dict())
+
+    behind: Future[None] = Future()
+    behind.set_result(None)
+    with ThreadPoolExecutor(1) as finishing:
         for line in sys.stdin:
             request = json.loads(line)
-            poisoned = frozenset(request["poisoned"])
-            worker(request["shard"], poisoned, lambda place: answer({"begin": place}))
-            answer({"done": request["shard"], "effort": meter.lap().to_dict()})
-    except PerceptionError as error:
-        answer({"error": {"code": error.code, "message": error.message}})
-    except OSError as error:  # a full or read-only disk: not one sample's fault
-        answer({"error": {"code": "io.write", "message": str(error)}})
+            index, alone = request["shard"], request["alone"]
+            if alone:
+                behind.result()
+
+            def begin(place: int, index: int = index) -> None:
+                answer(shard=index, begin=place)
+
+            seen = worker.observe(index, frozenset(request["poisoned"]), begin, ahead=not alone)
+            effort = meter.lap()
+            answer(shard=index, observed=True)
+            behind.result()  # one shard waits to be written, and no more: memory stays bounded
+            behind = finishing.submit(finish, index, seen, effort)
 
 
 if __name__ == "__main__":

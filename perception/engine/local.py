@@ -2,78 +2,105 @@
 
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 from perception.engine.effort import Done, Effort
 from perception.engine.job import Job, Placement
-from perception.engine.supervisor import Supervisor
+from perception.engine.supervisor import LANES, Supervisor
 from perception.errors import RequestError
 
+Result = tuple[int, Effort] | BaseException | None  # None: a worker has ended
 
-def run(job: Job, indices: Sequence[int], placement: Placement, done: Done) -> None:
+
+def run(job: Job, indices: Iterable[int], placement: Placement, done: Done) -> None:
     """Make shards whole.
 
     Args:
         job: What to do.
-        indices: The shards that are not whole yet.
+        indices: The shards that are not whole yet; each is asked for when a worker is free.
         placement: How many processes side by side, each with its own models.
-        done: Called with each shard that is whole; if it raises, the shards in hand are finished.
+        done: Called with each shard that is whole. If it raises, or asking for a shard does, the
+            shards in hand are finished first.
 
     Raises:
         RequestError: what a worker reports, or `run.stalled`.
     """
-    supervisors = [Supervisor(job) for _ in range(min(placement.workers, len(indices)))]
-    results: queue.SimpleQueue[tuple[int, Effort] | BaseException] = queue.SimpleQueue()
-    todo: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+    supervisors = [Supervisor(job) for _ in range(placement.workers)]
+    results: queue.SimpleQueue[Result] = queue.SimpleQueue()
+    handing_out = _HandingOut(indices)
     threads = [
-        threading.Thread(target=_serve, args=(supervisor, todo, results), daemon=True)
+        threading.Thread(target=_serve, args=(supervisor, handing_out, results), daemon=True)
         for supervisor in supervisors
     ]
     for thread in threads:
         thread.start()
-    waiting, patience_s = iter(indices), job.spec.config.stall_s
-    for _ in threads:
-        todo.put(next(waiting))
     try:
-        for _ in indices:
-            result = results.get(timeout=patience_s)
+        working = len(threads)
+        while working:
+            result = results.get(timeout=job.spec.config.stall_s)
             if isinstance(result, BaseException):
                 raise result
+            if result is None:
+                working -= 1
+                continue
             try:
                 done(*result)
-            except BaseException:
-                _finish(threads, todo)
-                raise
-            # Not before: when `done` ends the run, nobody shall have begun another shard.
-            todo.put(next(waiting, None))
+            except BaseException as error:
+                handing_out.stop(error)
     except queue.Empty as error:
         stacks = "\n".join(supervisor.stacks() for supervisor in supervisors)
         raise RequestError(
             "run.stalled",
-            f"no shard was finished in {patience_s:g} s, so the run was stopped; the same command "
-            f"resumes it. Where the workers were:\n{stacks}",
+            f"no shard was finished in {job.spec.config.stall_s:g} s, so the run was stopped; the "
+            f"same command resumes it. Where the workers were:\n{stacks}",
         ) from error
     finally:
         for supervisor in supervisors:
             supervisor.abandon()
-        _finish(threads, todo)
+        for thread in threads:
+            thread.join()
+    if handing_out.stopped_by is not None:
+        raise handing_out.stopped_by
 
 
-def _finish(threads: list[threading.Thread], todo: "queue.SimpleQueue[int | None]") -> None:
-    for _ in threads:
-        todo.put(None)
-    for thread in threads:
-        thread.join()
+class _HandingOut:
+    """Gives each shard to one thread, until there are no more or something says stop."""
+
+    def __init__(self, indices: Iterable[int]) -> None:
+        self._waiting = iter(indices)
+        self._lock = threading.Lock()
+        self.stopped_by: BaseException | None = None
+
+    def __call__(self) -> int | None:
+        with self._lock:
+            if self.stopped_by is not None:
+                return None
+            try:
+                return next(self._waiting, None)
+            except BaseException as error:
+                self.stopped_by = error
+                return None
+
+    def stop(self, error: BaseException) -> None:
+        with self._lock:
+            self.stopped_by = self.stopped_by or error
 
 
 def _serve(
-    supervisor: Supervisor,
-    todo: "queue.SimpleQueue[int | None]",
-    results: "queue.SimpleQueue[tuple[int, Effort] | BaseException]",
+    supervisor: Supervisor, handing_out: _HandingOut, results: "queue.SimpleQueue[Result]"
 ) -> None:
+    def keep_at_work() -> None:
+        try:
+            while (result := supervisor.do_next(handing_out)) is not None:
+                results.put(result)
+        except BaseException as error:  # handed to the thread that waits: it decides
+            results.put(error)
+
     try:
-        with supervisor:
-            while (index := todo.get()) is not None:
-                results.put((index, supervisor.do_shard(index)))
-    except BaseException as error:  # handed to the thread that waits: it decides
+        with supervisor, ThreadPoolExecutor(LANES) as lanes:
+            for _ in range(LANES):
+                lanes.submit(keep_at_work)
+    except BaseException as error:
         results.put(error)
+    results.put(None)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from perception import pipeline, report, sources
+from perception.engine.ahead import ReadAhead
 from perception.engine.effort import Meter
 from perception.engine.job import PREVIEW_SAMPLES, Job, load_models, rules_of
 from perception.errors import SampleError
@@ -15,7 +16,9 @@ from perception.pipeline import Models
 from perception.runs import evidence, labels, shards
 from perception.runs.folder import Plan, RunSpec, read_plan
 from perception.runs.shards import Outcome
-from perception.types import Evidence, SampleLabels, SampleRef
+from perception.types import Evidence, Sample, SampleLabels, SampleRef
+
+Seen = list[tuple[Outcome, tuple[Evidence, ...]]]  # one shard, in the order of the plan
 
 
 class Worker:
@@ -28,25 +31,42 @@ class Worker:
         self._plan = read_plan(self._run, job.spec)
         self._models = meter.watch(load_models(job))
 
-    def __call__(self, index: int, poisoned: frozenset[int], begin: Callable[[int], None]) -> None:
-        """Make one shard whole: its evidence if it is not there, then its labels.
+    def observe(
+        self, index: int, poisoned: frozenset[int], begin: Callable[[int], None], *, ahead: bool
+    ) -> Seen | None:
+        """Show one shard to the models; None if its evidence is stored already.
 
         Args:
             index: Number of the shard.
             poisoned: Places within the shard of samples that killed a worker twice.
-            begin: Called with a sample's place before anything touches it.
+            begin: Called with a sample's place before the models see it.
+            ahead: Whether samples are read before their turn; else a crash is surely the fault of
+                the one that was begun last.
         """
-        if not shards.shard_is_whole(evidence.folder_of(self._run), index):
-            seen = []
-            for place, ref in enumerate(self._plan.shard(index)):
+        if shards.shard_is_whole(evidence.folder_of(self._run), index):
+            return None
+        refs = self._plan.shard(index)
+        healthy = [ref for place, ref in enumerate(refs) if place not in poisoned]
+        seen = []
+        with ReadAhead(healthy if ahead else ()) as reading:
+            load = reading if ahead else sources.load_sample
+            for place, ref in enumerate(refs):
                 begin(place)
-                seen.append(observe_one(ref, self._models, place in poisoned))
+                seen.append(observe_one(ref, self._models, place in poisoned, load))
+        return seen
+
+    def finish(self, index: int, seen: Seen | None) -> None:
+        """Make a shard whole: write its evidence, then decide from what was written."""
+        if seen is not None:
             evidence.write(self._run, index, seen)
         decide_shard(self._run, self._spec, self._plan, index)
 
 
 def observe_one(
-    ref: SampleRef, models: Models, poisoned: bool
+    ref: SampleRef,
+    models: Models,
+    poisoned: bool,
+    load: Callable[[SampleRef], Sample] = sources.load_sample,
 ) -> tuple[Outcome, tuple[Evidence, ...]]:
     """Load a sample and look at it; whatever goes wrong becomes its status row."""
     if poisoned:
@@ -54,7 +74,7 @@ def observe_one(
         return Outcome(ref.id, "quarantined", "process", "process.crash", message), ()
     stage = "load"
     try:
-        sample = sources.load_sample(ref)
+        sample = load(ref)
         stage = "observe"
         seen = pipeline.observe(sample, models)
     except Exception as error:  # one bad sample must not end the run; its reason is kept

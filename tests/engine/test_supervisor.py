@@ -5,12 +5,14 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from perception import sources
 from perception.config import Config, ModelSpec
+from perception.engine.handle import Child
 from perception.engine.job import Job
 from perception.engine.supervisor import Supervisor
 from perception.errors import RequestError
@@ -80,24 +82,44 @@ def test_one_process_serves_all_shards_and_ends_with_the_context(job: Job) -> No
     assert done(job) == [0, 1] and begun == [0, 0]
 
 
-def test_an_interrupt_as_the_watchdog_starts_leaves_nothing_that_exit_waits_for(
+def test_an_interrupt_while_it_waits_leaves_nothing_that_exit_waits_for(
     job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    start, started = threading.Timer.start, list[threading.Timer]()
+    before = threading.active_count()
 
-    def interrupted(timer: threading.Timer) -> None:
-        start(timer)
-        started.append(timer)
+    def interrupted(child: Child, index: int) -> None:
         raise KeyboardInterrupt
 
     with Supervisor(job) as supervisor, monkeypatch.context() as patched:
-        patched.setattr(threading.Timer, "start", interrupted)
+        patched.setattr(Child, "answer", interrupted)
         with pytest.raises(KeyboardInterrupt):
             supervisor.do_shard(0)
-    (watchdog,) = started
-    assert watchdog.daemon
-    watchdog.join(timeout=10)
-    assert not watchdog.is_alive()  # cancelled: the settings give a sample 600 s
+    assert threading.active_count() == before
+
+
+def test_while_one_shard_is_written_the_models_see_the_next(
+    job: Job, in_worker: Prepare, tmp_path: Path
+) -> None:
+    in_worker(
+        "import os, time\n"
+        "from perception.runs import evidence\n"
+        "plain = evidence.write\n"
+        "def write(run, index, seen):\n"
+        f"    while index == 0 and not os.path.exists({str(tmp_path / 'go')!r}):\n"
+        "        time.sleep(0.01)\n"
+        "    plain(run, index, seen)\n"
+        "evidence.write = write\n"
+    )
+    with Supervisor(job) as supervisor, ThreadPoolExecutor() as lanes:
+        begun = [threading.Event(), threading.Event()]
+        first = lanes.submit(supervisor.do_shard, 0, lambda place: begun[0].set())
+        assert begun[0].wait(60)
+        second = lanes.submit(supervisor.do_shard, 1, lambda place: begun[1].set())
+        assert begun[1].wait(60)
+        assert not first.done() and done(job) == []
+        (tmp_path / "go").touch()
+        first.result(), second.result()
+    assert done(job) == [0, 1]
 
 
 def test_a_worker_killed_between_shards_is_replaced(job: Job) -> None:
