@@ -131,18 +131,23 @@ def _counted(labels: SampleLabels, truth: Truth, scene: Scene) -> list[Float64]:
         return []
     counted = (known.class_ids != VOID) & _in_an_image(labels, scene)
     ranges_m = np.linalg.norm(scene.points_lidar.astype(np.float64), axis=1)
-    rows = []
+    ours: dict[int, set[int]] = {}
     for picture, true_picture in pairs:
-        if true_picture is None:
+        if true_picture is not None:
+            for true_id, label_id in prompted(picture, _boxed(true_picture)).items():
+                ours.setdefault(true_id, set()).add(label_id)
+    rows = []
+    for true_id, label_ids in ours.items():
+        true = counted & (known.instance_ids == true_id)
+        if true.sum() < MIN_OBJECT_POINTS:
             continue
-        for true_id, ours in prompted(picture, _boxed(true_picture)).items():
-            true = counted & (known.instance_ids == true_id)
-            if true.sum() < MIN_OBJECT_POINTS:
-                continue
-            found = counted & (labels.points.instance_ids == ours)
-            behind = found & ~true & (ranges_m > ranges_m[true].max())
-            kinds = (true & found, true, found, behind)
-            rows.append(np.array([np.count_nonzero(kind) for kind in kinds], np.float64))
+        # of an object that cameras did not find to be one, the larger part counts
+        on_it = labels.points.instance_ids[true]
+        best = max(sorted(label_ids), key=lambda label_id: np.count_nonzero(on_it == label_id))
+        found = counted & (labels.points.instance_ids == best)
+        behind = found & ~true & (ranges_m > ranges_m[true].max())
+        kinds = (true & found, true, found, behind)
+        rows.append(np.array([np.count_nonzero(kind) for kind in kinds], np.float64))
     return rows
 
 

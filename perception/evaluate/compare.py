@@ -258,11 +258,12 @@ def _sweep(sample: SampleLabels, sweep_of: Callable[[str], Float32] | None) -> F
     return sweep
 
 
-def _links(pictures: list[tuple[PictureLabels, TruePicture]]) -> dict[int, int]:
-    links: dict[int, int] = {}
+def _links(pictures: list[tuple[PictureLabels, TruePicture]]) -> dict[int, frozenset[int]]:
+    """Return the id of each true object to the ids of the labels that its boxes prompted."""
+    links: dict[int, frozenset[int]] = {}
     for labels, true in pictures:
         for object_id, label_id in prompted(labels, true).items():
-            links.setdefault(object_id, label_id)
+            links[object_id] = links.get(object_id, frozenset()) | {label_id}
     return links
 
 

@@ -11,6 +11,7 @@ There each range ring is evaluated as if the rest were not there, so an object o
 rings is two segments. An object as such belongs to the ring of its median point.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,7 +96,7 @@ def count_points(
     truth: TruePoints,
     classes: Vocabulary,
     points_lidar: Float32,
-    links: dict[int, int],
+    links: Mapping[int, frozenset[int]],
     *,
     only_seen: bool,
     ignored: frozenset[int] = frozenset(),
@@ -107,7 +108,8 @@ def count_points(
         truth: The truth of the same points.
         classes: What the truth can judge.
         points_lidar: (P, 3) the sweep, for the rings; (0, 3) if it is not at hand.
-        links: From `prompted`.
+        links: From `prompted`: an object that several cameras show has several labels, unless they
+            were found to be one; the best of them is its match.
         only_seen: Leave out what no camera sees, and the ignored objects.
         ignored: Ids of true objects that are ignored on the images.
     """
@@ -185,7 +187,7 @@ def _object_counts(
     everything: _Segments,
     counted: Bool,
     rings: Int64,
-    links: dict[int, int],
+    links: Mapping[int, frozenset[int]],
 ) -> Float64:
     """Return (6, 2, 4), see `PointCounts`; an object without a match has IoU 0."""
     counts = np.zeros((len(RINGS), len(MATCHES), 4))
@@ -199,7 +201,8 @@ def _object_counts(
         if true.instance_ids[row] == 0 or size < MIN_OBJECT_POINTS:
             continue
         ring = int(np.median(rings[counted & (true.rows == row + 1)]))
-        linked = everything.instance_ids == links.get(int(true.instance_ids[row]), -1)
+        own = links.get(int(true.instance_ids[row]), frozenset())
+        linked = np.isin(everything.instance_ids, list(own))
         for way, allowed in enumerate((np.ones(len(accepted.class_ids), bool), linked)):
             common = tables[way][row + 1, 1:]
             union = size + tables[way][:, 1:].sum(axis=0) - common

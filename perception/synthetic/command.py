@@ -1,8 +1,8 @@
 """`perception synthesize`: draw scenes, render them, write them."""
 
 import json
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -13,7 +13,7 @@ from perception.errors import RequestError
 from perception.files import write_bytes
 from perception.synthetic import write, write_nuscenes
 from perception.synthetic.constants import VERSION, constants_sha256
-from perception.synthetic.drive import TICK_NS, Renderer
+from perception.synthetic.drive import TICK_NS, Frame, Renderer
 from perception.synthetic.rays import Caster
 from perception.synthetic.read import DRIVE_LICENCE
 from perception.synthetic.rig import CAMERA_HEIGHT_M, LIDAR_M, RIGS
@@ -75,17 +75,19 @@ def synthesize(
     truths: list[FrameTruth] = []
     if workers == 1:
         _prepare_worker(caster, duration_s, cameras)
-        for job in jobs:
-            truths.append(_work(job))
+        for truth in _work(jobs):
+            truths.append(truth)
             progress(len(truths), frames)
     else:
         # whole scenes if there are enough of them: a worker prepares a scene once
         chunk = scene_frames if frames >= workers * scene_frames else -(-frames // workers)
+        chunk = min(chunk, MAX_CHUNK)
         with ProcessPoolExecutor(
             workers, get_context("spawn"), _prepare_worker, (caster, duration_s, cameras)
         ) as pool:
-            for truth in pool.map(_work, jobs, chunksize=min(chunk, MAX_CHUNK)):
-                truths.append(truth)
+            chunks = [jobs[first : first + chunk] for first in range(0, frames, chunk)]
+            for some in pool.map(_work_off, chunks):
+                truths += some
                 progress(len(truths), frames)
     LAYOUTS[cameras].write_truth(out, truths)
     card = _card(frames, seed, scene_frames, stride, cameras, truths)
@@ -122,15 +124,31 @@ def _prepare_worker(caster: Caster, duration_s: float, cameras: int) -> None:
     _WORKER[:] = [_Worker(caster, duration_s, cameras)]
 
 
-def _work(job: _Job) -> FrameTruth:
+def _work(jobs: Sequence[_Job]) -> Iterator[FrameTruth]:
+    """Render frames and write each while the next is rendered: a disk makes one wait."""
+    write_frame = LAYOUTS[_WORKER[0].cameras].write_frame
+    pending: Future[FrameTruth] | None = None
+    with ThreadPoolExecutor(1) as writer:
+        for job in jobs:
+            frame = _render(job)
+            if pending is not None:
+                yield pending.result()
+            pending = writer.submit(write_frame, job.out, job.name, frame)
+        if pending is not None:
+            yield pending.result()
+
+
+def _work_off(jobs: Sequence[_Job]) -> list[FrameTruth]:
+    return list(_work(jobs))
+
+
+def _render(job: _Job) -> Frame:
     worker = _WORKER[0]
     if worker.renderer is None or worker.scene != (job.seed, job.scene):
         world = make_world(job.seed, job.scene, worker.duration_s)
         worker.renderer = Renderer(world, RIGS[worker.cameras](), worker.caster)
         worker.scene = (job.seed, job.scene)
-    frame = worker.renderer(job.number)
-    truth: FrameTruth = LAYOUTS[worker.cameras].write_frame(job.out, job.name, frame)
-    return truth
+    return worker.renderer(job.number)
 
 
 def _card(

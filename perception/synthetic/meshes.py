@@ -6,7 +6,7 @@ Every solid is closed and its triangles face outwards (counter-clockwise seen fr
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -54,7 +54,7 @@ class Mesh:
     materials: UInt8
     colours: Float32
 
-    @property
+    @cached_property
     def bounds_m(self) -> tuple[Float64, Float64]:
         """Least and greatest corner, (3,) each."""
         vertices = self.vertices_m.astype(np.float64)

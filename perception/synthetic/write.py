@@ -27,6 +27,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from perception import masks as masks_
 from perception.errors import PerceptionError, RequestError
@@ -70,8 +71,8 @@ class FrameTruth:
     frame: Frame
     visible: SampleLabels
     whole: SampleLabels
-    points: Int32
-    points_seen: Int32
+    points: npt.NDArray[np.intp]
+    points_seen: npt.NDArray[np.intp]
 
 
 def prepare(out: Path) -> None:
@@ -110,7 +111,8 @@ def write_frame(out: Path, name: str, frame: Frame) -> FrameTruth:
 def kept(frame: Frame, visible: SampleLabels) -> FrameTruth:
     """Return a frame without pixels and points, and its labels without points."""
     seen = np.any([view.seen for view in frame.views], axis=0)
-    mine = frame.sweep.ids == frame.objects.ids[:, None]
+    ids = frame.objects.ids
+    slots = int(ids.max(initial=0)) + 1
     bare = tuple(
         replace(
             view,
@@ -129,8 +131,8 @@ def kept(frame: Frame, visible: SampleLabels) -> FrameTruth:
         frame=replace(frame, views=bare, sweep=frame.sweep[:0]),
         visible=visible,
         whole=replace(visible, pictures=whole),
-        points=mine.sum(axis=1, dtype=np.int32),
-        points_seen=(mine & seen).sum(axis=1, dtype=np.int32),
+        points=np.bincount(frame.sweep.ids, minlength=slots)[ids],
+        points_seen=np.bincount(frame.sweep.ids[seen], minlength=slots)[ids],
     )
 
 

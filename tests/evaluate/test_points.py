@@ -133,6 +133,25 @@ def test_an_object_is_measured_with_its_best_label_and_with_the_one_it_prompted(
     assert objects.figure("mean, prompt box", "all").n == 1
 
 
+def test_an_object_that_two_cameras_show_is_measured_with_the_better_of_its_labels(
+    make: SimpleNamespace,
+) -> None:
+    # One camera shows a corner of a car, label 1; the next one the rest, label 2.
+    true = make.true_points([CAR] * 20, [7] * 20)
+    ids = [1] * 5 + [2] * 12 + [0] * 3
+    left = make.labelled([(0, 0, 20, 20)], name="left.png")
+    right = make.labelled([(40, 0, 60, 20)], name="right.png", first_id=2)
+    shown = [
+        make.true_picture([box], ids=[7], name=name)
+        for name, box in (("left.png", (0, 0, 20, 20)), ("right.png", (40, 0, 60, 20)))
+    ]
+    labels = make.sample(left, right, points=make.point_labels([CAR if i else 0 for i in ids], ids))
+    report = evaluate_labels([labels], make.truth_of(tuple(shown), {"0": true}))
+    objects = report.table("points.all.objects")
+    assert objects.figure("mean, prompt box", "all").value == pytest.approx(12 / 20)
+    assert objects.figure("mean, prompt box", "all").n == 1
+
+
 def test_objects_under_10_points_are_left_out_and_objects_without_a_label_have_iou_0(
     make: SimpleNamespace,
 ) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from perception import commands, masks, sources
+from perception.ablation import EVERYTHING, ablate
 from perception.errors import RequestError
 from perception.evaluate import evaluate
 from perception.formats import coco, nuscenes
@@ -175,12 +176,16 @@ def test_labels_of_six_cameras_are_judged_by_the_drives_truth(drive: Path, tmp_p
         "CC0-1.0"
     )
     report = evaluate(tmp_path / "run", str(drive))
+    objects = [json.loads(line) for line in (drive / "objects.jsonl").read_text().splitlines()]
     counts = dict(report.counts)
     assert (counts["images with truth"], counts["sweeps with truth"]) == (18, 3)
     tables = report.to_dict()["tables"]
     assert tables["ap"]["rows"]["box"]["AP50"]["value"] > 0.8  # the prompts are the true boxes
     pooled = tables["points.seen.objects"]["rows"]["pooled, highest IoU"]
     assert next(iter(pooled.values()))["value"] > 0.5  # boxes filled, yet lifted
+    scores = ablate(tmp_path / "run", (EVERYTHING,), _ignore)[EVERYTHING]
+    shown = sum(sum(row["points"] >= 10 for row in line["objects"]) for line in objects)
+    assert 10 < len(scores.counts) <= shown  # each object once, whatever shows it
     rows = tables["labels"]["rows"]
     ranges = [row for name, row in rows.items() if name.endswith(" m") and row["recall"]["n"]]
     assert len(ranges) >= 3
