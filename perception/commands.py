@@ -19,6 +19,7 @@ from perception.request import LabelRequest, Resolved, resolve
 from perception.runs import evidence, folder, labels, lock, shards
 from perception.runs.folder import RunSpec
 from perception.runs.timings import Timings
+from perception.trust.model import read_model
 from perception.types import SampleLabels, Status
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "relabel",
 ]
 
+NO_TRUST = "none"  # --trust none
 Progress = Callable[[int, int], None]  # samples done, samples in all
 
 
@@ -149,6 +151,7 @@ def relabel(
     config: Path | None = None,
     class_map: str = "",
     workers: int = 0,
+    trust: str = "",
     progress: Progress = no_progress,
 ) -> Run:
     """Decide again over a run's stored evidence; no model runs.
@@ -161,6 +164,7 @@ def relabel(
         config: YAML with settings.
         class_map: Another class map.
         workers: Processes at most; 0 for one per core.
+        trust: A trust file; "none" for no trust model; "" for the one that the run has.
         progress: Called as samples are done.
 
     Raises:
@@ -180,13 +184,21 @@ def relabel(
         )
     mapping = load_class_map(class_map) if class_map else spec.class_map
     spec = spec.with_decisions(asked.decide, mapping)
-    samples = folder.read_plan(path, spec)
+    if trust:
+        model = None if trust == NO_TRUST else read_model(Path(trust))
+        spec = spec.model_copy(update={"trust": model})
+    return decide_run(path, spec, workers, progress)
+
+
+def decide_run(run: Path, spec: RunSpec, workers: int = 0, progress: Progress = no_progress) -> Run:
+    """Decide all shards of a run by `spec`, and make that its current label set."""
+    samples = folder.read_plan(run, spec)
     total = len(samples.samples)
-    with lock.held(path):
+    with lock.held(run):
         progress(0, total)
-        for index in decide_all(path, spec, samples, workers or len(os.sched_getaffinity(0))):
+        for index in decide_all(run, spec, samples, workers or len(os.sched_getaffinity(0))):
             progress(min((index + 1) * samples.shard_size, total), total)
-        return Run(path, folder.finish(path, spec, samples))
+        return Run(run, folder.finish(run, spec, samples))
 
 
 def read_labels(run: Path | str) -> Iterator[SampleLabels]:

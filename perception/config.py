@@ -46,6 +46,7 @@ class ObserveConfig(Settings):
     device: str = "cpu"
     threads: int = Field(default=0, ge=0)  # per model; 0: all cores shared out over the workers
     prompt_chunk: int = Field(default=8, ge=1)  # boxes decoded together; bounds the memory
+    wobble: int = Field(default=0, ge=0, le=64)  # jittered boxes per box, decoded again; 0: none
     mode: Mode = "detail"  # of SAM: what an image is cut into
     inference: Inference = "auto"  # of SAM: see perception.inference
     precision: Precision = "fp32"  # of SAM; bf16 needs a processor that has it

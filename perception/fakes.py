@@ -70,6 +70,8 @@ def segments_of(bitmaps: list[Bool], size_hw: tuple[int, int]) -> Segments:
             origins_xy=np.zeros((n, 2), np.float32),
             cells_per_px_xy=np.ones((n, 2)),
         ),
+        wobbles=np.full(n, np.nan, np.float32),
+        consensus_ious=np.full(n, np.nan, np.float32),
     )
 
 

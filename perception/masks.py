@@ -15,7 +15,7 @@ import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
 from perception.errors import SampleError
-from perception.types import Bool, Float64, Int32, Masks
+from perception.types import Bool, Float32, Float64, Int32, Masks
 
 MAX_PIXELS = 1 << 28  # as many as an image may ever have here; guards allocations
 _MAX_CHARS_PER_RUN = 7  # 35 bits: more than any run of MAX_PIXELS needs
@@ -180,6 +180,24 @@ def ious(masks: Masks) -> Float64:
     area = np.diag(overlap)
     union = area[:, None] + area[None, :] - overlap
     return np.asarray(np.divide(overlap, union, out=np.zeros(overlap.shape), where=union > 0))
+
+
+def paired_ious(first: Masks, second: Masks) -> Float32:
+    """Return (N,) IoU of each mask with the one in the same row; 0 where the union is empty."""
+    ious = np.zeros(len(first), np.float32)
+    for row in range(len(first)):
+        a, b = first.boxes_xyxy[row], second.boxes_xyxy[row]
+        low, high = np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])
+        if (high <= low).any():
+            continue
+        (x0, y0), (x1, y1) = low, high
+        ours, theirs = decode_crop(first, row), decode_crop(second, row)
+        shared = np.count_nonzero(
+            ours[y0 - a[1] : y1 - a[1], x0 - a[0] : x1 - a[0]]
+            & theirs[y0 - b[1] : y1 - b[1], x0 - b[0] : x1 - b[0]]
+        )
+        ious[row] = shared / (ours.sum() + theirs.sum() - shared)
+    return ious
 
 
 def to_coco(masks: Masks, row: int) -> dict[str, Any]:

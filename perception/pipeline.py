@@ -1,6 +1,7 @@
 """The story of a sample: see, then decide."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -9,7 +10,9 @@ from perception.config import DecideConfig
 from perception.lift import Findings, View, lift
 from perception.ontology import ClassMap, Ontology
 from perception.ports import Detector, Segmenter
+from perception.quality.correct import Correction, corrected
 from perception.quality.judge import judge
+from perception.quality.looks import look
 from perception.quality.merge import (
     find_riders,
     flag_contested,
@@ -20,6 +23,9 @@ from perception.quality.merge import (
     settle_overlaps,
     yield_overlaps,
 )
+from perception.quality.shape import crowding, with_shapes
+from perception.trust.features import features_of
+from perception.trust.model import TrustModel, draw_line
 from perception.types import (
     Camera,
     Evidence,
@@ -29,15 +35,24 @@ from perception.types import (
     Sample,
     SampleLabels,
     Scene,
+    Status,
+    unknown_signals,
 )
 
 
 @dataclass(frozen=True)
 class Models:
-    """The two models of a run."""
+    """The models of a run.
+
+    Attributes:
+        detector: Finds the boxes.
+        segmenter: Turns them into masks.
+        second: Is asked the same boxes, for a second opinion; None for none.
+    """
 
     detector: Detector
     segmenter: Segmenter
+    second: Segmenter | None = None
 
 
 @dataclass(frozen=True)
@@ -48,11 +63,15 @@ class Rules:
         config: Thresholds.
         ontology: The classes of the run.
         class_map: From the detector's (or box file's) names to the ontology.
+        trust: Fitted probability that a label is right; None without a fit.
+        corrections: What people decided, by sample and file name.
     """
 
     config: DecideConfig
     ontology: Ontology
     class_map: ClassMap
+    trust: TrustModel | None = None
+    corrections: Mapping[tuple[str, str], tuple[Correction, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,12 +94,17 @@ def observe(sample: Sample, models: Models) -> tuple[Evidence, ...]:
 
 def _look(picture: Picture, models: Models) -> Evidence:
     found, dropped = boxes_.usable(models.detector(picture), picture.size_hw)
+    segments = models.segmenter(picture.image_rgb, found.boxes_xyxy)
+    second = None
+    if models.second is not None:
+        second = models.second(picture.image_rgb, found.boxes_xyxy).masks
     return Evidence(
         camera=picture.camera,
         file_name=picture.file_name,
         size_hw=picture.size_hw,
         detections=found,
-        segments=models.segmenter(picture.image_rgb, found.boxes_xyxy),
+        segments=segments,
+        looks=look(picture.image_rgb, segments.masks, second),
         dropped=dropped,
     )
 
@@ -101,7 +125,9 @@ def decide(
     """
     first_ids = np.cumsum([1, *(len(seen.detections) for seen in evidence)])
     judged = [
-        _judge_picture(seen, int(first), rules)
+        _judge_picture(
+            seen, int(first), rules, rules.corrections.get((sample_id, seen.file_name), ())
+        )
         for seen, first in zip(evidence, first_ids, strict=False)
     ]
     cameras = {camera.name: camera for camera in scene.cameras}
@@ -152,24 +178,30 @@ def _with_points(
     """Return a picture's labels after the points have had their say."""
     doubted = flag_doubts(judged.instances, found.doubts)
     claims = _claims(judged.instances)
-    settled = settle_overlaps(yield_overlaps(doubted.masks, found.wins), claims)
+    wins = tuple(pair for pair in found.wins if not doubted.by_human[pair[1]])
+    settled = settle_overlaps(yield_overlaps(doubted.masks, wins), claims)
+    doubted = replace(doubted, signals=with_shapes(doubted, settled))
     instances = flag_contested(doubted, settled, rules.config.resolve)
     ids = [same_as.get(int(i), int(i)) for i in instances.instance_ids]
+    instances = replace(instances, instance_ids=np.array(ids, np.int32))
     return PictureLabels(
         camera=seen.camera,
         file_name=seen.file_name,
         size_hw=seen.size_hw,
-        instances=replace(instances, instance_ids=np.array(ids, np.int32)),
+        instances=_with_trust(instances, rules),
         ignored=judged.ignored,
     )
 
 
-def _judge_picture(seen: Evidence, first_id: int, rules: Rules) -> _Judged:
+def _judge_picture(
+    seen: Evidence, first_id: int, rules: Rules, corrections: tuple[Correction, ...]
+) -> _Judged:
     names = [seen.detections.class_names[i] for i in seen.detections.class_ids]
     mapped = [rules.class_map(name) for name in names]
     rows = np.array([i for i, name in enumerate(mapped) if name is not None], np.int64)
     ignored = sorted(name for name, to in zip(names, mapped, strict=True) if to is None)
     detections, segments = seen.detections[rows], seen.segments[rows]
+    looks = seen.looks[rows]
     verdicts = judge(detections, segments, rules.config.judge)
     class_ids = [rules.ontology.id_of(name) for name in mapped if name is not None]
     instances = Instances(
@@ -184,8 +216,39 @@ def _judge_picture(seen: Evidence, first_id: int, rules: Rules) -> _Judged:
         outside_shares=verdicts.outside_shares,
         boxes_xyxy=detections.boxes_xyxy,
         masks=segments.masks,
+        signals=replace(
+            unknown_signals(len(rows)),
+            wobbles=segments.wobbles,
+            consensus_ious=segments.consensus_ious,
+            second_ious=looks.second_ious,
+            brightness=looks.brightness,
+            contrasts=looks.contrasts,
+            crowding=crowding(detections.boxes_xyxy),
+        ),
+        trusts=np.full(len(rows), np.nan, np.float32),
+        by_human=np.zeros(len(rows), bool),
     )
     instances = reject_duplicates(instances, rules.ontology, rules.config.resolve)
     instances = join_riders(instances, find_riders(instances, rules.ontology))
+    instances = corrected(instances, corrections, rules.ontology)
     counts = tuple((name, ignored.count(name)) for name in dict.fromkeys(ignored))
     return _Judged(instances, counts)
+
+
+def _with_trust(found: Instances, rules: Rules) -> Instances:
+    """Return the instances with the probability that each is right, and the line drawn by it.
+
+    The model was fitted on what is not rejected, so it is asked about nothing else. Where it has a
+    line, it decides between accepted and review in place of the thresholds. What a person decided
+    stays.
+    """
+    model = rules.trust
+    if model is None:
+        return found
+    names = [rules.ontology.by_id(int(i)).name for i in found.class_ids]
+    filled = np.array([bool(counts) for counts in found.masks.counts], bool)
+    asked = (found.statuses != Status.REJECTED) & filled & ~found.by_human
+    trusts = np.where(asked, model.probabilities(features_of(found), names), np.nan)
+    trusts[found.by_human] = found.statuses[found.by_human] != Status.REJECTED
+    statuses, reasons = draw_line(model, found, trusts, asked, names)
+    return replace(found, trusts=trusts.astype(np.float32), statuses=statuses, reasons=reasons)

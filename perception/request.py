@@ -17,6 +17,7 @@ from perception.ontology import ClassMap, Ontology, load_class_map, load_ontolog
 from perception.runs import folder, records
 from perception.runs.folder import Plan, RunSpec
 from perception.sources import Source
+from perception.trust.model import read_model
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class LabelRequest:
         segmenter: A SAM checkpoint, YOLO-seg weights (.onnx), "grabcut" or "boxes".
         detector: YOLO or YOLOX weights; exclusive with `boxes`.
         boxes: "label_2", a COCO JSON file, or a folder of KITTI or YOLO txt files.
+        second: A second segmenter, asked the same boxes for its opinion; "" for none.
+        trust: A trust file, see `trust.model`; "" for none.
         class_map: Shipped class map or YAML file; "" chooses by the detector or box file.
         config: YAML with settings.
         overrides: Nested settings that win over the file.
@@ -48,6 +51,8 @@ class LabelRequest:
     segmenter: str
     detector: str = ""
     boxes: str = ""
+    second: str = ""
+    trust: str = ""
     class_map: str = ""
     config: Path | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
@@ -142,6 +147,7 @@ def _job(request: LabelRequest, origin: Source, root: Path, plan: Plan, settings
         raise RequestError("config.invalid", "give either --detector WEIGHTS or --boxes FILE")
     ontology = load_ontology()
     segmenting = backends.choose_segmenter(request.segmenter)
+    second = backends.choose_segmenter(request.second) if request.second else None
     detector_path, boxes = "", request.boxes
     if boxes:
         looks, mapping = _given(request, origin, root, plan, ontology)
@@ -159,15 +165,18 @@ def _job(request: LabelRequest, origin: Source, root: Path, plan: Plan, settings
         plan_sha256=records.sha256(plan.to_bytes()),
         detector=looks,
         segmenter=segmenting.spec,
+        second=second.spec if second else None,
         config=settings,
         ontology=ontology,
         class_map=mapping,
+        trust=read_model(Path(request.trust)) if request.trust else None,
     )
     return Job(
         run=str(Path(request.out).resolve()),
         spec=spec,
         detector_path=detector_path,
         segmenter_path=str(segmenting.path),
+        second_path=str(second.path) if second else "",
         boxes=boxes,
         layout=origin.layout,
         root=str(root),

@@ -27,6 +27,7 @@ from perception.types import (
     SampleLabels,
     Segments,
     Status,
+    unknown_signals,
 )
 
 POINT = re.compile(r"(?:(\d{1,6}):)?([^,:]+),([^,:]+)(?:,([^,:]+))?")
@@ -127,6 +128,9 @@ def _write_coco(request: SegmentRequest, segments: Segments, prompts: Sequence[P
         outside_shares=np.zeros(count, np.float32),
         boxes_xyxy=boxes,
         masks=segments.masks,
+        signals=unknown_signals(count),
+        trusts=np.full(count, np.nan, np.float32),
+        by_human=np.zeros(count, bool),
     )
     name = request.image.name
     picture = PictureLabels("", name, segments.masks.size_hw, instances, ignored=())

@@ -177,12 +177,33 @@ class Segments(RowAligned):
         predicted_ious: (N,) float32, the segmenter's own estimate; not a probability, may exceed 1.
         stabilities: (N,) float32 in [0, 1], IoU of the mask at two thresholds; 0 where undefined.
         logits: (N) low-resolution logits.
+        wobbles: (N,) float32, mean IoU of the mask and those of jittered boxes, at low resolution;
+            NaN where nobody jittered, or nothing was found.
+        consensus_ious: (N,) float32, IoU of the mask and what most of these masks cover; NaN
+            likewise.
     """
 
     masks: Masks
     predicted_ious: Float32
     stabilities: Float32
     logits: LogitCrops
+    wobbles: Float32
+    consensus_ious: Float32
+
+
+@dataclass(frozen=True, eq=False)
+class Looks(RowAligned):
+    """What else was seen of N masks while their image was open; NaN where it is not known.
+
+    Attributes:
+        brightness: (N,) float32 in [0, 1], mean grey under the mask.
+        contrasts: (N,) float32 in [0, 1], distance of the mean colours under and around the mask.
+        second_ious: (N,) float32, mask IoU with the answer of a second segmenter.
+    """
+
+    brightness: Float32
+    contrasts: Float32
+    second_ious: Float32
 
 
 @dataclass(frozen=True)
@@ -359,6 +380,7 @@ class Evidence:
         size_hw: Height and width of the image.
         detections: (N) prompt boxes.
         segments: (N) answers, aligned with `detections`.
+        looks: (N) what the pixels and a second model say of these answers.
         dropped: Boxes that could not be prompts, counted by reason: (("box.nan", 2), ...).
     """
 
@@ -367,14 +389,54 @@ class Evidence:
     size_hw: tuple[int, int]
     detections: Detections
     segments: Segments
+    looks: Looks
     dropped: tuple[tuple[str, int], ...]
 
     def __post_init__(self) -> None:
         """Check that every box has an answer."""
-        if len(self.detections) != len(self.segments):
+        if not len(self.detections) == len(self.segments) == len(self.looks):
             raise ShapeError(
-                f"{self.file_name}: {len(self.detections)} boxes, {len(self.segments)} answers"
+                f"{self.file_name}: {len(self.detections)} boxes, {len(self.segments)} answers, "
+                f"{len(self.looks)} looks"
             )
+
+
+@dataclass(frozen=True, eq=False)
+class Signals(RowAligned):
+    """What speaks for or against N instances, besides the scores; NaN where it is not known.
+
+    All (N,) float32. A new signal is a field here, filled in `decide`, and a row in
+    `trust.features.FEATURES`.
+
+    Attributes:
+        wobbles: See `Segments`.
+        consensus_ious: See `Segments`.
+        second_ious: See `Looks`.
+        brightness: See `Looks`.
+        contrasts: See `Looks`.
+        hole_shares: Share of the filled mask that is holes.
+        fragment_shares: Share of the mask outside its largest piece.
+        border_sides: Sides of the image that the mask touches, 0 to 4.
+        lost_shares: Share of the mask that better claims own.
+        crowding: Highest IoU of the prompt box with another one of the image.
+    """
+
+    wobbles: Float32
+    consensus_ious: Float32
+    second_ious: Float32
+    brightness: Float32
+    contrasts: Float32
+    hole_shares: Float32
+    fragment_shares: Float32
+    border_sides: Float32
+    lost_shares: Float32
+    crowding: Float32
+
+
+def unknown_signals(n: int) -> Signals:
+    """Return the signals of N instances of which nothing is known."""
+    nothing = np.full(n, np.nan, np.float32)
+    return Signals(**{field.name: nothing for field in fields(Signals)})
 
 
 @dataclass(frozen=True, eq=False)
@@ -386,7 +448,7 @@ class Instances(RowAligned):
             counted over the sample's images, so that an id outlives every threshold.
         class_ids: (N,) int32 ids of the run's ontology.
         statuses: (N,) uint8, `Status`.
-        reasons: N tuples of reason codes; empty for an accepted instance.
+        reasons: N tuples of reason codes; empty for an accepted instance, but for "class.kept".
         scores: (N,) float32 detector score.
         predicted_ious: (N,) float32, see `Segments`.
         stabilities: (N,) float32, see `Segments`.
@@ -394,6 +456,9 @@ class Instances(RowAligned):
         outside_shares: (N,) float32, share of the mask outside the prompt box.
         boxes_xyxy: (N, 4) float32 prompt box, clipped to the image.
         masks: (N) masks after overlaps are settled: every pixel has one owner.
+        signals: (N) what else speaks for or against each.
+        trusts: (N,) float32, fitted probability that class and mask are right; NaN without a fit.
+        by_human: (N,) bool, a person decided this label.
     """
 
     instance_ids: Int32
@@ -407,6 +472,9 @@ class Instances(RowAligned):
     outside_shares: Float32
     boxes_xyxy: Float32
     masks: Masks
+    signals: Signals
+    trusts: Float32
+    by_human: Bool
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,6 +28,7 @@ from perception.types import (
     PointState,
     Status,
     UInt8,
+    unknown_signals,
 )
 
 SIZE_HW = (120, 200)
@@ -70,6 +71,9 @@ def labels(
         outside_shares=np.zeros(n, np.float32),
         boxes_xyxy=np.array(boxes or [BOX] * n, np.float32).reshape(n, 4),
         masks=masks_.join(tuple(masks_.encode_one(shape) for shape in shapes), size_hw),
+        signals=unknown_signals(n),
+        trusts=np.full(n, np.nan, np.float32),
+        by_human=np.zeros(n, bool),
     )
     return PictureLabels("front", "a.png", size_hw, instances, ())
 

@@ -231,7 +231,7 @@ def test_set_up_installs_torch_and_torchvision_together_and_first(system: System
     assert done.returncode == 0, done.stderr
     installs = [command for command in system.commands() if " install " in command]
     assert re.search(r"torch==\S+ torchvision==\S+$", installs[0])
-    assert installs[1].endswith("-e .[ultralytics,onnx,openvino,open3d,ray,weights,eval,dev]")
+    assert installs[1].endswith("-e .[ultralytics,onnx,openvino,open3d,ray,weights,eval,trust,dev]")
     extras = PYPROJECT["project"]["optional-dependencies"]
     assert {"ultralytics", "onnx", "openvino", "open3d", "ray", "weights", "eval", "dev"} == set(
         extras

@@ -23,6 +23,7 @@ harden()  # before anything below imports ultralytics
 from perception_sam.architecture import builder_name, load_sam  # noqa: E402
 from perception_sam.engines import decode_in_chunks  # noqa: E402
 from perception_sam.loading import load_segmenter  # noqa: E402
+from perception_sam.prompting import PromptedSam  # noqa: E402
 from perception_sam.segmenter import SamSegmenter  # noqa: E402
 
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
@@ -121,6 +122,62 @@ def test_row_12_chunks_do_not_change_the_masks(tiny: SamSegmenter, checkpoint: P
     assert (both.all(axis=0).sum(axis=(1, 2)) >= 0.999 * union).all()
 
 
+def test_wobble_leaves_the_masks_alone(tiny: SamSegmenter, checkpoint: Path) -> None:
+    settings = {"threads": 1, "prompt_chunk": 2, "mode": "fast", "inference": "torch", "wobble": 2}
+    wobbling = load_segmenter(checkpoint, ObserveConfig.model_validate(settings))
+    plain, found = tiny(real_image(), BOXES), wobbling(real_image(), BOXES)
+    assert np.isnan(plain.wobbles).all() and np.isnan(plain.consensus_ious).all()
+    assert found.masks.counts == plain.masks.counts
+    filled = np.array([bool(counts) for counts in found.masks.counts])
+    assert filled.any() and np.isnan(found.wobbles[~filled]).all()
+    assert ((found.wobbles[filled] >= 0) & (found.wobbles[filled] < 1)).all()
+    assert ((found.consensus_ious[filled] >= 0) & (found.consensus_ious[filled] <= 1)).all()
+
+
+class Remembers:
+    """An engine that keeps what it was asked, embedding by embedding; its masks are full."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[Float32]] = []
+
+    def encode(self, pixels: Float32) -> int:
+        self.asked.append([])
+        return len(self.asked) - 1
+
+    def decode(
+        self, embedding: int, tokens_xy: Float32, kinds: Any, masks_each: int, low: Any
+    ) -> tuple[Float32, Float32]:
+        self.asked[embedding].append(tokens_xy)
+        count = len(tokens_xy)
+        return np.ones((count, 1, 256, 256), np.float32), np.ones((count, 1), np.float32)
+
+
+def test_jittered_boxes_are_decoded_in_the_view_of_their_box() -> None:
+    # two boxes far apart in a large image: two tiles, so each embedding is another
+    engine, config = Remembers(), ObserveConfig(wobble=3)
+    boxes = np.array([[300, 200, 400, 260], [3000, 1500, 3040, 1600]], np.float32)
+    image = np.zeros((2000, 3600, 3), np.uint8)
+    np.testing.assert_allclose(SamSegmenter(engine, config)(image, boxes).wobbles, 1)
+    for box, (own, moved) in zip(boxes, engine.asked, strict=True):
+        assert own.shape == (1, 2, 2) and moved.shape == (3, 2, 2)
+        assert (np.abs(moved - own) <= 0.1 * (box[2:] - box[:2]) + 1e-3).all()
+        assert (moved != own).all()
+
+
+def test_sam_2_decodes_the_same_jittered_boxes_on_its_one_embedding() -> None:
+    boxes = np.array([[10, 20, 60, 50], [30, 0, 90, 90], [5, 5, 20, 80]], np.float32)
+    image, asked = np.zeros((100, 100, 3), np.uint8), []
+    for kind in (SamSegmenter, PromptedSam):
+        engine = Remembers()
+        settings = ObserveConfig(mode="exact", wobble=3, prompt_chunk=2)
+        np.testing.assert_allclose(kind(engine, settings)(image, boxes).consensus_ious, 1)
+        assert len(engine.asked) == 1
+        tokens = np.concatenate(engine.asked[0]).reshape(-1, 4)
+        asked.append(tokens[np.lexsort(tokens.T)])
+    assert len(asked[0]) == 3 * (1 + 3)
+    np.testing.assert_allclose(*asked, atol=1e-3)
+
+
 def test_both_engines_give_the_same_exact_masks(checkpoint: Path) -> None:
     pytest.importorskip("openvino")
     found = []
@@ -183,12 +240,14 @@ def test_openvino_gives_the_same_evidence_for_any_threads_and_chunk(
     image, found = real_image()[:300, :500], []
     boxes = np.array([[20, 30, 80, 90], [100, 0, 480, 299], [300, 200, 311, 215]], np.float32)
     for threads, chunk in ((1, 1), (2, 8)):
-        settings = {"threads": threads, "prompt_chunk": chunk, "mode": mode}
+        settings = {"threads": threads, "prompt_chunk": chunk, "mode": mode, "wobble": 3}
         config = ObserveConfig.model_validate({"inference": "openvino", **settings})
         found.append(load_segmenter(checkpoint, config)(image, boxes))
     assert found[0].masks.counts == found[1].masks.counts
     assert found[0].logits.data == found[1].logits.data
     np.testing.assert_array_equal(found[0].predicted_ious, found[1].predicted_ious)
+    np.testing.assert_array_equal(found[0].wobbles, found[1].wobbles)
+    assert not np.isnan(found[0].wobbles).all()
 
 
 def test_one_pixel_images_pass(tiny: SamSegmenter) -> None:

@@ -12,6 +12,7 @@ from perception.types import (
     Evidence,
     Lens,
     LogitCrops,
+    Looks,
     Masks,
     Picture,
     Scene,
@@ -40,7 +41,13 @@ def some_segments(n: int) -> Segments:
             origins_xy=np.zeros((n, 2), np.float32),
             cells_per_px_xy=np.full((n, 2), 256 / 1242),
         ),
+        wobbles=np.full(n, np.nan, np.float32),
+        consensus_ious=np.full(n, np.nan, np.float32),
     )
+
+
+def some_looks(n: int) -> Looks:
+    return Looks(*(np.full(n, np.nan, np.float32) for _ in range(3)))
 
 
 @pytest.mark.parametrize(
@@ -159,11 +166,21 @@ def test_the_empty_scene_has_no_cameras_and_no_points() -> None:
 @pytest.mark.parametrize(("boxes", "answers"), [(1, 0), (0, 1), (3, 2)])
 def test_evidence_with_a_box_that_has_no_answer_is_refused(boxes: int, answers: int) -> None:
     with pytest.raises(ShapeError, match=f"a.png: {boxes} boxes, {answers} answers"):
-        Evidence("", "a.png", (375, 1242), some_detections(boxes), some_segments(answers), ())
+        Evidence(
+            "",
+            "a.png",
+            (375, 1242),
+            some_detections(boxes),
+            some_segments(answers),
+            some_looks(answers),
+            (),
+        )
 
 
 def test_evidence_without_objects_is_evidence_too() -> None:
-    nothing = Evidence("", "a.png", (375, 1242), some_detections(0), some_segments(0), ())
+    nothing = Evidence(
+        "", "a.png", (375, 1242), some_detections(0), some_segments(0), some_looks(0), ()
+    )
     assert len(nothing.detections) == len(nothing.segments) == 0
 
 

@@ -7,6 +7,7 @@ https://github.com/facebookresearch/segment-anything, `predictor.py` (`predict_t
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from perception_sam.crops import Finished, finish
 from perception_sam.engines import Engine, Int64, decode_in_chunks
 from perception_sam.segmenter import BOX_KINDS, joined
 from perception_sam.views import CELL_PX, SIDE_PX, View, pixels_of, square
+from perception_sam.wobble import jitter, steadiness
 
 NO_POINT = -1  # kind of a token that stands for none
 GRID = SIDE_PX // CELL_PX  # sides of the mask logits
@@ -57,8 +59,16 @@ class PromptedSam:
         """Return one mask per box; without boxes nothing is encoded."""
         if not len(boxes_xyxy):
             return joined([], (image_rgb.shape[0], image_rgb.shape[1]))
-        prompts = [Prompt(tuple(float(side) for side in box)) for box in boxes_xyxy]
-        return self.embed(image_rgb)(prompts, 1).segments
+        image = self.embed(image_rgb)
+        found = image([_boxed(box) for box in boxes_xyxy], 1)
+        if not self._config.wobble:
+            return found.segments
+        steady = image.steadiness(boxes_xyxy, found.low_logits[:, 0], self._config.wobble)
+        return replace(found.segments, wobbles=steady[0], consensus_ious=steady[1])
+
+
+def _boxed(box_xyxy: Float32) -> Prompt:
+    return Prompt(tuple(float(side) for side in box_xyxy))
 
 
 class EmbeddedImage:
@@ -110,6 +120,24 @@ class EmbeddedImage:
                     ]
         everything = [mask for row in range(len(prompts)) for mask in found[row]]
         return Answers(segments=joined(everything, size_hw), low_logits=low)
+
+    def steadiness(self, boxes_xyxy: Float32, own: Float32, count: int) -> Float32:
+        """Decode jittered boxes of N masks whose logits are `own`; see `wobble.steadiness`.
+
+        Returns:
+            (2, N) float32.
+        """
+        steady = np.full((2, len(boxes_xyxy)), np.nan, np.float32)
+        for start in range(0, len(boxes_xyxy), self._chunk):
+            rows = slice(start, start + self._chunk)
+            moved = jitter(boxes_xyxy[rows], count, self._view.window_hw).reshape(-1, 4)
+            tokens, kinds = zip(*(self._tokens(_boxed(box)) for box in moved), strict=True)
+            parts = decode_in_chunks(
+                self._engine, self._embedding, np.stack(tokens), np.stack(kinds), self._chunk
+            )
+            low = np.concatenate([logits[:, 0] for logits, _ in parts])
+            steady[:, rows] = steadiness(own[rows], low, self._view)
+        return steady
 
     def _tokens(self, prompt: Prompt) -> tuple[Float32, Int64]:
         """Return (T, 2) pixels of the square and (T,) kinds."""

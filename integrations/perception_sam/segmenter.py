@@ -5,6 +5,10 @@ In mode `exact` numerically the predictor of https://github.com/facebookresearch
 shows small objects in tiles of native resolution.
 """
 
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 
 from perception.config import ObserveConfig
@@ -12,6 +16,7 @@ from perception.types import Float32, LogitCrops, Masks, Segments, UInt8
 from perception_sam.crops import Finished, finish
 from perception_sam.engines import Engine, decode_in_chunks
 from perception_sam.views import Rows, View, filled, pixels_of, square, tiles
+from perception_sam.wobble import jitter, steadiness
 
 BOX_KINDS = (2, 3)  # of a box's two corners, see `Engine.decode`
 
@@ -28,19 +33,29 @@ class SamSegmenter:
         """Return one mask per box; without boxes nothing is encoded."""
         size_hw = image_rgb.shape[0], image_rgb.shape[1]
         answers: dict[int, tuple[Finished, float, View]] = {}
+        steady = np.full((2, len(boxes_xyxy)), np.nan, np.float32)
         for view, rows in self._views(size_hw, boxes_xyxy):
             embedding = self._engine.encode(pixels_of(image_rgb, view))
-            corners = view.to_input(boxes_xyxy[rows].astype(np.float64).reshape(-1, 2, 2))
-            kinds = np.array([BOX_KINDS] * len(rows))
-            parts = decode_in_chunks(
-                self._engine, embedding, corners, kinds, self._config.prompt_chunk
-            )
             place = 0
-            for logits, ious in parts:
-                for low, iou in zip(logits[:, 0], ious[:, 0], strict=True):
-                    answers[int(rows[place])] = finish(low, view), float(iou), view
-                    place += 1
-        return joined([answers[row] for row in range(len(boxes_xyxy))], size_hw)
+            for logits, ious in self._decode(embedding, view, boxes_xyxy[rows]):
+                part = rows[place : place + len(logits)]
+                for row, low, iou in zip(part, logits[:, 0], ious[:, 0], strict=True):
+                    answers[int(row)] = finish(low, view), float(iou), view
+                if self._config.wobble:
+                    moved = jitter(boxes_xyxy[part], self._config.wobble, size_hw)
+                    others = self._decode(embedding, view, moved.reshape(-1, 4))
+                    low = np.concatenate([found[:, 0] for found, _ in others])
+                    steady[:, part] = steadiness(logits[:, 0], low, view)
+                place += len(logits)
+        found = joined([answers[row] for row in range(len(boxes_xyxy))], size_hw)
+        return replace(found, wobbles=steady[0], consensus_ious=steady[1])
+
+    def _decode(
+        self, embedding: Any, view: View, boxes_xyxy: Float32
+    ) -> Iterator[tuple[Float32, Float32]]:
+        corners = view.to_input(boxes_xyxy.astype(np.float64).reshape(-1, 2, 2))
+        kinds = np.array([BOX_KINDS] * len(boxes_xyxy))
+        return decode_in_chunks(self._engine, embedding, corners, kinds, self._config.prompt_chunk)
 
     def _views(self, size_hw: tuple[int, int], boxes_xyxy: Float32) -> list[tuple[View, Rows]]:
         if not len(boxes_xyxy):
@@ -56,6 +71,7 @@ class SamSegmenter:
 def joined(answers: list[tuple[Finished, float, View]], size_hw: tuple[int, int]) -> Segments:
     """Put masks, their predicted IoU and what they were seen in together."""
     masks = [finished for finished, _, _ in answers]
+    nothing = np.full(len(masks), np.nan, np.float32)
     return Segments(
         masks=Masks(
             boxes_xyxy=np.array([mask.box_xyxy for mask in masks], np.int32).reshape(-1, 4),
@@ -72,4 +88,6 @@ def joined(answers: list[tuple[Finished, float, View]], size_hw: tuple[int, int]
             ),
             cells_per_px_xy=np.array([v.cells_per_px_xy for _, _, v in answers]).reshape(-1, 2),
         ),
+        wobbles=nothing,
+        consensus_ious=nothing,
     )

@@ -27,6 +27,9 @@ def label(
     segmenter: str,
     detector: str = "",
     boxes: str = "",
+    second_opinion: str = "",
+    wobble: int | None = None,
+    trust: str = "",
     class_map: str = "",
     config: Path | None = None,
     floor: float | None = None,
@@ -62,6 +65,9 @@ def label(
         segmenter: A SAM checkpoint, YOLO-seg weights (.onnx); grabcut and boxes need none.
         detector: YOLO weights, .onnx or .pt, or YOLOX weights, .onnx.
         boxes: In place of a detector: label_2, a COCO .json, or a folder of KITTI or YOLO .txt.
+        second_opinion: Another segmenter, such as YOLO-seg weights: how far its masks agree.
+        wobble: Jitter each box so many times and see how much its mask changes (0); 8 is plenty.
+        trust: A trust file, as `perception trust fit` writes it.
         class_map: From the detector's names to ours: a shipped class map or a YAML file.
         config: YAML file with settings.
         floor: Boxes below this score are never seen (0.2).
@@ -98,6 +104,8 @@ def label(
         segmenter,
         detector,
         boxes=boxes,
+        second=second_opinion,
+        trust=trust,
         class_map=class_map,
         config=config,
         overrides=nested(
@@ -111,6 +119,7 @@ def label(
                 "observe.precision": precision,
                 "observe.detect_engine": detect_engine,
                 "observe.detect_tiles": detect_tiles,
+                "observe.wobble": wobble,
                 "decide.judge.min_score": min_score,
             }
         ),
@@ -136,6 +145,7 @@ def relabel(
     min_score: float | None = None,
     config: Path | None = None,
     class_map: str = "",
+    trust: str = "",
     as_json: AsJson = False,
 ) -> int:
     """Decide again over what a run has seen; no model runs.
@@ -147,6 +157,7 @@ def relabel(
         min_score: Boxes below this score are rejected.
         config: YAML file with `decide` settings.
         class_map: Another class map.
+        trust: A trust file; none for no trust model, where the run has one.
         as_json: Print one JSON object for programs.
     """
     from perception import commands
@@ -154,7 +165,12 @@ def relabel(
     overrides = nested({"decide.judge.min_score": min_score})
     with show_progress(as_json) as progress, stopping_between_shards(progress) as gently:
         result = commands.relabel(
-            run, overrides=overrides, config=config, class_map=class_map, progress=gently
+            run,
+            overrides=overrides,
+            config=config,
+            class_map=class_map,
+            trust=trust,
+            progress=gently,
         )
     return _show_run(result, as_json)
 

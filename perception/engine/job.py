@@ -11,8 +11,9 @@ from perception.config import Settings
 from perception.errors import RequestError
 from perception.pipeline import Models, Rules
 from perception.ports import Detector
+from perception.quality.correct import by_image
 from perception.remedies import in_one_line
-from perception.runs import folder
+from perception.runs import corrections, folder
 from perception.runs.folder import RunSpec
 
 PREVIEW_SAMPLES = 100  # overlays of a run: enough to judge it by eye, few enough to cost nothing
@@ -41,6 +42,7 @@ class Job(Settings):
         spec: The settings of the run.
         detector_path: Weights of the detector on this machine; "" where boxes are given.
         segmenter_path: Weights of the segmenter on this machine.
+        second_path: Weights of the second segmenter on this machine; "" without one.
         boxes: What `--boxes` said; "" where a detector looks.
         layout: Of the source.
         root: Of the source.
@@ -50,18 +52,29 @@ class Job(Settings):
     spec: RunSpec
     detector_path: str
     segmenter_path: str
+    second_path: str = ""
     boxes: str
     layout: str
     root: str
 
     def rules(self) -> Rules:
         """Return what decisions depend on."""
-        return rules_of(self.spec)
+        return rules_of(Path(self.run), self.spec)
 
 
-def rules_of(spec: RunSpec) -> Rules:
-    """Return what the decisions of a run depend on."""
-    return Rules(config=spec.config.decide, ontology=spec.ontology, class_map=spec.class_map)
+def rules_of(run: Path, spec: RunSpec) -> Rules:
+    """Return what the decisions of a run depend on.
+
+    Raises:
+        RequestError: `run.damaged` if its corrections cannot be read.
+    """
+    return Rules(
+        config=spec.config.decide,
+        ontology=spec.ontology,
+        class_map=spec.class_map,
+        trust=spec.trust,
+        corrections=by_image(corrections.read(run, spec.corrections)),
+    )
 
 
 def load_models(job: Job) -> Models:
@@ -82,7 +95,12 @@ def load_models(job: Job) -> Models:
     with _told("segmenter"):
         path = Path(job.segmenter_path)
         segmenter = backends.load_segmenter(job.spec.segmenter.kind, path, config)
-    return Models(detector=detector, segmenter=segmenter)
+    second = None
+    if job.spec.second is not None:
+        with _told("second segmenter"):
+            path = Path(job.second_path)
+            second = backends.load_segmenter(job.spec.second.kind, path, config)
+    return Models(detector=detector, segmenter=segmenter, second=second)
 
 
 @contextmanager
@@ -110,8 +128,9 @@ def require_match(job: Job) -> None:
     for name, model, path in (
         ("detector", job.spec.detector, job.detector_path),
         ("segmenter", job.spec.segmenter, job.segmenter_path),
+        ("second segmenter", job.spec.second, job.second_path),
     ):
-        if model.sha256 and path:
+        if model and model.sha256 and path:
             pairs[f"weights of the {name}"] = (model.sha256, weights.check(Path(path)))
     differing = [
         f"{name}: {there} in the run, {found} here"

@@ -93,7 +93,7 @@ def decide_shard(run: Path, spec: RunSpec, plan: Plan, index: int) -> bool:
     """
     if shards.shard_is_whole(labels.folder_of(run, spec.label_set()), index):
         return False
-    rules = rules_of(spec)
+    rules = rules_of(run, spec)
     decided: list[tuple[Outcome, SampleLabels]] = []
     for ref, (outcome, seen) in zip(plan.shard(index), evidence.read(run, index), strict=True):
         stage, sample_labels = "load", labels.no_labels(ref.id)

@@ -30,6 +30,7 @@ from perception.types import (
     PictureLabels,
     SampleLabels,
     SampleRef,
+    unknown_signals,
 )
 
 NO_SWEEP = np.zeros((0, 3), np.float32)
@@ -157,6 +158,9 @@ def no_labels(camera: str, file_name: str, size_hw: tuple[int, int]) -> PictureL
         outside_shares=none,
         boxes_xyxy=boxes,
         masks=Masks(boxes_xyxy=boxes.astype(np.int32), counts=(), size_hw=size_hw),
+        signals=unknown_signals(0),
+        trusts=np.full(0, np.nan, np.float32),
+        by_human=np.zeros(0, bool),
     )
     return PictureLabels(camera, file_name, size_hw, instances, ())
 

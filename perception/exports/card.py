@@ -10,7 +10,7 @@ import numpy as np
 from perception import __version__
 from perception.exports.checks import Job, ReadBack
 from perception.files import write_bytes
-from perception.formats import LABEL, fates, trusts_of
+from perception.formats import LABEL, fates
 from perception.runs.folder import RunSpec
 from perception.synthetic.read import DRIVE_LICENCE
 from perception.types import ExportSummary
@@ -39,7 +39,7 @@ def describe(
     for sample in job.samples():
         for picture in sample.pictures:
             pictures += 1
-            chances = trusts_of(picture.instances)
+            chances = picture.instances.trusts
             for row, fate in fates(picture.instances, job.target, job.statuses):
                 if fate == LABEL:
                     class_id = job.target.ids[int(picture.instances.class_ids[row])]

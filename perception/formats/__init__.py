@@ -133,20 +133,15 @@ def number_or_none(value: Any) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def trusts_of(instances: Instances) -> Float32:
-    """Return (N,) fitted chances that a label is right; NaN where none was fitted."""
-    unknown = np.full(len(instances), np.nan, np.float32)
-    return np.asarray(getattr(instances, "trusts", unknown), np.float32)
-
-
 def known_of(instances: Instances, row: int) -> dict[str, Any]:
     """Return what we know of an instance besides class and mask, for keys of our own."""
     x0, y0, x1, y1 = (float(side) for side in instances.boxes_xyxy[row])
     return {
         "score": number_or_none(instances.scores[row]),
         "instance_id": int(instances.instance_ids[row]),
-        "trust": number_or_none(trusts_of(instances)[row]),
+        "trust": number_or_none(instances.trusts[row]),
         "status": Status(int(instances.statuses[row])).name.lower(),
+        "by_human": bool(instances.by_human[row]),
         "reasons": list(instances.reasons[row]),
         "predicted_iou": number_or_none(instances.predicted_ious[row]),
         "stability": number_or_none(instances.stabilities[row]),

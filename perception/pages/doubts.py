@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from perception import masks as masks_
-from perception.formats import trusts_of
 from perception.types import Float64, Instances, PictureLabels, SampleLabels, Status
 
 SMALL_PX, MEDIUM_PX = 32**2, 96**2  # COCO's sizes
@@ -69,7 +68,7 @@ def _of_picture(
     place: int, number: int, picture: PictureLabels, statuses: frozenset[Status]
 ) -> Iterator[Candidate]:
     instances = picture.instances
-    areas, trusts = masks_.areas(instances.masks), trusts_of(instances)
+    areas, trusts = masks_.areas(instances.masks), instances.trusts
     signals = _signals(instances)
     for row in range(len(instances)):
         status = Status(int(instances.statuses[row]))

@@ -7,7 +7,6 @@ from typing import Any
 
 from perception import weights
 from perception.evaluate import Figure, Report
-from perception.formats import trusts_of
 from perception.ontology import data_folder
 from perception.runs import records
 from perception.runs.folder import Plan, RunSpec
@@ -144,19 +143,21 @@ REASONS = {
     "part_of": "it became part of a rider",
     "rider.unsure": "the person may ride, or stand beside it",
 }
-_UNIT = (  # field of Instances or its signals, and what it says; shares and IoU, 0 to 1
-    ("scores", "detector score"),
-    ("predicted_ious", "segmenter's own guess of IoU"),
-    ("stabilities", "stability of the mask"),
-    ("box_ious", "IoU of mask bounds and prompt box"),
-    ("outside_shares", "share of the mask outside the box"),
-    ("wobbles", "IoU with the masks of jittered boxes"),
-    ("second_ious", "IoU with a second segmenter's mask"),
-    ("hole_shares", "share of holes"),
-    ("fragment_shares", "share outside the largest piece"),
-    ("lost_shares", "share that better labels own"),
-    ("contrasts", "contrast to what is around"),
-)
+_SCORES = {  # field of Instances, and what it says; shares and IoU, 0 to 1
+    "scores": "detector score",
+    "predicted_ious": "segmenter's own guess of IoU",
+    "stabilities": "stability of the mask",
+    "box_ious": "IoU of mask bounds and prompt box",
+    "outside_shares": "share of the mask outside the box",
+}
+_SIGNALS = {  # field of Signals, likewise
+    "wobbles": "IoU with the masks of jittered boxes",
+    "second_ious": "IoU with a second segmenter's mask",
+    "hole_shares": "share of holes",
+    "fragment_shares": "share outside the largest piece",
+    "lost_shares": "share that better labels own",
+    "contrasts": "contrast to what is around",
+}
 
 
 def reason_words(code: str) -> str:
@@ -169,11 +170,13 @@ def reason_words(code: str) -> str:
 
 def signal_words(instances: Instances, row: int) -> list[str]:
     """Say what is known of a label; what is unknown is left out."""
-    trust = float(trusts_of(instances)[row])
-    signals = getattr(instances, "signals", None)
-    lines = [] if math.isnan(trust) else [f"chance of being right {trust:.2f}"]
-    for name, words in _UNIT:
-        column = getattr(instances, name, getattr(signals, name, None))
-        if column is not None and not math.isnan(float(column[row])):
-            lines.append(f"{words} {float(column[row]):.2f}")
+    trust = float(instances.trusts[row])
+    lines = ["decided by a person"] if instances.by_human[row] else []
+    if not math.isnan(trust) and not instances.by_human[row]:
+        lines.append(f"chance of being right {trust:.2f}")
+    for owner, table in ((instances, _SCORES), (instances.signals, _SIGNALS)):
+        for name, words in table.items():
+            value = float(getattr(owner, name)[row])
+            if not math.isnan(value):
+                lines.append(f"{words} {value:.2f}")
     return [*(reason_words(code) for code in instances.reasons[row]), *lines]

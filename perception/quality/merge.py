@@ -145,14 +145,16 @@ def reject_duplicates(instances: Instances, ontology: Ontology, config: ResolveC
 def precedence(instances: Instances) -> list[int]:
     """Return the rows from the best claim to the worst.
 
-    By status, then detector score; where these are equal (boxes that a person gave all score 1),
-    the box that reaches lower first: on a street that object stands nearer to the camera, and hides
-    the others. Then the smaller mask, then the lower id.
+    By status, what a person accepted before all else, then detector score; where these are equal
+    (boxes that a person gave all score 1), the box that reaches lower first: on a street that
+    object stands nearer to the camera, and hides the others. Then the smaller mask, then the lower
+    id.
     """
     keys = (
         instances.instance_ids,
         *nearness_keys(instances.boxes_xyxy, instances.masks),
         -instances.scores.astype(np.float64),
+        ~instances.by_human,
         instances.statuses,
     )
     return [int(row) for row in np.lexsort(keys)]
@@ -175,9 +177,8 @@ def flag_contested(instances: Instances, settled: Masks, config: ResolveConfig) 
         The instances with the settled masks.
     """
     before, after = masks_.areas(instances.masks), masks_.areas(settled)
-    lost = (before - after > config.review_lost_share * before) & (
-        instances.statuses != Status.REJECTED
-    )
+    open_ = (instances.statuses != Status.REJECTED) & ~instances.by_human
+    lost = (before - after > config.review_lost_share * before) & open_
     return replace(
         instances,
         statuses=np.where(lost, Status.REVIEW, instances.statuses).astype(np.uint8),
@@ -193,19 +194,19 @@ def flag_doubts(instances: Instances, doubts: tuple[tuple[str, ...], ...]) -> In
     """Send instances to review that the points speak against.
 
     Args:
-        instances: N instances.
+        instances: N instances; what a person decided stays.
         doubts: N tuples of reason codes; none at all where there are no points.
     """
     if not any(doubts):
         return instances
-    doubted = np.array([bool(codes) for codes in doubts], bool)
-    pairs = zip(instances.reasons, doubts, strict=True)
+    doubted = np.array([bool(codes) for codes in doubts], bool) & ~instances.by_human
+    rows = zip(instances.reasons, doubts, doubted, strict=True)
     return replace(
         instances,
         statuses=np.where(
             doubted, np.maximum(instances.statuses, Status.REVIEW), instances.statuses
         ).astype(np.uint8),
-        reasons=tuple((*reasons, *codes) for reasons, codes in pairs),
+        reasons=tuple((*had, *codes) if flagged else had for had, codes, flagged in rows),
     )
 
 

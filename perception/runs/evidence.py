@@ -11,8 +11,9 @@ import pyarrow as pa
 from perception import masks as masks_
 from perception.runs import shards
 from perception.runs.shards import Outcome, Row, Tallies
-from perception.types import Detections, Evidence, LogitCrops, Masks, Segments
+from perception.types import Detections, Evidence, LogitCrops, Looks, Masks, Segments
 
+_LOOKS = {"brightness": "brightness", "contrast": "contrasts", "second_iou": "second_ious"}
 SCHEMA = pa.schema(
     [
         *shards.SAMPLE_FIELDS,
@@ -28,6 +29,9 @@ SCHEMA = pa.schema(
         ("cells_origin_xy", pa.list_(pa.float32(), 2)),
         ("cells_per_px_xy", pa.list_(pa.float64(), 2)),
         ("logits", pa.binary()),
+        ("wobble", pa.float32()),
+        ("consensus_iou", pa.float32()),
+        *((name, pa.float32()) for name in _LOOKS),
     ]
 )
 
@@ -79,6 +83,9 @@ def _picture_rows(evidence: Evidence) -> Iterator[Row]:
             "cells_origin_xy": logits.origins_xy[i].tolist(),
             "cells_per_px_xy": logits.cells_per_px_xy[i].tolist(),
             "logits": logits.data[i],
+            "wobble": float(segments.wobbles[i]),
+            "consensus_iou": float(segments.consensus_ious[i]),
+            **{name: float(getattr(evidence.looks, field)[i]) for name, field in _LOOKS.items()},
         }
 
 
@@ -111,7 +118,10 @@ def _evidence(picture: Row, rows: list[Row]) -> Evidence:
                 origins_xy=_column(rows, "cells_origin_xy", np.float32).reshape(-1, 2),
                 cells_per_px_xy=_column(rows, "cells_per_px_xy", np.float64).reshape(-1, 2),
             ),
+            wobbles=_column(rows, "wobble", np.float32),
+            consensus_ious=_column(rows, "consensus_iou", np.float32),
         ),
+        looks=Looks(**{field: _column(rows, name, np.float32) for name, field in _LOOKS.items()}),
         dropped=shards.counts_from_rows(picture["dropped"]),
     )
 

@@ -20,6 +20,7 @@ from perception.ontology import ClassMap, Ontology
 from perception.runs import evidence, labels, records, shards
 from perception.runs.lock import LOCK
 from perception.runs.shards import Outcome, Tallies
+from perception.trust.model import TrustModel
 from perception.types import PictureRef, SampleLabels, SampleRef
 
 LIBRARIES = (
@@ -44,11 +45,14 @@ class RunSpec(Settings):
     plan_sha256: str
     detector: ModelSpec
     segmenter: ModelSpec
+    second: ModelSpec | None = None  # asked for a second opinion
     engine: str = "torch"
     precision: str = "fp32"
     config: Config
     ontology: Ontology
     class_map: ClassMap
+    trust: TrustModel | None = None
+    corrections: str = ""  # sha256 of `corrections/<hash12>.json`; "" where nobody corrected
 
     def fingerprint(self) -> str:
         """Return the sha256 of the canonical form."""
@@ -61,6 +65,8 @@ class RunSpec(Settings):
             "decide": self.config.decide.model_dump(mode="json"),
             "ontology": self.ontology.model_dump(mode="json"),
             "class_map": self.class_map.model_dump(mode="json"),
+            "trust": self.trust and self.trust.model_dump(mode="json"),
+            "corrections": self.corrections,
         }
         return records.sha256(records.to_json(decided))[:12]
 
@@ -226,6 +232,7 @@ def write_summary(run: Path, spec: RunSpec, counts: dict[str, Any] | None) -> No
                 "source": spec.source_licence,
                 "detector": spec.detector.licence,
                 "segmenter": spec.segmenter.licence,
+                **({"second": spec.second.licence} if spec.second else {}),
             },
             "counts": counts,
         },

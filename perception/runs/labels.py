@@ -1,7 +1,9 @@
 """Label sets: what was decided. One folder per setting, named by the hash of the settings."""
 
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +19,7 @@ from perception.types import (
     PointLabels,
     PointState,
     SampleLabels,
+    Signals,
     Status,
 )
 
@@ -34,7 +37,10 @@ _SCALARS = {
     "stability": ("stabilities", np.float32),
     "box_iou": ("box_ious", np.float32),
     "outside_share": ("outside_shares", np.float32),
+    "trust": ("trusts", np.float32),
+    "by_human": ("by_human", np.bool_),
 }
+_SIGNALS = tuple(field.name for field in fields(Signals))
 SCHEMA = pa.schema(
     [
         *shards.SAMPLE_FIELDS,
@@ -45,6 +51,7 @@ SCHEMA = pa.schema(
         *shards.PICTURE_FIELDS,
         ("ignored", shards.COUNTS),
         *((name, pa.from_numpy_dtype(dtype)) for name, (_, dtype) in _SCALARS.items()),
+        *((name, pa.float32()) for name in _SIGNALS),
         ("reasons", pa.list_(pa.string())),
         ("box_xyxy", pa.list_(pa.float32(), 4)),
         *shards.MASK_FIELDS,
@@ -173,6 +180,7 @@ def _picture_rows(picture: PictureLabels) -> Iterator[Row]:
         yield {
             "kind": "instance",
             **{name: getattr(instances, field)[i].item() for name, (field, _) in _SCALARS.items()},
+            **{name: float(getattr(instances.signals, name)[i]) for name in _SIGNALS},
             "reasons": list(instances.reasons[i]),
             "box_xyxy": instances.boxes_xyxy[i].tolist(),
             "mask_xyxy": instances.masks.boxes_xyxy[i].tolist(),
@@ -182,7 +190,7 @@ def _picture_rows(picture: PictureLabels) -> Iterator[Row]:
 
 def _picture(picture: Row, rows: list[Row]) -> PictureLabels:
     size_hw = (picture["height"], picture["width"])
-    scalars = {
+    scalars: dict[str, Any] = {
         field: np.array([row[name] for row in rows], dtype)
         for name, (field, dtype) in _SCALARS.items()
     }
@@ -200,6 +208,9 @@ def _picture(picture: Row, rows: list[Row]) -> PictureLabels:
                     counts=tuple(row["mask_counts"] for row in rows),
                     size_hw=size_hw,
                 )
+            ),
+            signals=Signals(
+                **{name: np.array([row[name] for row in rows], np.float32) for name in _SIGNALS}
             ),
         ),
         ignored=shards.counts_from_rows(picture["ignored"]),

@@ -17,6 +17,7 @@ from perception.types import (
     PointLabels,
     SampleLabels,
     Status,
+    unknown_signals,
 )
 
 DRIVE_LICENCE = "CC0-1.0"  # of what `perception synthesize` writes
@@ -60,6 +61,9 @@ def true_instances(
         outside_shares=zeros,
         boxes_xyxy=boxes_xyxy,
         masks=masks,
+        signals=unknown_signals(len(ids)),
+        trusts=np.full(len(ids), np.nan, np.float32),
+        by_human=np.zeros(len(ids), bool),
     )
 
 

@@ -19,6 +19,7 @@ from perception.types import (
     PointState,
     SampleLabels,
     Status,
+    unknown_signals,
 )
 
 SIZE_HW = (60, 80)
@@ -66,6 +67,9 @@ def labelled(
         outside_shares=nothing,
         boxes_xyxy=boxes.astype(np.float32),
         masks=masks,
+        signals=unknown_signals(n),
+        trusts=np.full(n, np.nan, np.float32),
+        by_human=np.zeros(n, bool),
     )
     return PictureLabels("image_2", name, size_hw, instances, ())
 

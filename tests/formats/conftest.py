@@ -14,6 +14,7 @@ from perception.types import (
     PointState,
     SampleLabels,
     Status,
+    unknown_signals,
 )
 
 Build = Callable[..., PictureLabels]
@@ -42,6 +43,9 @@ def build_picture(
         outside_shares=np.zeros(n, np.float32),
         boxes_xyxy=masks.boxes_xyxy.astype(np.float32),
         masks=masks,
+        signals=unknown_signals(n),
+        trusts=np.full(n, np.nan, np.float32),
+        by_human=np.zeros(n, bool),
     )
     return PictureLabels("front", file_name, size_hw, instances, ())
 

@@ -57,6 +57,8 @@ def judge_all(rows: list[tuple[Any, ...]], config: JudgeConfig = CONFIG) -> Verd
         predicted_ious=np.array([row[3] for row in rows], np.float32),
         stabilities=np.array([row[4] for row in rows], np.float32),
         logits=plain.logits,
+        wobbles=np.full(n, np.nan, np.float32),
+        consensus_ious=np.full(n, np.nan, np.float32),
     )
     return judge(detections, segments, config)
 

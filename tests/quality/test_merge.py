@@ -23,7 +23,13 @@ from perception.quality.merge import (
     settle_overlaps,
     yield_overlaps,
 )
-from perception.types import Bool, Instances, Masks, Status
+from perception.types import (
+    Bool,
+    Instances,
+    Masks,
+    Status,
+    unknown_signals,
+)
 
 SIZE_HW = (60, 80)
 ROAD = load_ontology()
@@ -62,6 +68,9 @@ def instances(
         outside_shares=np.zeros(n, np.float32),
         boxes_xyxy=np.array([box for _, box in rows], np.float32).reshape(n, 4),
         masks=masks_.join(tuple(masks_.encode_one(shape) for shape in shapes), SIZE_HW),
+        signals=unknown_signals(n),
+        trusts=np.full(n, np.nan, np.float32),
+        by_human=np.zeros(n, bool),
     )
 
 

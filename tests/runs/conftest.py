@@ -1,7 +1,7 @@
 """Evidence and labels to store, and how to compare what comes back."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,12 @@ from perception.types import (
     Evidence,
     Instances,
     LogitCrops,
+    Looks,
     PictureLabels,
     PointLabels,
     SampleLabels,
     Segments,
+    unknown_signals,
 )
 
 NAMES = ("bus", "car")
@@ -53,6 +55,13 @@ def build_evidence(
                 origins_xy=np.stack([10 * steps, steps + 0.5], axis=1).astype(np.float32),
                 cells_per_px_xy=np.stack([steps + 256 / 1242, steps + 77 / 375], axis=1),
             ),
+            wobbles=np.where(steps == 1, np.nan, steps / 11).astype(np.float32),
+            consensus_ious=(steps / 13).astype(np.float32),
+        ),
+        looks=Looks(
+            brightness=(steps / 17).astype(np.float32),
+            contrasts=(steps / 19).astype(np.float32),
+            second_ious=np.full(n, np.nan, np.float32),
         ),
         dropped=(("box.inverted", 1), ("box.nan", 2)) if n else (),
     )
@@ -78,6 +87,9 @@ def build_labels(
             outside_shares=(steps / 9).astype(np.float32),
             boxes_xyxy=seen.detections.boxes_xyxy,
             masks=seen.segments.masks,
+            signals=replace(unknown_signals(n), crowding=(steps / 23).astype(np.float32)),
+            trusts=np.where(steps == 1, np.nan, 0.7).astype(np.float32),
+            by_human=steps % 2 == 0,
         )
         ignored = (("boat", 2),) if n else ()
         built.append(PictureLabels(seen.camera, seen.file_name, seen.size_hw, instances, ignored))

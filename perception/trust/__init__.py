@@ -1,0 +1,1 @@
+"""How likely a label is right: features of a label, a model fitted on checked ones, a threshold."""
