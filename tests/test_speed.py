@@ -20,3 +20,12 @@ def test_the_devkits_way_projects_as_ours_does() -> None:
     height, width = speed.SIZE_HW
     kept = (depth_m > 1) & (ours > 1).all(axis=1) & (ours < [width - 1, height - 1]).all(axis=1)
     np.testing.assert_allclose(uv, ours[kept], atol=1e-6)
+
+
+def test_the_loops_find_the_boxes_as_the_lift_does() -> None:
+    points, boxes = speed._sweep()
+    view = speed._view(boxes)
+    ours = lift([view], points, LiftConfig()).labels.instance_ids
+    for loop in (speed._loop, speed._cluster_loop):
+        found = loop(points, view, LiftConfig())
+        assert ((found > 0) & (found == ours)).sum() > 0.9 * (found > 0).sum(), loop.__name__
