@@ -16,7 +16,7 @@ from perception.errors import RequestError
 from perception.exports import FORMATS, export
 from perception.ontology import load_class_map
 from perception.request import LabelRequest, Resolved, resolve
-from perception.runs import evidence, folder, labels, lock, shards
+from perception.runs import evidence, folder, labels, lock, offsets, shards
 from perception.runs.folder import RunSpec
 from perception.runs.timings import Timings
 from perception.trust.model import read_model
@@ -120,7 +120,11 @@ def _work(resolved: Resolved, request: LabelRequest, progress: Progress) -> dict
     timings.write()
     progress(resumed, total)
 
+    decided = labels.folder_of(run, job.spec.label_set())
+
     def done(index: int, effort: Effort) -> None:
+        if request.strict_calibration:
+            _refuse_offsets(shards.stated_counts(decided, index)[1])
         timings.add(len(samples.shard(index)), effort.to_dict())
         progress(resumed + timings.samples_done_now, total)
 
@@ -135,7 +139,15 @@ def _work(resolved: Resolved, request: LabelRequest, progress: Progress) -> dict
         engine(job, handed_out(), Placement(workers, request.address, request.dashboard), done)
     counts = folder.finish(run, job.spec, samples)
     timings.finish()
+    if request.strict_calibration:
+        _refuse_offsets(counts)
     return counts
+
+
+def _refuse_offsets(tallies: dict[str, Any]) -> None:
+    wrong = [offset.text() for offset in offsets.camera_offsets(tallies) if offset.is_off]
+    if wrong:
+        raise RequestError("calibration.off", "; ".join(wrong))
 
 
 def _whole(run: Path, spec: RunSpec, index: int) -> bool:

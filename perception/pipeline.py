@@ -190,6 +190,7 @@ def _with_points(
         size_hw=seen.size_hw,
         instances=_with_trust(instances, rules),
         ignored=judged.ignored,
+        offset=found.offset,
     )
 
 

@@ -44,6 +44,7 @@ class LabelRequest:
         overwrite: Discard a run that is there.
         new_run: Where `out` holds another run, start OUT-2, OUT-3, ... beside it.
         break_lock: Take the folder from a run that is certain to have ended.
+        strict_calibration: Stop where masks and points do not lie upon each other.
     """
 
     source: str
@@ -65,6 +66,7 @@ class LabelRequest:
     overwrite: bool = False
     new_run: bool = False
     break_lock: bool = False
+    strict_calibration: bool = False
 
 
 @dataclass(frozen=True)

@@ -477,6 +477,23 @@ class Instances(RowAligned):
     by_human: Bool
 
 
+@dataclass(frozen=True)
+class MaskOffset:
+    """How far the masks of a picture lie from the objects that the LiDAR shows.
+
+    Attributes:
+        right_px: To the right; 0 if not judged.
+        down_px: Downwards; 0 if not judged.
+        objects: How many masks agree on it; 0 if not judged.
+        alarm: The calibration, or the time of one sensor, is off.
+    """
+
+    right_px: float = 0.0
+    down_px: float = 0.0
+    objects: int = 0
+    alarm: bool = False
+
+
 @dataclass(frozen=True, eq=False)
 class PictureLabels:
     """The decided labels of one image.
@@ -487,6 +504,7 @@ class PictureLabels:
         size_hw: Height and width of the image.
         instances: Every prompted object of a mapped class, whatever its status.
         ignored: Objects of ignored classes, counted by source class name.
+        offset: Of its masks from the points.
     """
 
     camera: str
@@ -494,6 +512,7 @@ class PictureLabels:
     size_hw: tuple[int, int]
     instances: Instances
     ignored: tuple[tuple[str, int], ...]
+    offset: MaskOffset = field(default_factory=MaskOffset)
 
 
 @dataclass(frozen=True, eq=False)

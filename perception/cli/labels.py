@@ -51,6 +51,7 @@ def label(
     overwrite: Flag = False,
     new_run: Flag = False,
     break_lock: Flag = False,
+    strict_calibration: Flag = False,
     dry_run: Flag = False,
     as_json: AsJson = False,
 ) -> int:
@@ -93,6 +94,7 @@ def label(
         overwrite: Discard the run that is there.
         new_run: Where the folder holds a run with other settings, start OUT-2 beside it.
         break_lock: Take the folder from a run that has ended on another machine.
+        strict_calibration: Stop after a shard most of whose pictures say that calibration is off.
         dry_run: Check the request and say what would be done.
         as_json: Print one JSON object for programs.
     """
@@ -132,6 +134,7 @@ def label(
         overwrite=overwrite,
         new_run=new_run,
         break_lock=break_lock,
+        strict_calibration=strict_calibration,
     )
     if dry_run:
         return _show_plan(commands.plan(request), as_json)
@@ -217,6 +220,8 @@ def _show_plan(planned: "Planned", as_json: bool) -> int:
 
 
 def _show_run(run: "Run", as_json: bool) -> int:
+    from perception.runs import offsets
+
     counts = run.counts
     samples = counts["samples"]
     lines = [
@@ -234,6 +239,8 @@ def _show_run(run: "Run", as_json: bool) -> int:
         if counts.get(title):
             listed = ", ".join(f"{name} {count}" for name, count in sorted(counts[title].items()))
             lines.append(f"{title.replace('_', ' ')}: {listed}")
+    for offset in offsets.camera_offsets(counts):
+        lines.append(f"{'warning: ' if offset.is_off else 'calibration: '}{offset.text()}")
     if samples["quarantined"]:
         listed = ", ".join(f"{code} {n}" for code, n in sorted(counts["quarantined_by"].items()))
         lines.append(f"quarantined: {listed}; see {run.folder / 'quarantine.jsonl'}")

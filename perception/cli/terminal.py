@@ -26,6 +26,7 @@ FLAGS = (
     "--cutout",
     "--review",
     "--break-lock",
+    "--strict-calibration",
     "--json",
 )
 GRACE_S = 20  # for the shard in hand after a first signal; Kubernetes kills after 30

@@ -5,17 +5,18 @@ through windows, and masks leak at their edges, or leave a part of the object ou
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from perception.config import LiftConfig
+from perception.lift.alignment import mask_offset
 from perception.lift.doubts import doubts
 from perception.lift.ground import find_ground
 from perception.lift.separate import Parts, View, nearest_strong_mode, separate
 from perception.lift.sight import Sight, look
 from perception.lift.vote import vote
-from perception.types import Float32, PointLabels
+from perception.types import Float32, MaskOffset, PointLabels
 
 __all__ = ["Findings", "Lifted", "View", "lift", "nearest_strong_mode"]
 
@@ -27,10 +28,12 @@ class Findings:
     Attributes:
         doubts: N tuples of reason codes; () where there are no points.
         wins: Pairs of rows: where both masks cover a pixel, the points are the first one's.
+        offset: How far the masks lie from the objects in the sweep.
     """
 
     doubts: tuple[tuple[str, ...], ...] = ()
     wins: tuple[tuple[int, int], ...] = ()
+    offset: MaskOffset = field(default_factory=MaskOffset)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +74,12 @@ def lift(views: Sequence[View], points_lidar: Float32, config: LiftConfig) -> Li
         part = separate(view, sight, seen, heights, config)
         sights.append(sight)
         parts.append(part)
-        findings.append(Findings(doubts(view, sight, part, seen, heights, config), part.wins))
+        findings.append(
+            Findings(
+                doubts(view, sight, part, seen, heights, config),
+                part.wins,
+                mask_offset(view, sight, seen, heights, config),
+            )
+        )
     labels, same_as = vote(views, sights, parts, len(points_lidar))
     return Lifted(labels=labels, findings=tuple(findings), same_as=same_as)

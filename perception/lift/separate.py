@@ -332,7 +332,7 @@ def _grown(
     for box in view.boxes_xyxy[np.unique(owners[near])]:
         near |= _in_box(box, sight, RING_SHARE)
     rows = np.flatnonzero(near & standing)
-    places, link_m = _places(points_lidar[rows].astype(np.float64), config)
+    places, link_m = link_places(points_lidar[rows].astype(np.float64), config)
     side_px = (view.boxes_xyxy[:, 2:] - view.boxes_xyxy[:, :2]).max(axis=1)
     reach = config.growth_share * side_px / view.camera.K[0, 0] / config.link_rad  # in links
     found, links = _nearest_seeds(places, owners[rows], float(reach.max()), config.link_rad)
@@ -398,7 +398,7 @@ def _nearest_seeds(
     return found, links
 
 
-def _places(points_lidar: Float64, config: LiftConfig) -> tuple[Float64, Float64]:
+def link_places(points_lidar: Float64, config: LiftConfig) -> tuple[Float64, Float64]:
     """Return places between which one radius, `link_rad`, makes neighbours, and that in metres.
 
     Beams are evenly spaced in angle: beyond `link_m / link_rad` the distance of neighbours grows

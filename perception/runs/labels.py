@@ -1,7 +1,7 @@
 """Label sets: what was decided. One folder per setting, named by the hash of the settings."""
 
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,11 @@ import pyarrow as pa
 
 from perception import masks as masks_
 from perception.errors import RequestError
-from perception.runs import shards
+from perception.runs import offsets, shards
 from perception.runs.shards import Outcome, Row, Tallies
 from perception.types import (
     Instances,
+    MaskOffset,
     Masks,
     PictureLabels,
     PointLabels,
@@ -50,6 +51,10 @@ SCHEMA = pa.schema(
         ("point_instance_ids", pa.binary()),
         *shards.PICTURE_FIELDS,
         ("ignored", shards.COUNTS),
+        ("offset_right_px", pa.float64()),
+        ("offset_down_px", pa.float64()),
+        ("offset_objects", pa.int32()),
+        ("offset_alarm", pa.bool_()),
         *((name, pa.from_numpy_dtype(dtype)) for name, (_, dtype) in _SCALARS.items()),
         *((name, pa.float32()) for name in _SIGNALS),
         ("reasons", pa.list_(pa.string())),
@@ -104,6 +109,7 @@ def _tallies(labels: SampleLabels, class_names: dict[int, str]) -> Tallies:
     for picture in labels.pictures:
         instances = picture.instances
         shards.add_tallies(tallies, {"classes_ignored": dict(picture.ignored)})
+        shards.add_tallies(tallies, offsets.tally(picture))
         for i, status in enumerate(instances.statuses):
             name = class_names[int(instances.class_ids[i])]
             kinds = {
@@ -174,6 +180,7 @@ def _picture_rows(picture: PictureLabels) -> Iterator[Row]:
         "height": picture.size_hw[0],
         "width": picture.size_hw[1],
         "ignored": shards.counts_to_rows(picture.ignored),
+        **{f"offset_{name}": value for name, value in asdict(picture.offset).items()},
     }
     instances = picture.instances
     for i in range(len(instances)):
@@ -214,4 +221,5 @@ def _picture(picture: Row, rows: list[Row]) -> PictureLabels:
             ),
         ),
         ignored=shards.counts_from_rows(picture["ignored"]),
+        offset=MaskOffset(**{name: picture[f"offset_{name}"] for name in asdict(MaskOffset())}),
     )

@@ -1,0 +1,104 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from perception import commands, speed
+from perception.config import LiftConfig
+from perception.errors import RequestError
+from perception.geometry import rigid
+from perception.lift import View, lift
+from perception.request import LabelRequest
+from perception.runs import offsets
+from perception.runs.shards import Tallies, add_tallies
+from perception.types import Float32, Instances, MaskOffset, PictureLabels
+
+
+@pytest.fixture(scope="module")
+def street() -> tuple[View, Float32]:
+    """Twenty boxes on a flat street, and masks that fit them."""
+    points, boxes = speed._sweep()
+    return speed._view(boxes), points
+
+
+def offset(view: View, points: Float32, **settings: float) -> MaskOffset:
+    return lift([view], points, LiftConfig(**settings)).findings[0].offset  # type: ignore[arg-type]
+
+
+def turned(view: View, right_deg: float, down_deg: float) -> View:
+    """Turn the camera away from where it is said to be, so that masks lie right of and below."""
+    turn = Rotation.from_euler("YX", np.deg2rad([-right_deg, down_deg])).as_matrix()
+    T = rigid(turn, np.zeros(3)) @ view.camera.T_cam_from_lidar
+    return replace(view, camera=replace(view.camera, T_cam_from_lidar=T))
+
+
+def test_a_good_calibration_is_silent(street: tuple[View, Float32]) -> None:
+    found = offset(*street)
+    assert found.objects >= 5 and not found.alarm
+    assert abs(found.right_px) < 1.5 and abs(found.down_px) < 3
+
+
+@pytest.mark.parametrize("way", [(1, 0), (-1, 0), (0, 1), (0, -1), (0.3, 0), (0, -0.3)])
+def test_a_turned_camera_is_measured_with_its_direction(
+    street: tuple[View, Float32], way: tuple[float, float]
+) -> None:
+    view, points = street
+    straight, found = offset(view, points), offset(turned(view, *way), points)
+    px_per_deg = speed.K[0, 0] * np.deg2rad(1)  # 12.6 px
+    assert found.right_px - straight.right_px == pytest.approx(px_per_deg * way[0], abs=2.5)
+    assert found.down_px - straight.down_px == pytest.approx(px_per_deg * way[1], abs=2.5)
+    assert found.alarm == (1 in np.abs(way))
+    assert not offset(turned(view, *way), points, alarm_deg=1.5).alarm
+
+
+def test_few_masks_or_no_points_are_not_judged(street: tuple[View, Float32]) -> None:
+    view, points = street
+    few = np.full(len(view.statuses), 2, np.uint8)
+    few[:4] = 0
+    assert offset(replace(view, statuses=few), points) == MaskOffset()
+    assert offset(view, points[:0]) == MaskOffset()
+    assert offset(view, np.full_like(points, np.nan)) == MaskOffset()
+    assert offset(view, points, ground_m=0) == MaskOffset()  # all is one cluster
+
+
+def tally(camera: str, found: MaskOffset) -> Tallies:
+    instances = cast(Instances, None)  # not looked at
+    return offsets.tally(PictureLabels(camera, "a.png", (10, 10), instances, (), found))
+
+
+def test_a_run_states_the_mean_offset_of_each_camera() -> None:
+    total: Tallies = {}
+    for found in (MaskOffset(12.5, -3.0, 6, True), MaskOffset(), MaskOffset(11.5, -1.0, 5, True)):
+        add_tallies(total, tally("left", found))
+    good = MaskOffset(-0.42, 1.0, 5)
+    add_tallies(total, tally("right", good))
+    left, right = offsets.camera_offsets(total)
+    assert (left.pictures, left.alarms, left.is_off) == (2, 2, True)
+    assert (left.right_px, left.down_px) == pytest.approx((12.0, -2.0))
+    assert left.text() == (
+        "left: masks lie 12.0 px right and 2.0 px up of their points (2 pictures, 2 alarms): "
+        "check calibration and time stamps"
+    )
+    assert not right.is_off and right.text().startswith("right: masks lie 0.4 px left and 1.0 px d")
+    assert offsets.camera_offsets({}) == ()
+
+
+def test_strict_calibration_stops_a_run_and_a_plain_one_warns(
+    tmp_path: Path, kitti: Callable[[Path, int], Path], in_worker: Callable[[str], None]
+) -> None:
+    in_worker(
+        "import perception.lift\n"
+        "from perception.types import MaskOffset\n"
+        "perception.lift.mask_offset = lambda *given: MaskOffset(12.5, -3.0, 6, True)\n"
+    )
+    root = kitti(tmp_path / "data", 2)
+    request = LabelRequest(f"kitti:{root}", tmp_path / "run", "boxes", boxes="label_2")
+    with pytest.raises(RequestError, match=r"calibration\.off: .* 12\.5 px right and 3\.0 px up"):
+        commands.label(replace(request, strict_calibration=True))
+    run = commands.label(request)
+    assert [seen.is_off for seen in offsets.camera_offsets(run.counts)] == [True]
+    assert next(run.labels()).pictures[0].offset == MaskOffset(12.5, -3.0, 6, True)
