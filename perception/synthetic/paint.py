@@ -57,12 +57,12 @@ class Painter:
         overcast = light.sun_strength == 0
         ambient = np.float32(LOOK.ambient * (1.9 if overcast else 1.0) * light.exposure)
         up = (ambient * (0.62 + 0.38 * faces.normals[:, 2]))[:, None]
-        self._sky_light = np.asarray(up * np.array(BLUE, np.float32), np.float32)
+        sky_light = np.asarray(up * np.array(BLUE, np.float32), np.float32)
         facing = np.maximum(faces.normals @ light.sun.astype(np.float32), 0)
         strength = (facing * np.float32(light.sun_strength * light.exposure))[:, None]
         sun_light = np.asarray(strength * np.array(WARM, np.float32), np.float32)
         self._sunny = sun_light[:, 0] > 0
-        self._all_light = self._sky_light + sun_light
+        self._lights = np.concatenate([sky_light, sky_light + sun_light])  # in shade, in the sun
         self._haze = np.array(SKY_LOW, np.float32) * np.float32(light.exposure)
 
     def __call__(
@@ -78,7 +78,7 @@ class Painter:
 
         Args:
             movers: Where the moving things are.
-            rays: (H * W, 6) rays of the pixels; directions have depth 1.
+            rays: (H * W, 6) rays of the pixels from one origin; directions have depth 1.
             depth_m: (H * W,) depth of the hits, inf for the sky.
             face: (H * W,) face met, -1 for the sky.
             size_hw: Height and width.
@@ -87,18 +87,18 @@ class Painter:
         faces = self._stage.faces
         free = face < 0
         near_m = np.where(free, np.float32(1e4), depth_m)
-        place = rays[:, 3:] * near_m[:, None]
-        place += rays[:, :3]
+        # rows of the picture, not pixels of three: numpy is slow on short inner axes
+        place = np.ascontiguousarray(rays[:, 3:])
+        rows = place.reshape(size_hw[0], -1)
+        rows *= _thrice(near_m).reshape(rows.shape)
+        rows += np.tile(rays[0, :3], size_hw[1])
         kind = faces.materials[face]
         colour = np.take(faces.colours, face, axis=0, mode="wrap")
         _texture(self._stage.world, colour, kind, place, face, faces.normals, near_m)
-        light = np.take(self._sky_light, face, axis=0, mode="wrap")
         lit = self._lit(movers, place, face, size_hw)
-        light[lit] = np.take(self._all_light, face[lit], axis=0)
-        colour *= light
+        colour *= np.take(self._lights, face + lit * len(faces.ids), axis=0, mode="wrap")
         _shine(colour, np.flatnonzero(faces.ids[face] > 0), kind, faces.normals, face, rays)
         clear = np.exp(near_m * np.float32(-1 / self._stage.world.light.haze_m))
-        # rows of the picture, not pixels of three: numpy is slow on short inner axes
         lines, haze = colour.reshape(size_hw[0], -1), np.tile(self._haze, size_hw[1])
         lines -= haze
         lines *= _thrice(clear).reshape(lines.shape)
@@ -108,8 +108,8 @@ class Painter:
         colour[sky] = _sky(self._stage.world, rays[sky, 3:]) * exposure
         return _develop(colour.reshape(*size_hw, 3), self._stage.world.light.noise, rng)
 
-    def _lit(self, movers: Movers, place: Float32, face: Int32, size_hw: tuple[int, int]) -> Rows:
-        """Return the pixels that the sun reaches; on scenery one pixel in four is asked."""
+    def _lit(self, movers: Movers, place: Float32, face: Int32, size_hw: tuple[int, int]) -> Bool:
+        """Say which pixels the sun reaches; on scenery one pixel in four is asked."""
         faces = self._stage.faces
         sunny = self._sunny[face]
         asked = (faces.ids[face] > 0).reshape(size_hw)
@@ -122,7 +122,7 @@ class Painter:
         lit.ravel()[bright[~blocked(self._stage, movers, rays)]] = True
         spread = np.repeat(np.repeat(lit[::2, ::2], 2, axis=0), 2, axis=1)
         result = np.where(asked, lit, spread[: size_hw[0], : size_hw[1]])
-        return np.flatnonzero(result.ravel() & sunny)
+        return np.asarray(result.ravel() & sunny, bool)
 
 
 def _sky(world: World, direction: Float32) -> Float32:
