@@ -203,6 +203,7 @@ def compare(
         scene=0,
         truth=objects,
         labels=Labels(
+            instance_ids=np.arange(1, len(chosen) + 1, dtype=np.int32),
             masks=drawn,
             boxes_xyxy=chosen.boxes_xyxy,
             class_ids=judged[counts],

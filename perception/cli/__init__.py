@@ -19,6 +19,7 @@ from perception.cli.terminal import (
     ending_on_signals,
     spell_options,
 )
+from perception.cli.trust import corrections_app, trust_app
 from perception.cli.weights import weights_app
 from perception.errors import PerceptionError
 from perception.remedies import in_one_line
@@ -45,6 +46,8 @@ app.command(tools.train)
 app.command(tools.doctor)
 app.command(weights_app)
 app.command(bench_app)
+app.command(trust_app)
+app.command(corrections_app)
 
 
 def main(tokens: Sequence[str] | None = None) -> None:

@@ -1,5 +1,6 @@
 """`perception bench`: quality, memory and size."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 from cyclopts import App
@@ -321,6 +322,41 @@ def bench_recall(
     with show_progress(as_json) as progress:
         results = recall.measure(roots, detector, threads, progress)
     say({"results": [one.to_dict() for one in results]}, as_json, recall.lines(results))
+    return FINE
+
+
+@bench_app.command(name="trust")
+def bench_trust(
+    runs: list[Path],
+    /,
+    *,
+    truth: list[str],
+    class_map: str = "",
+    iou: float = 0.75,
+    target_precision: float = 0.95,
+    splits: int = 20,
+    seed: int = 0,
+    as_json: AsJson = False,
+) -> int:
+    """Measure what a fitted trust is worth beside each score alone, on scenes it has not seen.
+
+    Args:
+        runs: Finished runs.
+        truth: What each run is judged by, in their order, as in `perception evaluate`.
+        class_map: From the truth's class names to ours, where a truth is a COCO file.
+        iou: A label is right from this mask IoU on, if its class is.
+        target_precision: Share of the accepted labels that is to be right.
+        splits: How often half of the scenes fit and the other half judge.
+        seed: Of the splits and the intervals.
+        as_json: Print one JSON object for programs.
+    """
+    from perception import calibrate, trials
+
+    checked = calibrate.gather(runs, truths=truth, files=[], class_map=class_map, right_iou=iou)
+    verdict = trials.judge(
+        checked, splits=splits, target=target_precision, right_iou=iou, seed=seed
+    )
+    say(asdict(verdict), as_json, verdict.lines())
     return FINE
 
 

@@ -44,6 +44,7 @@ class Labels(RowAligned):
     """N labels of one image that are judged: not rejected, not empty, of a class that is known.
 
     Attributes:
+        instance_ids: (N,) int32, as in the labels.
         masks: (N) masks.
         boxes_xyxy: (N, 4) float32 prompt boxes.
         class_ids: (N,) int32, as they are judged.
@@ -52,6 +53,7 @@ class Labels(RowAligned):
         ranges_m: (N,) float32, see `label_ranges`; NaN where a label has no points.
     """
 
+    instance_ids: Int32
     masks: Masks
     boxes_xyxy: Float32
     class_ids: Int32
@@ -179,6 +181,7 @@ def judged_labels(
     usable = filled & (rows.statuses != Status.REJECTED)
     kept = usable & (class_ids != NOT_JUDGED)
     labels = Labels(
+        instance_ids=rows.instance_ids[kept],
         masks=rows.masks[kept],
         boxes_xyxy=rows.boxes_xyxy[kept],
         class_ids=class_ids[kept],

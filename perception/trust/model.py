@@ -1,7 +1,7 @@
 """A fitted trust model: plain numbers, applied with numpy alone.
 
-p(right) = calibrate(bias + class offset + sum of weight * standardised feature). The numbers travel
-as JSON in run.json and to every worker; nothing here can carry code.
+p(right) = calibrate(bias + class offset + sum of weight of class * standardised feature). The
+numbers travel as JSON in run.json and to every worker; nothing here can carry code.
 """
 
 import json
@@ -16,25 +16,28 @@ from perception.errors import RequestError
 from perception.trust.features import FEATURES
 from perception.types import Bool, Float32, Float64, Instances, Status, UInt8
 
+Kind = Literal["logistic", "isotonic"]
 KIND = "perception trust 1"
 MAX_JSON_BYTES = 1 << 20
 TRUST_LOW, CLASS_KEPT = "trust.low", "class.kept"  # reasons
 
 
 class Term(Settings):
-    """One feature's part in the log-odds: weight * (value - centre) / scale.
+    """One feature's part in the log-odds: (weight + by_class) * (value - centre) / scale.
 
     Attributes:
         feature: Key of `FEATURES`.
         centre: Median over the labels of the fit; stands in where a label has no such signal.
         scale: Standard deviation there.
-        weight: Log-odds per scale.
+        weight: Log-odds per scale, for all classes.
+        by_class: What a class adds to the weight; 0 for a class that is not here.
     """
 
     feature: str
     centre: float
     scale: float = Field(gt=0)
     weight: float
+    by_class: dict[str, float] = Field(default_factory=dict)
 
 
 class Calibration(Settings):
@@ -49,7 +52,7 @@ class Calibration(Settings):
         probabilities: Their values, never falling.
     """
 
-    kind: Literal["logistic", "isotonic"]
+    kind: Kind
     slope: float = Field(default=1.0, ge=0)
     shift: float = 0.0
     scores: tuple[float, ...] = ()
@@ -148,7 +151,8 @@ class TrustModel(Settings):
         for term in self.terms:
             values = columns[term.feature]
             known = np.where(np.isfinite(values), values, term.centre)
-            total += term.weight * (known - term.centre) / term.scale
+            added = np.array([term.by_class.get(name, 0.0) for name in class_names], np.float64)
+            total += (term.weight + added) * (known - term.centre) / term.scale
         return total
 
     def probabilities(self, features: Float64, class_names: list[str]) -> Float32:

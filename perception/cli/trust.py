@@ -1,0 +1,93 @@
+"""`perception trust`: fit on checked labels how likely a label is right; an order without a fit."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from cyclopts import App
+
+from perception.cli.terminal import FINE, AsJson, say, show_progress
+
+trust_app = App(name="trust", help="Fit how likely each label is right, on checked labels.")
+corrections_app = App(name="corrections", help="Bring home what people decided of labels.")
+
+
+@trust_app.command(name="fit")
+def trust_fit(
+    runs: list[Path],
+    /,
+    *,
+    out: Path,
+    truth: list[str] | None = None,
+    checked: list[Path] | None = None,
+    class_map: str = "",
+    iou: float = 0.75,
+    target_precision: float | None = None,
+    as_json: AsJson = False,
+) -> int:
+    """Fit a calibrated probability that a label is right, and draw a line at a precision.
+
+    perception trust fit runs/drive --truth drives/1 --target-precision 0.95 --out trust.json
+
+    Args:
+        runs: Finished runs.
+        out: The trust file; `perception relabel RUN --trust FILE` applies it.
+        truth: What each run is judged by, in their order, as in `perception evaluate`.
+        checked: What people decided of each run, in their order; in place of truth.
+        class_map: From the truth's class names to ours, where a truth is a COCO file.
+        iou: A label is right from this mask IoU on, if its class is.
+        target_precision: Share of the accepted labels that is to be right.
+        as_json: Print one JSON object for programs.
+    """
+    from perception import calibrate
+    from perception.runs import records
+
+    judged = calibrate.gather(
+        runs, truths=truth or [], files=checked or [], class_map=class_map, right_iou=iou
+    )
+    found = calibrate.calibrate(judged, right_iou=iou, target_precision=target_precision)
+    records.write_json(out, found.model.model_dump(mode="json"))
+    say(found.model.model_dump(mode="json"), as_json, [*found.lines(), f"{out}"])
+    return FINE
+
+
+@trust_app.command(name="order")
+def trust_order(run: Path, *, first: int = 20, as_json: AsJson = False) -> int:
+    """List a run's labels worst first: by trust where they have one, else by an order alone.
+
+    perception trust order runs/drive
+
+    Args:
+        run: A finished run.
+        first: How many to list.
+        as_json: Print one JSON object for programs.
+    """
+    from perception import calibrate
+
+    rows = calibrate.worst_first(run)[:first]
+    lines = [
+        f"{row.sample} {row.instance} {row.class_name}"
+        + (f" trust {row.trust:.3f}" if row.trust is not None else "")
+        for row in rows
+    ]
+    say({"labels": [asdict(row) for row in rows]}, as_json, lines)
+    return FINE
+
+
+@corrections_app.command(name="apply")
+def corrections_apply(run: Path, file: Path, *, as_json: AsJson = False) -> int:
+    """Put what people decided in the place of what was decided; no model runs.
+
+    perception corrections apply runs/drive decisions.json
+
+    Args:
+        run: A finished run.
+        file: A decisions file, or a COCO export of this run that was edited elsewhere.
+        as_json: Print one JSON object for programs.
+    """
+    from perception import corrections
+
+    with show_progress(as_json) as progress:
+        applied = corrections.apply(run, file, progress)
+    value = {"by_class": applied.by_class, "corrections": applied.corrections}
+    say(value, as_json, applied.lines())
+    return FINE
