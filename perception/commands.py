@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from perception import backends
+from perception import backends, hygiene
 from perception.config import merge, parse_config, read_overrides
 from perception.engine.effort import Effort
 from perception.engine.job import Placement
@@ -164,6 +164,7 @@ def relabel(
     class_map: str = "",
     workers: int = 0,
     trust: str = "",
+    keep_per_class: int = 0,
     progress: Progress = no_progress,
 ) -> Run:
     """Decide again over a run's stored evidence; no model runs.
@@ -177,6 +178,8 @@ def relabel(
         class_map: Another class map.
         workers: Processes at most; 0 for one per core.
         trust: A trust file; "none" for no trust model; "" for the one that the run has.
+        keep_per_class: Accept the best labels of rare classes below the line too, until there are
+            so many of each; 0 leaves the line of every class where it is.
         progress: Called as samples are done.
 
     Raises:
@@ -199,7 +202,10 @@ def relabel(
     if trust:
         model = None if trust == NO_TRUST else read_model(Path(trust))
         spec = spec.model_copy(update={"trust": model})
-    return decide_run(path, spec, workers, progress)
+    done = decide_run(path, spec, workers, progress)
+    if not keep_per_class:
+        return done
+    return decide_run(path, hygiene.with_floor(path, spec, keep_per_class), workers, progress)
 
 
 def decide_run(run: Path, spec: RunSpec, workers: int = 0, progress: Progress = no_progress) -> Run:

@@ -74,7 +74,8 @@ def apply(run: Path | str, path: Path, progress: Progress = no_progress) -> Appl
         )
     }
     by_class = _by_class(tuple(change.correction for change in changes), names)
-    decided = decide_run(place, spec.model_copy(update={"corrections": sha256}), progress)
+    changed = spec.model_copy(update={"corrections": sha256})
+    decided = decide_run(place, changed, progress=progress)
     return Applied(decided, by_class, len(merged))
 
 

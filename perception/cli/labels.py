@@ -149,6 +149,7 @@ def relabel(
     config: Path | None = None,
     class_map: str = "",
     trust: str = "",
+    keep_per_class: int = 0,
     as_json: AsJson = False,
 ) -> int:
     """Decide again over what a run has seen; no model runs.
@@ -161,6 +162,8 @@ def relabel(
         config: YAML file with `decide` settings.
         class_map: Another class map.
         trust: A trust file; none for no trust model, where the run has one.
+        keep_per_class: Labels that each class should have at least: the best of review are accepted
+            where the line of the trust model leaves fewer.
         as_json: Print one JSON object for programs.
     """
     from perception import commands
@@ -173,6 +176,7 @@ def relabel(
             config=config,
             class_map=class_map,
             trust=trust,
+            keep_per_class=keep_per_class,
             progress=gently,
         )
     return _show_run(result, as_json)

@@ -73,6 +73,23 @@ def trust_order(run: Path, *, first: int = 20, as_json: AsJson = False) -> int:
     return FINE
 
 
+@trust_app.command(name="mix")
+def trust_mix(run: Path, *, as_json: AsJson = False) -> int:
+    """Show how each gate changes the mix of classes.
+
+    perception trust mix runs/drive
+
+    Args:
+        run: A finished run.
+        as_json: Print one JSON object for programs.
+    """
+    from perception.hygiene import class_mix
+
+    mix = class_mix(run)
+    say(mix.passed, as_json, mix.lines())
+    return FINE
+
+
 @corrections_app.command(name="apply")
 def corrections_apply(run: Path, file: Path, *, as_json: AsJson = False) -> int:
     """Put what people decided in the place of what was decided; no model runs.

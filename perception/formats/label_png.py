@@ -8,7 +8,8 @@ Source: https://github.com/mcordts/cityscapesScripts (helpers/labels.py, json2in
   to the next class.
 - Every label is an instance here. Cityscapes has classes without instances (traffic lights and
   signs), whose pixels hold the plain class id in its own instance files.
-- A label image has no ignore region: instances that are no labels become 0, like the background.
+- What is no label is void: class/*.png has 255 there, which trainers leave out (trainId 255), so
+  that nobody learns from silence; instance/*.png has 0, the void of its own ids.
 """
 
 from collections import Counter
@@ -35,6 +36,7 @@ from perception.types import ExportSummary, PictureLabels, SampleLabels, Status,
 
 UInt16 = npt.NDArray[np.uint16]
 PER_CLASS = 1000
+VOID = 255  # in class/*.png
 
 
 def write(
@@ -80,8 +82,14 @@ def _paint(
     counts: Counter[int] = Counter()
     masks = picture.instances.masks
     for row, fate in fates(picture.instances, target, statuses):
-        if fate != LABEL:
+        if fate in {"mask.empty", "class.ignored"}:
             tally.left_out[fate] += 1
+            continue
+        x0, y0, x1, y1 = masks.boxes_xyxy[row]
+        crop = rle.decode_crop(masks, row)
+        if fate != LABEL:
+            tally.ignored += 1
+            classes[y0:y1, x0:x1][crop] = VOID
             continue
         class_id = target.ids[int(picture.instances.class_ids[row])]
         value = class_id * PER_CLASS + counts[class_id]
@@ -93,8 +101,6 @@ def _paint(
                 "instances of a class and values up to 65535; nothing was written for this picture",
             )
         counts[class_id] += 1
-        x0, y0, x1, y1 = masks.boxes_xyxy[row]
-        crop = rle.decode_crop(masks, row)
         classes[y0:y1, x0:x1][crop] = class_id
         instances[y0:y1, x0:x1][crop] = value
     tally.labels += counts.total()
