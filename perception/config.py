@@ -45,6 +45,8 @@ class ObserveConfig(Settings):
     nms_iou: float = Field(default=0.7, ge=0, le=1)  # ultralytics' own default, per class
     device: str = "cpu"
     threads: int = Field(default=0, ge=0)  # per model; 0: all cores shared out over the workers
+    # samples looked at side by side, on threads / lanes cores each; 0: request.resolve chooses
+    lanes: int = Field(default=0, ge=0)
     prompt_chunk: int = Field(default=8, ge=1)  # boxes decoded together; bounds the memory
     wobble: int = Field(default=0, ge=0, le=64)  # jittered boxes per box, decoded again; 0: none
     mode: Mode = "detail"  # of SAM: what an image is cut into

@@ -19,6 +19,8 @@ from perception.runs.folder import Plan, RunSpec
 from perception.sources import Source
 from perception.trust.model import read_model
 
+MAX_LANES = 4  # each holds an image and the networks' memory for it, about 0.3 GB
+
 
 @dataclass(frozen=True)
 class LabelRequest:
@@ -94,6 +96,7 @@ def resolve(request: LabelRequest) -> Resolved:
     run, root = Path(request.out).resolve(), Path(refs[0].root)
     _keep_out_of_the_source(run, origin, root)
     settings = _resolve_threads(_resolve_inference(settings), run, request)
+    settings = _resolve_lanes(settings, backends.choose_segmenter(request.segmenter).spec.kind)
     plan = Plan(refs, settings.shard_size)
     job = _job(request, origin, root, plan, settings)
     if request.new_run:
@@ -141,6 +144,25 @@ def _resolve_threads(settings: Config, run: Path, request: LabelRequest) -> Conf
     else:
         threads = max(1, len(os.sched_getaffinity(0)) // request.workers)
     observe = settings.observe.model_copy(update={"threads": threads})
+    return settings.model_copy(update={"observe": observe})
+
+
+def _resolve_lanes(settings: Config, segmenter: str) -> Config:
+    """Fix how many samples are looked at side by side: OpenVINO's bytes do not depend on it.
+
+    Raises:
+        RequestError: `config.invalid` for lanes that the models do not have.
+    """
+    observe = settings.observe
+    can = segmenter == "sam" and observe.inference == "openvino"
+    if observe.lanes > 1 and not can:
+        raise RequestError(
+            "config.invalid",
+            f"observe.lanes {observe.lanes}: only SAM in OpenVINO looks at several samples side by "
+            "side; use 1",
+        )
+    lanes = observe.lanes or (min(observe.threads, MAX_LANES) if can else 1)
+    observe = observe.model_copy(update={"lanes": lanes})
     return settings.model_copy(update={"observe": observe})
 
 

@@ -191,7 +191,8 @@ def test_compiled_networks_are_kept_and_a_torn_one_is_made_again(
     kept.write_bytes(whole[: len(whole) // 2])
     np.testing.assert_array_equal(load(tiny, "openvino").encode(noise(64, 128)), first)
     assert "made again" in caplog.text
-    assert len(kept.read_bytes()) == len(whole)
+    # names of nodes count up within a process, and are part of the file
+    assert len(kept.read_bytes()) == pytest.approx(len(whole), rel=0.01)
 
 
 def test_the_cache_can_be_turned_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

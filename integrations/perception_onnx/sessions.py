@@ -9,6 +9,7 @@ import numpy.typing as npt
 from perception.bootstrap import harden
 from perception.config import ObserveConfig
 from perception.errors import RequestError
+from perception.lanes import Spares
 from perception.types import Float32
 
 Shape = tuple[int | None, ...]  # None: free
@@ -35,7 +36,7 @@ class OnnxRuntimeSession:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = config.threads
+        options.intra_op_num_threads = max(config.threads // max(config.lanes, 1), 1)
         options.log_severity_level = 3  # errors
         providers: list[Any] = ["CPUExecutionProvider"]
         cuda, _, number = config.device.partition(":")
@@ -63,11 +64,12 @@ class OpenVinoSession:
         settings = {
             "INFERENCE_NUM_THREADS": config.threads,
             "INFERENCE_PRECISION_HINT": "f32",  # else bfloat16 where the processor has it
-            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": max(config.lanes, 1),
             "ENABLE_CPU_PINNING": False,  # two workers would share the first core
         }
-        self._model: Any = openvino.compile_model(path, "CPU", settings)
-        asked = self._model.inputs[0]
+        model: Any = openvino.compile_model(path, "CPU", settings)
+        self._requests: Spares[Any] = Spares(model.create_infer_request)
+        asked = model.inputs[0]
         self._dtype = _dtype(asked.get_element_type().get_type_name())
         self.input_shape: Shape = tuple(
             n.get_length() if n.is_static else None for n in asked.get_partial_shape()
@@ -75,8 +77,13 @@ class OpenVinoSession:
 
     def __call__(self, batch: Float32) -> Float32:
         """Return the first output for (B, C, H, W) pixels."""
-        found = self._model(np.ascontiguousarray(batch, self._dtype))
-        return np.array(found[0], np.float32)  # a copy: the next call writes into the same memory
+        request = self._requests.take()
+        try:
+            request.infer([np.ascontiguousarray(batch, self._dtype)])
+            # a copy: the next call writes into the same memory
+            return np.array(request.output_tensors[0].data, np.float32)
+        finally:
+            self._requests.give_back(request)
 
 
 def _dtype(name: str) -> npt.DTypeLike:

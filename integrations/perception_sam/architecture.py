@@ -6,6 +6,7 @@ so the builders are called without a checkpoint and the state dict is loaded her
 
 import re
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ _HIERA_BUILDERS = {
     (112, 24): "build_sam2_b",
     (144, 48): "build_sam2_l",
 }
+MAX_PICKLE_BYTES = 1 << 26  # names and shapes of the largest SAM take 100 kB
 _SAM21_KEY = "no_obj_embed_spatial"
 
 
@@ -68,9 +70,16 @@ def builder_name(shapes: dict[str, tuple[int, ...]], where: str) -> str:
 def is_sam2(path: Path) -> bool:
     """Tell SAM 2 and 2.1 from SAM and MobileSAM; what is none of them is for `load_sam` to say.
 
+    The names are looked for in the file's pickle, without torch: its import takes a second and
+    half a gigabyte, and compiled networks that are kept do not need it.
+
     Raises:
         RequestError: `extra.missing`, `weights.invalid` for what is no state dict.
     """
+    with suppress(zipfile.BadZipFile), zipfile.ZipFile(path) as archive:  # older ones are none
+        pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+        if pickles and archive.getinfo(pickles[0]).file_size <= MAX_PICKLE_BYTES:
+            return _HIERA_KEY.encode() in archive.read(pickles[0])
     return _HIERA_KEY in _read_state(path)
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import threading
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from perception.config import ObserveConfig
 from perception.errors import RequestError
 from perception.files import write_bytes
 from perception.inference import cache_folder
+from perception.lanes import Spares
 from perception.types import Float32
 from perception.weights import sha256_of
 from perception_sam.architecture import load_sam
@@ -44,21 +46,22 @@ class OpenVinoEngine:
         self._options = {
             "INFERENCE_NUM_THREADS": config.threads,
             "ENABLE_CPU_PINNING": False,  # pinned, two processes share the first core
-            "NUM_STREAMS": 1,
+            "NUM_STREAMS": max(config.lanes, 1),
             "INFERENCE_PRECISION_HINT": _HINTS[config.precision],
         }
         self._path = path
         self._sha256 = sha256_of(path)
         base = cache_folder()
         self._kept = base / f"sam-{self._sha256[:16]}" if base else None
-        self._networks: dict[str, Any] = {}
+        self._networks: dict[str, Spares[Any]] = {}
+        self._one_loads = threading.Lock()
         self._sam: Any = None
         if self._kept is None or not any(self._kept.glob("*.blob")):
             self._load_sam()  # what is wrong with the checkpoint shows here, not in a sample
 
     def encode(self, pixels: Float32) -> Any:
         """See `Engine`."""
-        return self._network("encoder", pixels.shape[2:])([pixels])[0].copy()  # its memory is used
+        return self._run("encoder", pixels.shape[2:], [pixels])[0]
 
     def decode(
         self,
@@ -74,25 +77,38 @@ class OpenVinoEngine:
         if low_logits is not None:
             inputs.append(low_logits[:, None])
         try:
-            found = self._network(name, embedding.shape[2:])(inputs)
+            logits, ious = self._run(name, embedding.shape[2:], inputs)
         except RuntimeError as error:
             if "alloc" not in str(
                 error
             ):  # std::bad_alloc, "Failed to allocate": no type of its own
                 raise
             raise MemoryError(str(error)) from error
-        return found[0].copy(), found[1].copy()  # the next call writes into the same memory
+        return logits, ious
 
     def _load_sam(self) -> Any:
         if self._sam is None:
             self._sam = load_sam(self._path, "cpu")
         return self._sam
 
-    def _network(self, name: str, shape_hw: tuple[int, ...]) -> Any:
+    def _run(self, name: str, shape_hw: tuple[int, ...], inputs: list[Any]) -> list[Any]:
+        """Run a network, from any thread."""
+        requests = self._network(name, shape_hw)
+        request = requests.take()
+        try:
+            request.infer(inputs, share_inputs=True)
+            # copies: the next call writes into the same memory
+            return [tensor.data.copy() for tensor in request.output_tensors]
+        finally:
+            requests.give_back(request)
+
+    def _network(self, name: str, shape_hw: tuple[int, ...]) -> Spares[Any]:
         key = f"{name} {shape_hw[0]}x{shape_hw[1]}"
-        if key not in self._networks:
-            self._networks[key] = self._load(name, (shape_hw[0], shape_hw[1]))
-        return self._networks[key]
+        with self._one_loads:
+            if key not in self._networks:
+                compiled = self._load(name, (shape_hw[0], shape_hw[1]))
+                self._networks[key] = Spares(compiled.create_infer_request)
+            return self._networks[key]
 
     def _load(self, name: str, shape_hw: tuple[int, int]) -> Any:
         """Return a compiled network: the one that is kept, or a new one that then is."""

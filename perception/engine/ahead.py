@@ -1,7 +1,7 @@
 """Reads samples before the models ask for them: files and decoders need no model."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Self
 
@@ -30,11 +30,11 @@ class ReadAhead:
         """Read no more."""
         self._pool.shutdown(cancel_futures=True)
 
-    def __call__(self, ref: SampleRef) -> Sample:
-        """Return the next sample, which must be the next one of the order; raise as loading did."""
+    def take(self) -> Callable[[SampleRef], Sample]:
+        """Return what gives the next sample of the order, and raises as loading it did."""
         coming = self._waiting.popleft()
         self._fill()
-        return coming.result()
+        return lambda ref: coming.result()
 
     def _fill(self) -> None:
         while len(self._waiting) < AHEAD and (ref := next(self._coming, None)) is not None:

@@ -2,8 +2,10 @@
 
 import resource
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -47,6 +49,8 @@ class Meter:
         """Start the clock."""
         self._busy_s = 0.0
         self._since = time.perf_counter()
+        self._lock = threading.Lock()
+        self._at_work, self._at_work_since = 0, 0.0
 
     def watch(self, models: Models) -> Models:
         """Return the same models, their time counted."""
@@ -57,9 +61,20 @@ class Meter:
         }
         return replace(models, **watched)
 
-    def add(self, seconds: float) -> None:
-        """Count time inside a model."""
-        self._busy_s += seconds
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Count the time inside a model; where several are at work side by side, once."""
+        with self._lock:
+            if not self._at_work:
+                self._at_work_since = time.perf_counter()
+            self._at_work += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._at_work -= 1
+                if not self._at_work:
+                    self._busy_s += time.perf_counter() - self._at_work_since
 
     def lap(self) -> Effort:
         """Return the effort since the last lap."""
@@ -79,8 +94,5 @@ class _Watched:
         return getattr(self._model, name)
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
-        started = time.perf_counter()
-        try:
+        with self._meter.at_work():
             return self._model(*arguments, **options)
-        finally:
-            self._meter.add(time.perf_counter() - started)

@@ -3,7 +3,8 @@
 The same functions serve the local engine, a Ray actor, a test and `relabel`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from perception import pipeline, report, sources
@@ -12,13 +13,15 @@ from perception.engine.effort import Meter
 from perception.engine.job import PREVIEW_SAMPLES, Job, load_models, rules_of
 from perception.errors import SampleError
 from perception.files import is_storage_fault, write_bytes
+from perception.lanes import side_by_side
 from perception.pipeline import Models
 from perception.runs import evidence, labels, shards
 from perception.runs.folder import Plan, RunSpec, read_plan
 from perception.runs.shards import Outcome
 from perception.types import Evidence, Sample, SampleLabels, SampleRef
 
-Seen = list[tuple[Outcome, tuple[Evidence, ...]]]  # one shard, in the order of the plan
+Looked = tuple[Outcome, tuple[Evidence, ...]]
+Seen = list[Looked]  # one shard, in the order of the plan
 
 
 class Worker:
@@ -40,20 +43,24 @@ class Worker:
             index: Number of the shard.
             poisoned: Places within the shard of samples that killed a worker twice.
             begin: Called with a sample's place before the models see it.
-            ahead: Whether samples are read before their turn; else a crash is surely the fault of
-                the one that was begun last.
+            ahead: Whether samples are read before their turn, and looked at side by side; else a
+                crash is surely the fault of the one that was begun last.
         """
         if shards.shard_is_whole(evidence.folder_of(self._run), index):
             return None
         refs = self._plan.shard(index)
         healthy = [ref for place, ref in enumerate(refs) if place not in poisoned]
-        seen = []
+        lanes = self._spec.config.observe.lanes if ahead else 1
         with ReadAhead(healthy if ahead else ()) as reading:
-            load = reading if ahead else sources.load_sample
-            for place, ref in enumerate(refs):
-                begin(place)
-                seen.append(observe_one(ref, self._models, place in poisoned, load))
-        return seen
+
+            def calls() -> Iterator[Callable[[], Looked]]:
+                for place, ref in enumerate(refs):
+                    begin(place)
+                    ill = place in poisoned
+                    load = reading.take() if ahead and not ill else sources.load_sample
+                    yield partial(observe_one, ref, self._models, ill, load)
+
+            return list(side_by_side(calls(), max(lanes, 1)))
 
     def finish(self, index: int, seen: Seen | None) -> None:
         """Make a shard whole: write its evidence, then decide from what was written."""

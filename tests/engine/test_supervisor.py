@@ -193,3 +193,23 @@ def test_what_a_worker_leaves_in_its_temporary_folder_goes_with_it(
     with Supervisor(job) as supervisor:
         supervisor.do_shard(1)
     assert list(temporary.iterdir()) == []
+
+
+def test_of_several_samples_side_by_side_the_one_that_kills_is_found(
+    job: Job, detector_does: Prepare, tmp_path: Path, draw: Callable[..., Path]
+) -> None:
+    for number in range(5):
+        draw(tmp_path / "many" / f"{number}.png", (4, 8, 20, 30, 255), size_hw=(48, 60 + number))
+    plan = Plan(sources.find(sources.parse_source(f"images:{tmp_path / 'many'}")), 5)
+    observe = job.spec.config.observe.model_copy(update={"lanes": 3})
+    config = job.spec.config.model_copy(update={"observe": observe, "shard_size": 5})
+    spec = job.spec.model_copy(
+        update={"config": config, "plan_sha256": records.sha256(plan.to_bytes())}
+    )
+    run = tmp_path / "lanes"
+    folder.begin(run, spec, plan)
+    detector_does("time.sleep(0.2); picture.image_rgb.shape[1] == 62 and os._exit(5)")
+    with Supervisor(job.model_copy(update={"run": str(run), "spec": spec})) as supervisor:
+        supervisor.do_shard(0)
+    outcomes = [outcome for outcome, _ in evidence.read(run, 0)]
+    assert [outcome.code for outcome in outcomes] == ["", "", "process.crash", "", ""]
