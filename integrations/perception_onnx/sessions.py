@@ -11,6 +11,7 @@ from perception.config import ObserveConfig
 from perception.errors import RequestError
 from perception.lanes import Spares
 from perception.types import Float32
+from perception_onnx.unsigned import quick_model
 
 Shape = tuple[int | None, ...]  # None: free
 
@@ -42,7 +43,9 @@ class OnnxRuntimeSession:
         cuda, _, number = config.device.partition(":")
         if cuda == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
             providers.insert(0, ("CUDAExecutionProvider", {"device_id": number or "0"}))
-        self._session: Any = onnxruntime.InferenceSession(path, options, providers=providers)
+        self._session: Any = onnxruntime.InferenceSession(
+            quick_model(path), options, providers=providers
+        )
         asked = self._session.get_inputs()[0]
         self._name = asked.name
         self._dtype = _dtype(asked.type)
