@@ -142,7 +142,9 @@ def decide(
         _with_points(seen, judged[row], found.get(row, Findings()), lifted.same_as, rules)
         for row, seen in enumerate(evidence)
     )
-    return SampleLabels(id=sample_id, pictures=pictures, points=lifted.labels)
+    return SampleLabels(
+        id=sample_id, pictures=pictures, points=lifted.labels, cuboids=lifted.cuboids
+    )
 
 
 def _view(camera: Camera, instances: Instances, ontology: Ontology) -> View:

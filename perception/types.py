@@ -531,6 +531,32 @@ class PointLabels(RowAligned):
 
 
 @dataclass(frozen=True, eq=False)
+class Cuboids(RowAligned):
+    """3D boxes of N objects, in the LiDAR's frame.
+
+    Attributes:
+        instance_ids: (N,) int32, those of the objects' points.
+        centres_m: (N, 3) float32, the middle of the box.
+        sizes_lwh_m: (N, 3) float32, length, width, height.
+        yaws_rad: (N,) float32 in [-pi / 2, pi / 2): of the length, from x towards y. Front and back
+            are not told apart.
+        confidences: (N,) float32 in [0, 1): how much of its sides was measured, on how many points.
+    """
+
+    instance_ids: Int32
+    centres_m: Float32
+    sizes_lwh_m: Float32
+    yaws_rad: Float32
+    confidences: Float32
+
+
+def no_cuboids() -> Cuboids:
+    """Return no boxes."""
+    none, places = np.zeros(0, np.float32), np.zeros((0, 3), np.float32)
+    return Cuboids(np.zeros(0, np.int32), places, places, none, none)
+
+
+@dataclass(frozen=True, eq=False)
 class SampleLabels:
     """The decided labels of one sample.
 
@@ -538,11 +564,13 @@ class SampleLabels:
         id: As in `Sample`.
         pictures: One entry per image.
         points: One row per LiDAR point; none where there is no sweep.
+        cuboids: Of the objects whose points tell enough, whatever their status.
     """
 
     id: str
     pictures: tuple[PictureLabels, ...]
     points: PointLabels
+    cuboids: Cuboids = field(default_factory=no_cuboids)
 
 
 @dataclass(frozen=True)

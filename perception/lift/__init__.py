@@ -11,12 +11,13 @@ import numpy as np
 
 from perception.config import LiftConfig
 from perception.lift.alignment import mask_offset
+from perception.lift.cuboids import fit
 from perception.lift.doubts import doubts
-from perception.lift.ground import find_ground
+from perception.lift.ground import Ground, find_ground
 from perception.lift.separate import Parts, View, nearest_strong_mode, separate
 from perception.lift.sight import Sight, look
 from perception.lift.vote import vote
-from perception.types import Float32, MaskOffset, PointLabels
+from perception.types import Cuboids, Float32, MaskOffset, PointLabels
 
 __all__ = ["Findings", "Lifted", "View", "lift", "nearest_strong_mode"]
 
@@ -45,11 +46,13 @@ class Lifted:
         findings: One entry per view.
         same_as: Ids of instances that another camera sees as well, to the id that their points
             have.
+        cuboids: Boxes of the objects whose points tell enough.
     """
 
     labels: PointLabels
     findings: tuple[Findings, ...]
     same_as: dict[int, int]
+    cuboids: Cuboids
 
 
 def lift(views: Sequence[View], points_lidar: Float32, config: LiftConfig) -> Lifted:
@@ -82,4 +85,23 @@ def lift(views: Sequence[View], points_lidar: Float32, config: LiftConfig) -> Li
             )
         )
     labels, same_as = vote(views, sights, parts, len(points_lidar))
-    return Lifted(labels=labels, findings=tuple(findings), same_as=same_as)
+    return Lifted(
+        labels=labels,
+        findings=tuple(findings),
+        same_as=same_as,
+        cuboids=_boxed(views, points_lidar, ground, labels),
+    )
+
+
+def _boxed(
+    views: Sequence[View], points_lidar: Float32, ground: Ground | None, labels: PointLabels
+) -> Cuboids:
+    usual_m = {
+        int(number): view.usual_m[row]
+        for view in views
+        for row, number in enumerate(view.instance_ids)
+    }
+    own = np.flatnonzero(labels.instance_ids)
+    points = points_lidar[own]
+    heights = np.full(len(own), np.nan) if ground is None else ground.heights_m(points)
+    return fit(points, heights, labels.instance_ids[own], usual_m)

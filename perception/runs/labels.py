@@ -13,6 +13,8 @@ from perception.errors import RequestError
 from perception.runs import offsets, shards
 from perception.runs.shards import Outcome, Row, Tallies
 from perception.types import (
+    Cuboids,
+    Float32,
     Instances,
     MaskOffset,
     Masks,
@@ -49,6 +51,8 @@ SCHEMA = pa.schema(
         ("point_states", pa.binary()),
         ("point_class_ids", pa.binary()),
         ("point_instance_ids", pa.binary()),
+        ("cuboid_instance_ids", pa.binary()),
+        ("cuboid_values", pa.binary()),
         *shards.PICTURE_FIELDS,
         ("ignored", shards.COUNTS),
         ("offset_right_px", pa.float64()),
@@ -97,6 +101,8 @@ def write(
                 "point_states": points.states.astype("<u1").tobytes(),
                 "point_class_ids": points.class_ids.astype("<i4").tobytes(),
                 "point_instance_ids": points.instance_ids.astype("<i4").tobytes(),
+                "cuboid_instance_ids": labels.cuboids.instance_ids.astype("<i4").tobytes(),
+                "cuboid_values": _cuboid_values(labels.cuboids).tobytes(),
             }
         )
         for picture in labels.pictures:
@@ -140,6 +146,7 @@ def read(run: Path, label_set: str, index: int) -> Iterator[tuple[Outcome, Sampl
             id=outcome.sample_id,
             pictures=tuple(_picture(picture, instances) for picture, instances in pictures),
             points=_points(own, folder),
+            cuboids=_cuboids(own, folder),
         )
         yield outcome, labels
 
@@ -170,6 +177,26 @@ def _points(row: Row, folder: Path) -> PointLabels:
             "run.damaged", f"{folder}: sample {row['sample_id']} states {row['points']} points"
         )
     return PointLabels(states=columns[0], class_ids=columns[1], instance_ids=columns[2])
+
+
+def _cuboid_values(cuboids: Cuboids) -> Float32:
+    """Return (N, 8): centre, sizes, yaw, confidence."""
+    return np.column_stack(
+        [cuboids.centres_m, cuboids.sizes_lwh_m, cuboids.yaws_rad, cuboids.confidences]
+    ).astype("<f4")
+
+
+def _cuboids(row: Row, folder: Path) -> Cuboids:
+    ids = np.frombuffer(row["cuboid_instance_ids"], "<i4")
+    values = np.frombuffer(row["cuboid_values"], "<f4")
+    if len(values) != 8 * len(ids):
+        raise RequestError(
+            "run.damaged",
+            f"{folder}: sample {row['sample_id']} has {len(ids)} boxes of {len(values)} numbers, "
+            "expected 8 each",
+        )
+    values = values.reshape(-1, 8)
+    return Cuboids(ids, values[:, :3], values[:, 3:6], values[:, 6], values[:, 7])
 
 
 def _picture_rows(picture: PictureLabels) -> Iterator[Row]:
