@@ -25,7 +25,7 @@ _CLOSING = (yaml.BlockEndToken, yaml.FlowMappingEndToken, yaml.FlowSequenceEndTo
 
 Mode = Literal["detail", "exact", "fast"]
 Inference = Literal["auto", "openvino", "torch"]
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["auto", "fp32", "bf16"]
 
 
 class Settings(BaseModel):
@@ -51,7 +51,7 @@ class ObserveConfig(Settings):
     wobble: int = Field(default=0, ge=0, le=64)  # jittered boxes per box, decoded again; 0: none
     mode: Mode = "detail"  # of SAM: what an image is cut into
     inference: Inference = "auto"  # of SAM: see perception.inference
-    precision: Precision = "fp32"  # of SAM; bf16 needs a processor that has it
+    precision: Precision = "auto"  # of SAM: see perception.inference
     # of .onnx detectors; auto: see backends.resolve_engine. They find different boxes.
     detect_engine: Literal["auto", "onnxruntime", "openvino"] = "auto"
     detect_tiles: Literal["native", "off"] = "native"  # where an image is larger than the input

@@ -1,6 +1,7 @@
-"""Which engine computes a SAM checkpoint, and where compiled networks are kept."""
+"""Which engine computes a SAM checkpoint, how precisely, and where compiled networks are kept."""
 
 import os
+import re
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -43,6 +44,24 @@ def choose_inference(config: ObserveConfig) -> Inference:
                 f"--inference openvino runs on the CPU, device is {config.device}: use torch",
             )
     return Inference(config.inference, "asked for")
+
+
+def choose_precision(config: ObserveConfig) -> str:
+    """Resolve `observe.precision`: bf16 for mode fast in OpenVINO where the processor has it.
+
+    The modes detail and exact stay in fp32: quality first, and equal to the reference.
+    """
+    if config.precision != "auto":
+        return config.precision
+    openvino = choose_inference(config).engine == "openvino"
+    return "bf16" if config.mode == "fast" and openvino and has_bf16() else "fp32"
+
+
+def has_bf16() -> bool:
+    """Tell whether the processor multiplies bfloat16; False where Linux does not say so."""
+    told = Path("/proc/cpuinfo")
+    flags = re.search(r"^flags\s*:(.*)$", told.read_text(), re.M) if told.is_file() else None
+    return flags is not None and not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags[1].split())
 
 
 def cache_folder() -> Path | None:

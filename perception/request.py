@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from perception import backends, prompts, sources
+from perception import backends, prompts, sources, weights
+from perception.backends import Choice
 from perception.config import Config, ModelSpec, load_config
 from perception.engine.job import Job
 from perception.errors import RequestError
-from perception.inference import choose_inference
+from perception.inference import choose_inference, choose_precision
 from perception.ontology import ClassMap, Ontology, load_class_map, load_ontology
 from perception.runs import folder, records
 from perception.runs.folder import Plan, RunSpec
@@ -96,7 +97,7 @@ def resolve(request: LabelRequest) -> Resolved:
     run, root = Path(request.out).resolve(), Path(refs[0].root)
     _keep_out_of_the_source(run, origin, root)
     settings = _resolve_threads(_resolve_inference(settings), run, request)
-    settings = _resolve_lanes(settings, backends.choose_segmenter(request.segmenter).spec.kind)
+    settings = _resolve_looks(settings, backends.choose_segmenter(request.segmenter))
     plan = Plan(refs, settings.shard_size)
     job = _job(request, origin, root, plan, settings)
     if request.new_run:
@@ -147,14 +148,18 @@ def _resolve_threads(settings: Config, run: Path, request: LabelRequest) -> Conf
     return settings.model_copy(update={"observe": observe})
 
 
-def _resolve_lanes(settings: Config, segmenter: str) -> Config:
-    """Fix how many samples are looked at side by side: OpenVINO's bytes do not depend on it.
+def _resolve_looks(settings: Config, segmenter: Choice) -> Config:
+    """Fix SAM's precision, and how many samples are looked at side by side.
+
+    OpenVINO's bytes do not depend on the latter; others' might.
 
     Raises:
         RequestError: `config.invalid` for lanes that the models do not have.
     """
     observe = settings.observe
-    can = segmenter == "sam" and observe.inference == "openvino"
+    is_sam = segmenter.spec.kind == "sam"
+    can = is_sam and observe.inference == "openvino"
+    can = can and not weights.names_tensor(segmenter.path, weights.SAM2_TENSOR)
     if observe.lanes > 1 and not can:
         raise RequestError(
             "config.invalid",
@@ -162,7 +167,9 @@ def _resolve_lanes(settings: Config, segmenter: str) -> Config:
             "side; use 1",
         )
     lanes = observe.lanes or (min(observe.threads, MAX_LANES) if can else 1)
-    observe = observe.model_copy(update={"lanes": lanes})
+    precision = choose_precision(observe) if can else observe.precision
+    precision = "fp32" if precision == "auto" else precision
+    observe = observe.model_copy(update={"lanes": lanes, "precision": precision})
     return settings.model_copy(update={"observe": observe})
 
 

@@ -13,6 +13,7 @@ import pkgutil
 import tempfile
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -25,6 +26,8 @@ _MOBILE_SAM = "https://github.com/ChaoningZhang/MobileSAM/raw/f706ad9c4eb7f219c0
 _YOLO = "https://github.com/ultralytics/assets/releases/download/v8.3.0"
 
 _METADATA_FIELD = 14
+SAM2_TENSOR = "image_encoder.trunk.patch_embed.proj.weight"  # in SAM 2 and 2.1 only
+_MAX_PICKLE_BYTES = 1 << 26  # names and shapes of the largest SAM take 100 kB
 _MAX_METADATA_BYTES = 1 << 20
 _VARINT, _LENGTH = 0, 2
 
@@ -344,6 +347,19 @@ def _damage(path: Path, published: KnownWeights | None) -> str:
     if legacy_pickle or onnx:
         return ""
     return f"is neither a PyTorch nor an ONNX file, it starts with {head[:8]!r}"
+
+
+def names_tensor(path: Path, name: str) -> bool | None:
+    """Tell whether a PyTorch checkpoint names a tensor, without torch, whose import takes a second.
+
+    Returns:
+        None for files from before torch 1.6, which are no archives.
+    """
+    with suppress(zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
+        pickles = [entry for entry in archive.namelist() if entry.endswith("/data.pkl")]
+        if pickles and archive.getinfo(pickles[0]).file_size <= _MAX_PICKLE_BYTES:
+            return name.encode() in archive.read(pickles[0])
+    return None
 
 
 def onnx_metadata(path: Path) -> dict[str, str]:

@@ -12,7 +12,7 @@ import torch
 from perception.bootstrap import harden
 from perception.config import ObserveConfig
 from perception.errors import RequestError
-from perception.inference import cache_folder, choose_inference
+from perception.inference import cache_folder, choose_inference, choose_precision
 from perception.types import Float32
 
 harden()  # before anything below imports ultralytics or OpenVINO
@@ -252,3 +252,25 @@ def test_openvino_has_nothing_to_report_with() -> None:
     from openvino.tools.ovc import telemetry_utils
 
     assert telemetry_utils.tm is sys.modules["openvino.tools.ovc.telemetry_stub"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "processor", "precision"),
+    [
+        ({"mode": "fast"}, "flags : avx2 avx512_bf16\n", "bf16"),
+        ({"mode": "fast"}, "flags\t\t: amx_bf16 avx2\n", "bf16"),
+        ({"mode": "fast"}, "flags : avx2 avx512f\n", "fp32"),
+        ({"mode": "fast"}, "", "fp32"),
+        ({"mode": "exact"}, "flags : avx512_bf16\n", "fp32"),
+        ({"mode": "detail"}, "flags : avx512_bf16\n", "fp32"),
+        ({"mode": "fast", "inference": "torch"}, "flags : avx512_bf16\n", "fp32"),
+        ({"mode": "fast", "precision": "fp32"}, "flags : avx512_bf16\n", "fp32"),
+        ({"mode": "exact", "precision": "bf16"}, "flags : avx2\n", "bf16"),  # the engine refuses
+    ],
+)
+def test_only_mode_fast_takes_bf16_by_itself(
+    settings: dict[str, str], processor: str, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("perception.inference.find_spec", lambda _: object())
+    monkeypatch.setattr(Path, "read_text", lambda _: processor)
+    assert choose_precision(ObserveConfig.model_validate(settings)) == precision

@@ -6,17 +6,17 @@ so the builders are called without a checkpoint and the state dict is loaded her
 
 import re
 import zipfile
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from perception.bootstrap import harden, refuse_compromised
 from perception.errors import RequestError
+from perception.weights import SAM2_TENSOR, names_tensor
 
 _VIT_KEY = "image_encoder.patch_embed.proj.weight"
 _TINY_KEY = "image_encoder.patch_embed.seq.0.c.weight"
 _VIT_BUILDERS = {768: "build_sam_vit_b", 1024: "build_sam_vit_l", 1280: "build_sam_vit_h"}
-_HIERA_KEY = "image_encoder.trunk.patch_embed.proj.weight"  # SAM 2 and 2.1
+_HIERA_KEY = SAM2_TENSOR
 _HIERA_BLOCK = re.compile(r"image_encoder\.trunk\.blocks\.(\d+)\.norm1\.weight")
 # Channels and blocks: the tiny and the small one differ in their blocks only.
 _HIERA_BUILDERS = {
@@ -25,7 +25,6 @@ _HIERA_BUILDERS = {
     (112, 24): "build_sam2_b",
     (144, 48): "build_sam2_l",
 }
-MAX_PICKLE_BYTES = 1 << 26  # names and shapes of the largest SAM take 100 kB
 _SAM21_KEY = "no_obj_embed_spatial"
 
 
@@ -70,17 +69,11 @@ def builder_name(shapes: dict[str, tuple[int, ...]], where: str) -> str:
 def is_sam2(path: Path) -> bool:
     """Tell SAM 2 and 2.1 from SAM and MobileSAM; what is none of them is for `load_sam` to say.
 
-    The names are looked for in the file's pickle, without torch: its import takes a second and
-    half a gigabyte, and compiled networks that are kept do not need it.
-
     Raises:
         RequestError: `extra.missing`, `weights.invalid` for what is no state dict.
     """
-    with suppress(zipfile.BadZipFile), zipfile.ZipFile(path) as archive:  # older ones are none
-        pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
-        if pickles and archive.getinfo(pickles[0]).file_size <= MAX_PICKLE_BYTES:
-            return _HIERA_KEY.encode() in archive.read(pickles[0])
-    return _HIERA_KEY in _read_state(path)
+    named = names_tensor(path, _HIERA_KEY)
+    return _HIERA_KEY in _read_state(path) if named is None else named
 
 
 def load_sam(path: Path, device: str) -> Any:

@@ -82,7 +82,7 @@ class TorchEngine:
         """Wrap a loaded `SAMModel`."""
         from perception_sam.modules import Decoder, Encoder
 
-        if config.precision != "fp32":
+        if config.precision == "bf16":
             raise RequestError(
                 "precision.unavailable",
                 f"--precision {config.precision} goes with --inference openvino; PyTorch runs fp32",

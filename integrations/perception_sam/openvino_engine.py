@@ -12,7 +12,7 @@ from perception.bootstrap import harden
 from perception.config import ObserveConfig
 from perception.errors import RequestError
 from perception.files import write_bytes
-from perception.inference import cache_folder
+from perception.inference import cache_folder, choose_precision
 from perception.lanes import Spares
 from perception.types import Float32
 from perception.weights import sha256_of
@@ -38,7 +38,8 @@ class OpenVinoEngine:
         self._openvino = openvino
         self._core = openvino.Core()
         can = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        if config.precision == "bf16" and "BF16" not in can:
+        precision = choose_precision(config)
+        if precision == "bf16" and "BF16" not in can:
             raise RequestError(
                 "precision.unavailable",
                 "--precision bf16: this processor has no bfloat16 arithmetic; use fp32",
@@ -47,7 +48,7 @@ class OpenVinoEngine:
             "INFERENCE_NUM_THREADS": config.threads,
             "ENABLE_CPU_PINNING": False,  # pinned, two processes share the first core
             "NUM_STREAMS": max(config.lanes, 1),
-            "INFERENCE_PRECISION_HINT": _HINTS[config.precision],
+            "INFERENCE_PRECISION_HINT": _HINTS[precision],
         }
         self._path = path
         self._sha256 = sha256_of(path)

@@ -91,7 +91,7 @@ def load_sam2(path: Path, config: ObserveConfig) -> PromptedSam:
     Raises:
         RequestError: `extra.missing`, `weights.invalid`, `precision.unavailable`.
     """
-    if config.precision != "fp32":
+    if config.precision == "bf16":
         raise RequestError(
             "precision.unavailable",
             f"{path}: is SAM 2, which runs in fp32 here, not {config.precision}",
