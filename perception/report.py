@@ -140,25 +140,29 @@ def _write(canvas: UInt8, text: str, x: int, y: int, rgb: tuple[int, int, int]) 
         )
 
 
-def birds_eye(points_lidar: Float32, labels: PointLabels, names: dict[int, str]) -> UInt8:
+def birds_eye(
+    points_lidar: Float32, labels: PointLabels, names: dict[int, str], *, all_round: bool = False
+) -> UInt8:
     """Draw a sweep from above: the car at the bottom, looking up; a ring every 10 m.
 
     Args:
         points_lidar: (P, 3) metres, x forward, y left.
         labels: (P) labels; labelled points in their class's colour, background grey, unknown dim.
         names: Class id to name, for the legend.
+        all_round: The car is in the middle, for cameras that look to all sides.
 
     Returns:
         (H, W, 3) uint8 RGB.
     """
     height, width = int(AHEAD_M * PX_PER_M), int(2 * ASIDE_M * PX_PER_M)
     canvas = np.full((height, width, 3), 12, np.uint8)
+    bottom = height // 2 if all_round else height
     for ring_m in range(10, int(AHEAD_M) + 1, 10):
-        cv2.circle(canvas, (width // 2, height), ring_m * PX_PER_M, (40, 40, 40), 1, cv2.LINE_AA)
+        cv2.circle(canvas, (width // 2, bottom), ring_m * PX_PER_M, (40, 40, 40), 1, cv2.LINE_AA)
     rows = np.flatnonzero(np.isfinite(points_lidar).all(axis=1))
     rows = rows[np.argsort(labels.states[rows], kind="stable")]  # labelled points on top
     x_m, y_m = points_lidar[rows, :2].astype(np.float64).T
-    u, v = np.floor(width / 2 - y_m * PX_PER_M), np.floor(height - x_m * PX_PER_M)
+    u, v = np.floor(width / 2 - y_m * PX_PER_M), np.floor(bottom - x_m * PX_PER_M)
     seen = (u >= 0) & (u < width) & (v >= 0) & (v < height)
     u, v = u[seen].astype(np.int64), v[seen].astype(np.int64)  # cull first: 3e38 m fits no integer
     canvas[v, u] = _point_rgb(labels, rows[seen])

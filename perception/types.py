@@ -8,7 +8,7 @@ Conventions (axes, pixel centres, box corners) stand once, in the table of perce
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum, StrEnum
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -303,10 +303,20 @@ class Scene:
         cameras: Calibrated cameras, each name once; none where a dataset has no calibration.
         points_lidar: (P, 3) float32, metres, LiDAR frame, in the order of the file; P may be 0.
             Points that are not finite stay in place: their state is unknown.
+        ahead: Which axis of the LiDAR points ahead: 0 as in KITTI, 1 as in nuScenes, where x is to
+            the right.
     """
 
     cameras: tuple[Camera, ...]
     points_lidar: Float32
+    ahead: Literal[0, 1] = 0
+
+    @property
+    def points_drawn(self) -> Float32:
+        """(P, 3) the points for drawings: x forward, y left, z up in every dataset."""
+        if self.ahead == 0:
+            return self.points_lidar
+        return self.points_lidar[:, [1, 0, 2]] * np.array([1, -1, 1], np.float32)
 
     def __post_init__(self) -> None:
         """Check names and shape, and make the points read-only."""

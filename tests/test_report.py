@@ -251,6 +251,13 @@ def test_a_point_lies_where_it_should(
         assert lit(canvas, class_rgb(CAR)) == [uv]
 
 
+def test_with_cameras_all_round_the_car_stands_in_the_middle() -> None:
+    points = sweep((10, 0, 0), (-10, 5, 0))
+    labels = point_labels(PointState.LABELLED, PointState.LABELLED)
+    canvas = birds_eye(points, labels, NAMES, all_round=True)
+    assert sorted(lit(canvas, class_rgb(CAR))) == [(250, 400), (300, 200)]
+
+
 def test_the_states_of_points_differ_in_colour() -> None:
     points = sweep((10, 2, 0), (10, 1, 0), (10, -1, 0))
     states = (PointState.UNKNOWN, PointState.BACKGROUND, PointState.LABELLED)

@@ -165,7 +165,9 @@ def write_preview(
         overlay = report.overlay(picture.image_rgb, picture_labels, names)
         write_bytes(run / "preview" / f"{_file_stem(stem)}.jpg", report.to_jpeg(overlay))
     if len(sample.scene.points_lidar):
-        view = report.birds_eye(sample.scene.points_lidar, sample_labels.points, names)
+        view = report.birds_eye(
+            sample.scene.points_drawn, sample_labels.points, names, all_round=several
+        )
         write_bytes(run / "preview" / f"{_file_stem(ref.id)}.birds-eye.png", report.to_png(view))
 
 

@@ -209,7 +209,9 @@ def export(
         )
     if to != ALL and FORMATS[to].points and is_drive(path):
         raise RequestError(
-            "export.unknown", f"{path}: is a drive; its .label files are in training/labels"
+            "export.unknown",
+            f"{path}: is a drive, which holds the labels of its points: see training/labels, or "
+            "lidarseg and panoptic",
         )
     source = _open(path)
     if to != ALL:

@@ -104,7 +104,7 @@ def _frame(
     except SampleError as error:  # the source changed since the run
         return Frame(ref.id, note=f"cannot be read any more: {error}")
     sizes = [picture.size_hw for picture in sample.pictures]
-    points_lidar = loaded.scene.points_lidar
+    points_lidar = loaded.scene.points_drawn
     changed = [picture.size_hw for picture in loaded.pictures] != sizes
     if changed or len(points_lidar) != len(sample.points):
         return Frame(ref.id, note="is not the sample any more that was labelled")

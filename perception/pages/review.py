@@ -163,7 +163,7 @@ def _draw(
                 file = f"crops/{number:06d}-{name}.jpg"
                 write_bytes(out / file, crops.crop_jpeg(image, window))
                 entry["pictures"].append([name, file])
-        near = crops.points_near(loaded.scene.points_lidar, labels.points, entry["instance"])
+        near = crops.points_near(loaded.scene.points_drawn, labels.points, entry["instance"])
         if near:
             points[number] = near
             entry["points"] = place

@@ -160,7 +160,8 @@ def load_scene(ref: SampleRef) -> Scene:
         _camera(shots[picture.camera], sweep, T_world_from_lidar, index, root, where)
         for picture in ref.pictures
     )
-    return Scene(cameras=cameras, points_lidar=read_points(root / ref.sweep_file, COLUMNS))
+    points_lidar = read_points(root / ref.sweep_file, COLUMNS)
+    return Scene(cameras=cameras, points_lidar=points_lidar, ahead=1)
 
 
 def version_of(ref: SampleRef) -> str:

@@ -137,7 +137,7 @@ def test_all_cameras_of_a_key_frame_are_labelled_together(
     root = write_nuscenes(tmp_path / "root", nuscenes_tables, np.array([[0, 12, 0], [0, -8, 0.0]]))
     for row in nuscenes_tables["sample_data"]:
         if row["is_key_frame"] and row["filename"].endswith(".png") and "CAM" in row["filename"]:
-            draw(root / row["filename"], (60, 20, 100, 60, 255), size_hw=(90, 160))
+            draw(root / row["filename"], (72, 30, 88, 50, 255), size_hw=(90, 160))
     run = commands.label(
         commands.LabelRequest(f"nuscenes:{root}", tmp_path / "run", "boxes", "bright")
     )

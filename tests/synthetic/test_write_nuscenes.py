@@ -70,6 +70,7 @@ def test_the_nuscenes_reader_gives_the_sample_back(
         assert camera.time_gap_s == pytest.approx(view.camera.time_gap_s, abs=1e-9)
     right, ahead, up = sample.scene.points_lidar.T
     np.testing.assert_array_equal(np.stack([ahead, -right, up], 1), frame.sweep.points_lidar)
+    np.testing.assert_array_equal(sample.scene.points_drawn, frame.sweep.points_lidar)
 
 
 def test_rings_count_from_the_lowest_beam(drive: Path, refs: tuple[SampleRef, ...]) -> None:
