@@ -19,6 +19,7 @@ DETECTORS = {
     "onnx": "perception_onnx.detector:load_detector",
     "yolo": "perception_ultralytics.detector:load_detector",
     "bright": "perception.fakes:load_bright_detector",
+    "four-cars": "perception.fakes:load_four_cars",
 }
 SIZED = {"onnx", "yolo"}  # detectors that scale images to an input of their own: tiles help them
 SEGMENTERS = {
@@ -26,6 +27,7 @@ SEGMENTERS = {
     "yolo-seg": "perception_ultralytics.segmenter:load_segmenter",
     "grabcut": "perception.fakes:load_grabcut",
     "boxes": "perception.fakes:load_box_filler",
+    "sleep": "perception.fakes:load_sleeper",
 }
 PROMPTABLES = {"sam": "perception_sam.loading:load_promptable"}
 EXPORTERS = {"sam": "perception_sam.exporter:export"}
@@ -53,7 +55,7 @@ def choose_detector(text: str, trust_weights: bool) -> Choice:
     Raises:
         RequestError: `weights.missing`, `weights.corrupt`, `weights.untrusted`.
     """
-    if text == "bright":
+    if text in {"bright", "four-cars"}:
         return Choice(ModelSpec(kind=text), Path())
     path = Path(text)
     if path.suffix not in {".pt", ".onnx"}:
@@ -104,7 +106,7 @@ def choose_segmenter(text: str) -> Choice:
     Raises:
         RequestError: `weights.missing`, `weights.corrupt`, `weights.invalid`.
     """
-    if text in {"grabcut", "boxes"}:
+    if text in {"grabcut", "boxes", "sleep"}:
         return Choice(ModelSpec(kind=text), Path())
     path = Path(text)
     if path.suffix == ".onnx":

@@ -96,7 +96,7 @@ def label(request: LabelRequest, progress: Progress = no_progress) -> Run:
 
     Args:
         request: What to label, with what, and where to.
-        progress: Called before and after each shard; if it raises, those in hand are finished.
+        progress: Called before and after each shard; may raise `Interrupted`.
 
     Raises:
         RequestError: before any work, for anything wrong with the request.

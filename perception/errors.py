@@ -43,3 +43,18 @@ class ShapeError(PerceptionError):
     def __init__(self, code: str, message: str = "") -> None:
         """Accept the message alone: the code of a shape error is always the same."""
         super().__init__("shape.invalid", message or code)
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked this process to end.
+
+    Attributes:
+        exit_code: As shells have it: 128 and the number of the signal.
+        at_once: Whether what is in hand is given up.
+    """
+
+    def __init__(self, number: int, *, at_once: bool) -> None:
+        """Keep the number of the signal."""
+        super().__init__()
+        self.exit_code = 128 + number
+        self.at_once = at_once

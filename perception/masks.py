@@ -8,6 +8,7 @@ five bits a character plus a continuation bit, from the fourth run on stored as 
 the run two places before.
 """
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ MAX_PIXELS = 1 << 28  # as many as an image may ever have here; guards allocatio
 _MAX_CHARS_PER_RUN = 7  # 35 bits: more than any run of MAX_PIXELS needs
 
 
+@lru_cache(maxsize=512)  # a picture's masks: each is asked for a dozen times while it is decided
 def check_counts(counts: bytes, height: int, width: int) -> npt.NDArray[np.int64]:
     """Decode a compressed run-length string after checking it.
 
@@ -30,7 +32,7 @@ def check_counts(counts: bytes, height: int, width: int) -> npt.NDArray[np.int64
         width: Columns of it.
 
     Returns:
-        (R,) runs, the first counts zeros, summing to height * width.
+        (R,) runs, read-only; the first counts zeros; summing to height * width.
 
     Raises:
         SampleError: `rle.invalid`, naming what is wrong.
@@ -64,6 +66,7 @@ def check_counts(counts: bytes, height: int, width: int) -> npt.NDArray[np.int64
             "rle.invalid",
             f"runs sum to {int(runs.sum())}, expected {height} x {width} = {height * width}",
         )
+    runs.flags.writeable = False
     return runs
 
 
@@ -150,7 +153,13 @@ def decode(masks: Masks) -> Bool:
 
 def areas(masks: Masks) -> npt.NDArray[np.int64]:
     """Return (N,) pixel counts."""
-    return np.array([int(decode_crop(masks, row).sum()) for row in range(len(masks))], np.int64)
+    return np.array([_area(masks, row) for row in range(len(masks))], np.int64)
+
+
+def _area(masks: Masks, row: int) -> int:
+    x0, y0, x1, y1 = (int(side) for side in masks.boxes_xyxy[row])
+    counts = masks.counts[row]
+    return int(check_counts(counts, y1 - y0, x1 - x0)[1::2].sum()) if counts else 0
 
 
 def overlaps(masks: Masks) -> npt.NDArray[np.int64]:

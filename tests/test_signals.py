@@ -12,6 +12,7 @@ import pytest
 
 from perception import commands
 from perception.cli import terminal
+from perception.errors import Interrupted
 
 Begun = Callable[[], "subprocess.Popen[str]"]
 
@@ -61,9 +62,12 @@ def resumed(folder: Path, snapshot: Callable[[Path], dict[str, bytes]]) -> bool:
     """Resume the run and compare it with a clean one."""
     for name in ("run", "clean"):
         request = commands.LabelRequest(
-            f"images:{folder / 'src'}", folder / name, "boxes", "bright", "", "",
-            folder / "small.yaml",
-        )  # fmt: skip
+            f"images:{folder / 'src'}",
+            folder / name,
+            "boxes",
+            "bright",
+            config=folder / "small.yaml",
+        )
         commands.label(request)
     return snapshot(folder / "run") == snapshot(folder / "clean")
 
@@ -118,7 +122,7 @@ def test_row_39_the_shard_in_hand_has_seconds_and_not_for_ever(
 ) -> None:
     monkeypatch.setattr(terminal, "GRACE_S", 1)
     with (
-        pytest.raises(terminal.Interrupted) as caught,
+        pytest.raises(Interrupted) as caught,
         terminal.stopping_between_shards(lambda done, total: None) as check,
     ):
         check(0, 9)
@@ -129,7 +133,7 @@ def test_row_39_the_shard_in_hand_has_seconds_and_not_for_ever(
 
 def test_before_the_first_shard_a_signal_ends_at_once() -> None:
     with (
-        pytest.raises(terminal.Interrupted),
+        pytest.raises(Interrupted),
         terminal.stopping_between_shards(lambda done, total: None),
     ):
         os.kill(os.getpid(), signal.SIGTERM)

@@ -15,13 +15,12 @@ from perception.cli.terminal import (
     INTERRUPTED,
     QUARANTINED,
     USAGE,
-    Interrupted,
     ending_on_signals,
     spell_options,
 )
 from perception.cli.trust import corrections_app, trust_app
 from perception.cli.weights import weights_app
-from perception.errors import PerceptionError
+from perception.errors import Interrupted, PerceptionError
 from perception.remedies import in_one_line
 
 __all__ = ["FINE", "INTERRUPTED", "QUARANTINED", "USAGE", "app", "main", "run"]

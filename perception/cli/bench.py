@@ -360,6 +360,68 @@ def bench_trust(
     return FINE
 
 
+@bench_app.command(name="relabel")
+def bench_relabel(
+    run: Path | None = None, *, frames: int = 500, objects: int = 6, as_json: AsJson = False
+) -> int:
+    """Measure `relabel` and `export`, whole commands, and compare with a fresh run.
+
+    perception bench relabel runs/kitti
+
+    Args:
+        run: A finished run, of which a copy is relabelled; without it pictures are drawn.
+        frames: To draw.
+        objects: In each.
+        as_json: Print one JSON object for programs.
+    """
+    from perception import throughput
+
+    redone = throughput.redo(run, frames, objects)
+    say(asdict(redone), as_json, redone.lines())
+    return FINE
+
+
+@bench_app.command(name="ray")
+def bench_ray(
+    images: Path | None = None,
+    *,
+    simulate: int = 8,
+    frames: int = 0,
+    engine: str = "ray",
+    detector: str = "",
+    segmenter: str = "",
+    mode: Mode = "detail",
+    rounds: int = 2,
+    as_json: AsJson = False,
+) -> int:
+    """Measure how busy an engine keeps models that sleep; with IMAGES, how two real ones scale.
+
+    perception bench ray --simulate 8 --frames 20000
+    perception bench ray FOLDER --detector yolov8n.onnx --segmenter mobile_sam.pt
+
+    Args:
+        images: Folder of pictures: two workers with one thread each are compared with one.
+        simulate: Models side by side, each sleeping 50 ms a frame, which read JPEGs.
+        frames: To label; by default 20,000 to simulate, 48 of IMAGES.
+        engine: ray or local.
+        detector: Weights, for IMAGES.
+        segmenter: Weights, for IMAGES.
+        mode: Of SAM, for IMAGES.
+        rounds: How often both are run, for IMAGES.
+        as_json: Print one JSON object for programs.
+    """
+    from perception import fleet
+
+    if images is not None:
+        options = ("--detector", detector, "--segmenter", segmenter, "--mode", mode)
+        pair = fleet.pair(images, frames or 48, rounds, engine, *options)
+        say(asdict(pair), as_json, pair.lines())
+        return FINE
+    feed, found = fleet.feed_rate(), fleet.simulate(engine, simulate, frames or 20_000)
+    say({**asdict(feed), **asdict(found)}, as_json, [*feed.lines(), *found.lines()])
+    return FINE
+
+
 @bench_app.command(name="evidence")
 def bench_evidence(run: Path, *, as_json: AsJson = False) -> int:
     """Measure what a run's evidence takes per instance.

@@ -15,6 +15,8 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from rich.console import Console
 
+from perception.errors import Interrupted
+
 FINE, QUARANTINED, USAGE, INTERRUPTED = 0, 1, 2, 130  # exit codes
 # Options without a value: what follows them is a word of its own.
 FLAGS = (
@@ -57,19 +59,6 @@ def say(value: dict[str, Any], as_json: bool, lines: Sequence[str]) -> None:
         sys.stdout.write("".join(f"{line}\n" for line in lines))
 
 
-class Interrupted(KeyboardInterrupt):
-    """A signal asked this process to end.
-
-    Attributes:
-        exit_code: As shells have it: 128 and the number of the signal.
-    """
-
-    def __init__(self, number: int) -> None:
-        """Keep the number of the signal."""
-        super().__init__()
-        self.exit_code = 128 + number
-
-
 @contextmanager
 def ending_on_signals() -> Iterator[None]:
     """Let SIGINT and SIGTERM end a command, each with its own exit code, cleaned up once.
@@ -79,7 +68,7 @@ def ending_on_signals() -> Iterator[None]:
 
     def end(number: int, frame: FrameType | None) -> None:
         _ignore_signals()  # what ends is cleaned up without being disturbed
-        raise Interrupted(number)
+        raise Interrupted(number, at_once=True)
 
     with _handling(end):
         yield
@@ -104,7 +93,7 @@ def stopping_between_shards(
             sys.stderr.write("perception: finishing the shard in hand; once more ends it now\n")
             return
         _ignore_signals()
-        raise Interrupted(asked[0] if asked else number)
+        raise Interrupted(asked[0] if asked else number, at_once=True)
 
     def check(done: int, total: int) -> None:
         nonlocal begun, shown
@@ -113,7 +102,7 @@ def stopping_between_shards(
             progress(done, total)
             shown = done
         if asked:
-            raise Interrupted(asked[0])
+            raise Interrupted(asked[0], at_once=False)
 
     with _handling(stop):
         yield check

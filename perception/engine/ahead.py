@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Self
 
 from perception import sources
 from perception.types import Sample, SampleRef
@@ -12,23 +11,27 @@ READERS = 2  # threads: one decodes while the other waits for a disk or an objec
 AHEAD = 4  # samples in memory before they are needed, at most
 
 
-class ReadAhead:
-    """A context that loads samples in the order in which they will be asked for."""
+class Readers:
+    """Threads that load samples in the order in which they will be asked for."""
 
-    def __init__(self, refs: Iterable[SampleRef]) -> None:
-        """Remember what will be asked for; nothing is read yet."""
-        self._coming = iter(refs)
+    def __init__(self) -> None:
+        """Start none yet: they start with the first sample, and are kept."""
         self._pool = ThreadPoolExecutor(READERS)
-        self._waiting: deque[Future[Sample]] = deque()
 
-    def __enter__(self) -> Self:
+    def ahead(self, refs: Iterable[SampleRef]) -> "ReadAhead":
+        """Begin to read some samples."""
+        return ReadAhead(self._pool, refs)
+
+
+class ReadAhead:
+    """Samples on their way: call it with each in turn."""
+
+    def __init__(self, pool: ThreadPoolExecutor, refs: Iterable[SampleRef]) -> None:
         """Begin to read."""
+        self._coming = iter(refs)
+        self._pool = pool
+        self._waiting: deque[Future[Sample]] = deque()
         self._fill()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Read no more."""
-        self._pool.shutdown(cancel_futures=True)
 
     def take(self) -> Callable[[SampleRef], Sample]:
         """Return what gives the next sample of the order, and raises as loading it did."""

@@ -25,6 +25,8 @@ from perception.engine.job import Job
 from perception.engine.process import end_with, ignore_signals
 from perception.errors import PerceptionError
 
+SWITCH_S = 0.0005  # seconds that one thread may keep the interpreter while another wants it
+
 
 class _Answers:
     """Stdout, for two threads."""
@@ -73,6 +75,8 @@ def _serve(job: Job, answer: _Answers) -> None:
     from perception.engine.job import require_match
     from perception.engine.worker import Seen, Worker
 
+    # The thread of the models must not wait for those that read and write: by default for 5 ms.
+    sys.setswitchinterval(SWITCH_S)
     require_match(job)
     meter = Meter()
     worker = Worker(job, meter)

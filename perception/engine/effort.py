@@ -1,7 +1,7 @@
 """What work costs: seconds, the share of them in which the models were at work, memory."""
 
-import resource
-import sys
+import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from perception.pipeline import Models
+from perception.runs.timings import peak_bytes
 
 
 @dataclass(frozen=True)
@@ -20,21 +21,15 @@ class Effort:
         seconds: From the end of its shard before, or of loading.
         busy_s: Of these, inside a model.
         peak_bytes: Largest resident memory of the worker so far.
+        worker: Host and process.
     """
 
     seconds: float = 0.0
     busy_s: float = 0.0
     peak_bytes: int = 0
+    worker: str = ""
 
-    def __add__(self, other: "Effort") -> "Effort":
-        """Sum the times; memory is that of the larger."""
-        return Effort(
-            self.seconds + other.seconds,
-            self.busy_s + other.busy_s,
-            max(self.peak_bytes, other.peak_bytes),
-        )
-
-    def to_dict(self) -> dict[str, float]:
+    def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
         return asdict(self)
 
@@ -79,9 +74,8 @@ class Meter:
     def lap(self) -> Effort:
         """Return the effort since the last lap."""
         now = time.perf_counter()
-        unit = 1 if sys.platform == "darwin" else 1024
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-        effort = Effort(now - self._since, self._busy_s, peak)
+        worker = f"{socket.gethostname()}:{os.getpid()}"
+        effort = Effort(now - self._since, self._busy_s, peak_bytes(), worker)
         self._since, self._busy_s = now, 0.0
         return effort
 

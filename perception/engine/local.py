@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from perception.engine.effort import Done, Effort
 from perception.engine.job import Job, Placement
 from perception.engine.supervisor import LANES, Supervisor
-from perception.errors import RequestError
+from perception.errors import Interrupted, RequestError
 
 Result = tuple[int, Effort] | BaseException | None  # None: a worker has ended
 
@@ -20,8 +20,8 @@ def run(job: Job, indices: Iterable[int], placement: Placement, done: Done) -> N
         job: What to do.
         indices: The shards that are not whole yet; each is asked for when a worker is free.
         placement: How many processes side by side, each with its own models.
-        done: Called with each shard that is whole. If it raises, or asking for a shard does, the
-            shards in hand are finished first.
+        done: Called with each shard that is whole. Where it is interrupted, but not at once, or
+            asking for a shard raises, the shards in hand are finished first.
 
     Raises:
         RequestError: what a worker reports, or `run.stalled`.
@@ -46,7 +46,9 @@ def run(job: Job, indices: Iterable[int], placement: Placement, done: Done) -> N
                 continue
             try:
                 done(*result)
-            except BaseException as error:
+            except Interrupted as error:
+                if error.at_once:
+                    raise
                 handing_out.stop(error)
     except queue.Empty as error:
         stacks = "\n".join(supervisor.stacks() for supervisor in supervisors)

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from perception import pipeline, report, sources
-from perception.engine.ahead import ReadAhead
+from perception.engine.ahead import Readers
 from perception.engine.effort import Meter
 from perception.engine.job import PREVIEW_SAMPLES, Job, load_models, rules_of
 from perception.errors import SampleError
@@ -33,6 +33,7 @@ class Worker:
         self._spec = job.spec
         self._plan = read_plan(self._run, job.spec)
         self._models = meter.watch(load_models(job))
+        self._readers = Readers()
 
     def observe(
         self, index: int, poisoned: frozenset[int], begin: Callable[[int], None], *, ahead: bool
@@ -51,16 +52,16 @@ class Worker:
         refs = self._plan.shard(index)
         healthy = [ref for place, ref in enumerate(refs) if place not in poisoned]
         lanes = self._spec.config.observe.lanes if ahead else 1
-        with ReadAhead(healthy if ahead else ()) as reading:
+        reading = self._readers.ahead(healthy if ahead else ())
 
-            def calls() -> Iterator[Callable[[], Looked]]:
-                for place, ref in enumerate(refs):
-                    begin(place)
-                    ill = place in poisoned
-                    load = reading.take() if ahead and not ill else sources.load_sample
-                    yield partial(observe_one, ref, self._models, ill, load)
+        def calls() -> Iterator[Callable[[], Looked]]:
+            for place, ref in enumerate(refs):
+                begin(place)
+                ill = place in poisoned
+                load = reading.take() if ahead and not ill else sources.load_sample
+                yield partial(observe_one, ref, self._models, ill, load)
 
-            return list(side_by_side(calls(), max(lanes, 1)))
+        return list(side_by_side(calls(), max(lanes, 1)))
 
     def finish(self, index: int, seen: Seen | None) -> None:
         """Make a shard whole: write its evidence, then decide from what was written."""

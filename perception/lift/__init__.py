@@ -67,7 +67,8 @@ def lift(views: Sequence[View], points_lidar: Float32, config: LiftConfig) -> Li
         Labels in the order of the points. Unknown is what no camera sees, and what is under a mask
         or hangs together with an object that it cannot be shown to belong to.
     """
-    ground = find_ground(points_lidar) if config.ground_m > 0 else None
+    wanted = config.ground_m > 0 and len(points_lidar) > 0
+    ground = find_ground(points_lidar) if wanted else None
     sights, parts, findings = list[Sight](), list[Parts](), list[Findings]()
     for view in views:
         size_hw = view.masks.size_hw

@@ -1,5 +1,7 @@
 """`timings.json`: all that differs from run to run. Written while a run works, for `status`."""
 
+import resource
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -20,10 +22,15 @@ class Timings:
         self._finished: float | None = None
         self._effort = {"seconds": 0.0, "busy_s": 0.0, "peak_bytes": 0}
         self.samples_done_now = 0
+        self._workers_seen: set[str] = set()
+        self._warm: float | None = None  # when the last worker had finished its first shard
 
-    def add(self, samples: int, effort: dict[str, float]) -> None:
+    def add(self, samples: int, effort: dict[str, Any]) -> None:
         """Count a shard and what its worker spent on it."""
         self.samples_done_now += samples
+        if effort["worker"] not in self._workers_seen:
+            self._workers_seen.add(effort["worker"])
+            self._warm = time.time()
         for name in ("seconds", "busy_s"):
             self._effort[name] += effort[name]
         self._effort["peak_bytes"] = max(self._effort["peak_bytes"], effort["peak_bytes"])
@@ -49,7 +56,16 @@ class Timings:
             "samples_resumed": self._resumed,
             "engine": self._engine,
             "workers": self._workers,
+            "workers_seen": len(self._workers_seen),
+            "warm_unix_s": None if self._warm is None else round(self._warm, 3),
+            "driver_peak_bytes": peak_bytes(),
             "worker_s": round(self._effort["seconds"], 3),
             "worker_busy_s": round(self._effort["busy_s"], 3),
             "worker_peak_bytes": self._effort["peak_bytes"],
         }
+
+
+def peak_bytes() -> int:
+    """Return the largest resident memory of this process so far."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,0 +1,245 @@
+"""Many models side by side: how busy an engine keeps them, what feeding them costs, how two scale.
+
+Models that sleep stand for GPUs that are not here: they take as long, read real JPEGs, and use no
+processor meanwhile. Start-up is reported apart: what is counted begins when the last worker has
+finished its first shard.
+"""
+
+import bisect
+import itertools
+import json
+import os
+import shutil
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+
+from perception.errors import RequestError
+from perception.fakes import Sleeper
+from perception.images import decode_image
+from perception.runs import folder, labels
+from perception.throughput import command, draw
+
+DRAWN, BOXES = 100, 4  # pictures that are drawn, objects in each; files are used again by links
+SHARD = 64  # frames: a few seconds of a GPU; between shards it waits for the first image
+FIRST = 1000  # frames that growth is measured from
+GPU_S = Sleeper.encoder_s + Sleeper.decoder_s  # a frame on a large GPU: an assumption, no figure
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """What a simulated fleet did, once all of it was at work.
+
+    Attributes:
+        engine: local or ray.
+        workers: Models side by side.
+        frames: Frames that were counted.
+        start_s: Until the last worker had finished its first shard.
+        frames_per_s: Of the whole fleet.
+        busy_share: Of the models' time in which they slept, which stands for work.
+        growth: Frames per second of all frames counted over that of the first 1,000.
+        overhead_ms: Per frame and worker, beside the sleep.
+        driver_peak_bytes: Largest resident memory of the driver.
+        worker_peak_bytes: Of a worker.
+    """
+
+    engine: str
+    workers: int
+    frames: int
+    start_s: float
+    frames_per_s: float
+    busy_share: float
+    growth: float
+    overhead_ms: float
+    driver_peak_bytes: int
+    worker_peak_bytes: int
+
+    def lines(self) -> list[str]:
+        """Say it to people."""
+        return [
+            f"{self.engine}, {self.workers} models of {1000 * GPU_S:.0f} ms, {self.frames} frames: "
+            f"{self.frames_per_s:.1f} frames/s, busy {self.busy_share:.1%}, "
+            f"{self.overhead_ms:.2f} ms a frame beside them; start-up {self.start_s:.1f} s",
+            f"frames/s of all over those of the first {FIRST}: {self.growth:.3f}; driver "
+            f"{self.driver_peak_bytes / 1e6:.0f} MB, worker {self.worker_peak_bytes / 1e6:.0f} MB",
+        ]
+
+
+def simulate(engine: str, workers: int, frames: int) -> Fleet:
+    """Label pictures with models that sleep: what the engine costs, and how busy it keeps them.
+
+    Args:
+        engine: local or ray.
+        workers: Side by side, each sleeping like a GPU (see `perception.fakes.Sleeper`).
+        frames: JPEG pictures of KITTI's size.
+
+    Raises:
+        RequestError: `bench.failed`, also where there are too few frames to count any.
+    """
+    with tempfile.TemporaryDirectory(prefix="perception-bench-") as scratch:
+        place = Path(scratch)
+        draw(place / "drawn", min(frames, DRAWN), BOXES)
+        link(sorted((place / "drawn").iterdir()), place / "src", frames)
+        (place / "large.yaml").write_text(f"shard_size: {SHARD}\n")
+        started = time.time()
+        command(
+            *("label", place / "src", "--detector", "four-cars", "--segmenter", "sleep"),
+            *("--out", place / "run", "--config", place / "large.yaml"),
+            *("--threads", 1, "--engine", engine, "--workers", workers),
+        )
+        return _measured(place / "run", engine, workers, started)
+
+
+def _measured(run: Path, engine: str, workers: int, started_unix_s: float) -> Fleet:
+    timings = json.loads((run / "timings.json").read_bytes())
+    warm_s = timings["warm_unix_s"]
+    line = [(when, count) for when, count in _timeline(run) if when > warm_s][: -2 * workers]
+    if timings["workers_seen"] < workers or len(line) < 2 * workers:
+        raise RequestError(
+            "bench.failed",
+            f"{timings['workers_seen']} of {workers} workers had a shard, {len(line)} shards were "
+            "counted: use more --frames",
+        )
+    frames = sum(count for _, count in line)
+    rate = frames / (line[-1][0] - warm_s)
+    sums = list(itertools.accumulate(count for _, count in line))
+    first = min(bisect.bisect_left(sums, FIRST), len(line) - 1)
+    return Fleet(
+        engine=engine,
+        workers=workers,
+        frames=frames,
+        start_s=warm_s - started_unix_s,
+        frames_per_s=rate,
+        busy_share=rate * GPU_S / workers,
+        growth=rate / (sums[first] / (line[first][0] - warm_s)),
+        overhead_ms=1000 * (workers / rate - GPU_S),
+        driver_peak_bytes=timings["driver_peak_bytes"],
+        worker_peak_bytes=timings["worker_peak_bytes"],
+    )
+
+
+def _timeline(run: Path) -> list[tuple[float, int]]:
+    """Return when each shard was whole, and its samples, in the order of time."""
+    spec = folder.read_spec(run)
+    plan = folder.read_plan(run, spec)
+    decided = labels.folder_of(run, spec.label_set())
+    return sorted(
+        (path.stat().st_mtime, len(plan.shard(int(path.stem)))) for path in decided.glob("*.json")
+    )
+
+
+def link(pictures: list[Path], root: Path, frames: int) -> None:
+    """Copy pictures into a folder, then link the copies, in turn, until there are enough."""
+    root.mkdir()
+    copies: list[Path] = []
+    for frame in range(frames):
+        picture = pictures[frame % len(pictures)]
+        place = root / f"{frame:06d}{picture.suffix}"
+        if frame < len(pictures):
+            shutil.copyfile(picture, place)
+            copies.append(place)
+        else:
+            os.link(copies[frame % len(pictures)], place)
+
+
+@dataclass(frozen=True)
+class Feed:
+    """How fast one core decodes JPEG pictures of KITTI's size, and what that can feed.
+
+    Attributes:
+        per_s_and_core: Frames, by processor time.
+        gpus_per_core: Models that take `GPU_S` a frame which one core keeps supplied.
+    """
+
+    per_s_and_core: float
+    gpus_per_core: float
+
+    def lines(self) -> list[str]:
+        """Say it to people."""
+        return [
+            f"one core decodes {self.per_s_and_core:.0f} frames of 1242 x 375 a second and feeds "
+            f"{self.gpus_per_core:.1f} GPUs that take {1000 * GPU_S:.0f} ms a frame"
+        ]
+
+
+def feed_rate(frames: int = 200) -> Feed:
+    """Measure how many pictures of KITTI's size one core decodes in a second."""
+    with tempfile.TemporaryDirectory(prefix="perception-bench-") as scratch:
+        draw(Path(scratch) / "src", 20, BOXES)
+        files = sorted((Path(scratch) / "src").iterdir())
+        threads = cv2.getNumThreads()
+        cv2.setNumThreads(1)
+        try:
+            started = time.process_time()
+            for i in range(frames):
+                decode_image(files[i % len(files)])
+            rate = frames / (time.process_time() - started)
+        finally:
+            cv2.setNumThreads(threads)
+    return Feed(rate, rate * GPU_S)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two workers with one thread each, beside one.
+
+    Attributes:
+        one_per_s: Frames per second of one worker, each round.
+        two_per_s: Of two.
+        ratio: Of the medians.
+    """
+
+    one_per_s: tuple[float, ...]
+    two_per_s: tuple[float, ...]
+    ratio: float
+
+    def lines(self) -> list[str]:
+        """Say it to people."""
+        one, two = (
+            ", ".join(f"{value:.3f}" for value in values)
+            for values in (self.one_per_s, self.two_per_s)
+        )
+        return [f"one worker {one} frames/s, two {two}: {self.ratio:.2f} times"]
+
+
+def pair(images: Path, frames: int, rounds: int, engine: str, *options: str) -> Pair:
+    """Label pictures with one worker and with two, in turn, one thread each.
+
+    Args:
+        images: Folder of pictures; used again until there are enough.
+        frames: To label.
+        rounds: How often.
+        engine: local or ray.
+        options: Of `perception label`: the models.
+
+    Raises:
+        RequestError: `bench.failed`; `source.empty` without pictures.
+    """
+    pictures = sorted(path for path in images.iterdir() if path.suffix in {".png", ".jpg"})
+    if not pictures:
+        raise RequestError("source.empty", f"{images}: holds no .png or .jpg")
+    rates: dict[int, list[float]] = {1: [], 2: []}
+    with tempfile.TemporaryDirectory(prefix="perception-bench-") as scratch:
+        place = Path(scratch)
+        link(pictures, place / "src", frames)
+        (place / "small.yaml").write_text("shard_size: 2\n")
+        for turn in range(rounds):
+            for workers, found in rates.items():
+                out = place / f"{workers}-{turn}"
+                command(
+                    *("label", place / "src", "--out", out, "--config", place / "small.yaml"),
+                    *("--threads", 1, "--engine", engine, "--workers", workers, *options),
+                )
+                found.append(_warm_rate(out, workers))
+    one, two = (statistics.median(found) for found in rates.values())
+    return Pair(tuple(rates[1]), tuple(rates[2]), two / one)
+
+
+def _warm_rate(run: Path, workers: int) -> float:
+    warm_s: float = json.loads((run / "timings.json").read_bytes())["warm_unix_s"]
+    line = [(when, count) for when, count in _timeline(run) if when > warm_s][: 1 - workers or None]
+    return sum(count for _, count in line) / (line[-1][0] - warm_s)
