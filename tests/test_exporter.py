@@ -68,6 +68,13 @@ def test_files_that_answer_otherwise_do_not_appear(
     assert not (tmp_path / "onnx").exists()
 
 
+def test_sam_2_is_not_exported(tmp_path: Path) -> None:
+    path = tmp_path / "sam2.pt"
+    torch.save({"image_encoder.trunk.patch_embed.proj.weight": torch.zeros(96, 3, 7, 7)}, path)
+    with pytest.raises(RequestError, match="is SAM 2; the export takes SAM and MobileSAM"):
+        exporter.export(path, tmp_path / "onnx")
+
+
 def test_other_weights_and_a_folder_that_holds_something_are_refused(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
