@@ -216,6 +216,37 @@ def test_row_13_prompts_that_the_memory_does_not_hold_go_in_halves() -> None:
         list(decode_in_chunks(SmallMemory(0), None, tokens, np.zeros((11, 1), np.int64), 8))
 
 
+class Echo:
+    """An engine that answers how many logits it was given, and with which boxes."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[float, float]] = []
+
+    def encode(self, pixels: Float32) -> tuple[int, ...]:
+        return pixels.shape[2:]
+
+    def decode(
+        self, embedding: Any, tokens_xy: Any, kinds: Any, masks_each: int, low_logits: Any
+    ) -> tuple[Float32, Float32]:
+        height, width = (side // 4 for side in embedding)
+        answers = np.zeros((len(tokens_xy), masks_each, height, width), np.float32)
+        for row, (xy, _) in enumerate(tokens_xy):
+            fed = 0 if low_logits is None else low_logits[row, 0, 0]
+            self.asked.append((float(xy[0]), float(fed)))
+            answers[row] = xy[0] + fed
+        return answers, np.ones((len(tokens_xy), masks_each), np.float32)
+
+
+def test_tiny_objects_are_decoded_again_with_their_own_first_answer() -> None:
+    engine, image = Echo(), np.zeros((1000, 2000, 3), np.uint8)
+    boxes = np.array([[10, 10, 30, 30], [20, 15, 40, 20], [40, 10, 50, 30], [0, 0, 90, 90]])
+    config = ObserveConfig(mode="detail", prompt_chunk=2, wobble=0)
+    SamSegmenter(engine, config)(image, boxes.astype(np.float32))
+    # twice as large in the first tile: chunks of two, each again with what it answered
+    tiny = [(20, 0), (40, 0), (20, 20), (40, 40), (80, 0), (80, 80)]
+    assert engine.asked == [*tiny, (0, 0)]
+
+
 def test_row_12_many_boxes_on_a_4k_image_stay_bounded_while_networks_are_compiled() -> None:
     weights = SHARED / "weights" / "mobile_sam.pt"
     if not weights.is_file():

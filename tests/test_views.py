@@ -21,30 +21,48 @@ def test_no_box_no_view() -> None:
 
 
 def test_a_small_object_is_shown_in_a_cut_of_native_resolution_round_it() -> None:
-    ((view, rows),) = tiles(STREET_HW, boxes((1000, 500, 1040, 520)))
-    # 40 and 20 pixels with 128 on each side: 296 and 276, the next multiple of 512 is 512
-    assert view.window_xyxy == (764, 254, 1276, 766)
+    ((view, rows),) = tiles(STREET_HW, boxes((1000, 500, 1100, 560)))
+    # 100 and 60 pixels with 128 on each side: 356 and 316, the next multiple of 512 is 512
+    assert view.window_xyxy == (768, 274, 1280, 786)  # its tile ends at 1280
     assert view.filled_hw == view.input_hw == (512, 512)
     assert rows.tolist() == [0]
+    assert not view.twice
+
+
+def test_a_tiny_object_is_shown_twice_its_size_and_decoded_twice() -> None:
+    ((view, rows),) = tiles(STREET_HW, boxes((1000, 500, 1040, 520)))
+    # 40 and 20 pixels with 64 on each side: 168 and 148, the next multiple of 256 is 256
+    assert view.window_xyxy == (892, 382, 1148, 638)
+    assert view.filled_hw == view.input_hw == (512, 512)
+    assert view.scale_xy == (2, 2)
+    assert rows.tolist() == [0]
+    assert view.twice
 
 
 def test_at_an_image_s_corner_the_cut_ends_there() -> None:
-    ((view, _),) = tiles(STREET_HW, boxes((0, 0, 60, 50)))
+    ((view, _),) = tiles(STREET_HW, boxes((0, 0, 90, 50)))
     assert view.window_xyxy == (0, 0, 512, 512)
 
 
 def test_a_large_object_is_shown_with_the_whole_image() -> None:
     (whole, few), (tile, many) = tiles(
-        STREET_HW, boxes((0, 0, 700, 600), (10, 10, 40, 40), (80, 10, 99, 40))
+        STREET_HW, boxes((0, 0, 700, 600), (10, 10, 40, 80), (80, 10, 99, 80))
     )
     assert whole == filled(STREET_HW)
     assert (few.tolist(), many.tolist()) == ([0], [1, 2])
     assert tile.scale_xy == (1, 1)
 
 
-def test_images_that_are_shown_at_about_their_own_resolution_have_no_tiles() -> None:
-    ((view, rows),) = tiles((375, 1242), boxes((10, 10, 40, 40), (1000, 10, 1040, 40)))
-    assert view == filled((375, 1242))
+def test_images_that_are_shown_at_about_their_own_resolution_have_tiles_for_tiny_objects() -> None:
+    (whole, large), (tile, tiny) = tiles((375, 1242), boxes((10, 10, 40, 40), (1000, 10, 1090, 40)))
+    assert whole == filled((375, 1242))
+    assert tile.scale_xy == (2, 2)
+    assert (large.tolist(), tiny.tolist()) == ([1], [0])
+
+
+def test_images_that_are_shown_larger_than_they_are_have_no_tiles() -> None:
+    ((view, rows),) = tiles((480, 640), boxes((10, 10, 40, 40), (300, 10, 600, 340)))
+    assert view == filled((480, 640))
     assert rows.tolist() == [0, 1]
 
 
@@ -52,7 +70,9 @@ def test_300_boxes_on_4k_need_no_more_tiles_than_its_area_does() -> None:
     rng = np.random.default_rng(0)
     corner = rng.uniform((0, 0), (3740, 2060), (300, 2))
     views = tiles((2160, 3840), np.hstack([corner, corner + rng.uniform(8, 100, (300, 2))]))
-    assert len(views) <= 24  # 5 x 3 cover it; a greedy choice needs half as many again
+    sides = [view.scale_xy[0] for view, _ in views]
+    assert sides.count(1) <= 24  # 5 x 3 cover it; a greedy choice needs half as many again
+    assert sides.count(2) <= 90  # 10 x 6
 
 
 @settings(max_examples=50)
@@ -75,9 +95,10 @@ def test_each_box_lies_in_one_view_with_its_surroundings(
         x0, y0, x1, y1 = view.window_xyxy
         assert 0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height
         assert max(view.input_hw) <= SIDE_PX and not any(side % 64 for side in view.input_hw)
+        context_px = CONTEXT_PX / view.scale_xy[0] - 1
         for box in boxes_xyxy[mine]:
-            assert x0 == 0 or box[0] - x0 >= CONTEXT_PX - 1
-            assert y0 == 0 or box[1] - y0 >= CONTEXT_PX - 1
-            assert x1 == width or x1 - box[2] >= CONTEXT_PX - 1
-            assert y1 == height or y1 - box[3] >= CONTEXT_PX - 1
+            assert x0 == 0 or box[0] - x0 >= context_px
+            assert y0 == 0 or box[1] - y0 >= context_px
+            assert x1 == width or x1 - box[2] >= context_px
+            assert y1 == height or y1 - box[3] >= context_px
     assert sorted(seen) == list(range(len(rows)))

@@ -2,7 +2,8 @@
 
 In mode `exact` numerically the predictor of https://github.com/facebookresearch/segment-anything
 (`predictor.py`). Mode `fast` leaves out what the image does not fill of the square; mode `detail`
-shows small objects in tiles of native resolution.
+shows small objects in tiles of native resolution, tiny ones in tiles of twice that, where the masks
+of the first decoding are prompts of a second.
 """
 
 from collections.abc import Iterator
@@ -55,7 +56,18 @@ class SamSegmenter:
     ) -> Iterator[tuple[Float32, Float32]]:
         corners = view.to_input(boxes_xyxy.astype(np.float64).reshape(-1, 2, 2))
         kinds = np.array([BOX_KINDS] * len(boxes_xyxy))
-        return decode_in_chunks(self._engine, embedding, corners, kinds, self._config.prompt_chunk)
+        chunk = self._config.prompt_chunk
+        first = decode_in_chunks(self._engine, embedding, corners, kinds, chunk)
+        if not view.twice:
+            yield from first
+            return
+        start = 0
+        for logits, _ in first:
+            part = slice(start, start + len(logits))
+            yield from decode_in_chunks(
+                self._engine, embedding, corners[part], kinds[part], chunk, 1, logits[:, 0]
+            )
+            start = part.stop
 
     def _views(self, size_hw: tuple[int, int], boxes_xyxy: Float32) -> list[tuple[View, Rows]]:
         if not len(boxes_xyxy):

@@ -17,11 +17,14 @@ Int64 = npt.NDArray[np.int64]
 
 SIDE_PX = 1024  # of SAM's input square
 STEP_PX = 64  # of inputs that are smaller: every shape is a network to compile
-PLACE_STEP_PX = 256  # of the places where tiles may lie
+PLACE_STEP_PX = 256  # of the input: between places where tiles may lie
 CUT_STEP_PX = 512  # of the sides of tiles: every shape is a network that is kept in memory
-WORTH = 1.5  # the whole image shows less than 1 / WORTH of its resolution: tiles show more
-LARGEST_IN_TILE_PX = SIDE_PX // 2  # longer objects need their surroundings: the whole image
-CONTEXT_PX = 128  # round the objects of a tile; by the places of tiles each can have it
+WORTH = 1.5  # the whole image shows less than 1 / WORTH of a tile's resolution: tiles show more
+# How tiles magnify, and up to which longest side objects lie in them. Half a tile: longer objects
+# need their surroundings. What is tiny is shown twice its size, as one cell of SAM's embedding is
+# 16 pixels: 64 px are four of them at native resolution, and an object needs several.
+ZOOMS = ((2, 64), (1, SIDE_PX // 2))
+CONTEXT_PX = 128  # of the input, round the objects of a tile; tiles lie so that each can have it
 CELL_PX = 4  # of the input per cell of the mask logits
 MEAN_RGB, STD_RGB = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 # What each of the 256 values of a channel becomes.
@@ -38,11 +41,13 @@ class View:
         window_xyxy: Pixels of the image, half-open.
         filled_hw: Size of the window after scaling: what it fills of the input.
         input_hw: Size of the input, multiples of 64; what is not filled, right and below, is zero.
+        twice: Whether the first answers are fed back and decoded again.
     """
 
     window_xyxy: tuple[int, int, int, int]
     filled_hw: tuple[int, int]
     input_hw: tuple[int, int]
+    twice: bool = False
 
     @property
     def window_hw(self) -> tuple[int, int]:
@@ -85,11 +90,11 @@ def filled(size_hw: tuple[int, int]) -> View:
 
 
 def tiles(size_hw: tuple[int, int], boxes_xyxy: Float32) -> list[tuple[View, Rows]]:
-    """Lay tiles of native resolution where the boxes are; each box lies in one view.
+    """Lay tiles of native resolution, and of twice that, where the boxes are.
 
-    A box goes to the tile that holds it with the widest margin. Tiles are the fewest that a greedy
-    choice among overlapping places needs, so their number is bounded by the image and not by the
-    boxes, and they are cut to what their boxes and some surroundings need.
+    Each box lies in one view: in the tile that holds it with the widest margin. Tiles are the
+    fewest that a greedy choice among overlapping places needs, so their number is bounded by the
+    image and not by the boxes, and they are cut to what their boxes and some surroundings need.
 
     Args:
         size_hw: Of the image.
@@ -97,37 +102,47 @@ def tiles(size_hw: tuple[int, int], boxes_xyxy: Float32) -> list[tuple[View, Row
 
     Returns:
         Views with the rows of their boxes, ascending. The whole image is one of them where boxes
-        are large, and the only one where it is shown at about its own resolution.
+        are large, and the only one where tiles would not show more.
     """
-    everyone = np.arange(len(boxes_xyxy))
     sides = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).max(axis=1, initial=0)
-    large = sides > LARGEST_IN_TILE_PX
-    if max(size_hw) <= WORTH * SIDE_PX:
-        large[:] = True
-    views = [(filled(size_hw), everyone[large])] if large.any() else []
-    small = everyone[~large]
-    if not len(small):
-        return views
-    windows = _places(size_hw)
-    margins_px = _margins_px(windows, boxes_xyxy[small], size_hw)
-    chosen = _fewest(margins_px >= CONTEXT_PX)
+    views: list[tuple[View, Rows]] = []
+    left = np.ones(len(boxes_xyxy), bool)
+    for zoom, largest_px in ZOOMS:
+        if max(size_hw) > WORTH * SIDE_PX / zoom:
+            rows = np.flatnonzero(left & (sides <= largest_px))
+            views += _laid(size_hw, boxes_xyxy, rows, zoom)
+            left[rows] = False
+    return [(filled(size_hw), np.flatnonzero(left)), *views] if left.any() else views
+
+
+def _laid(
+    size_hw: tuple[int, int], boxes_xyxy: Float32, rows: Rows, zoom: int
+) -> list[tuple[View, Rows]]:
+    """Lay tiles of one magnification for some of the boxes."""
+    if not len(rows):
+        return []
+    windows = _places(size_hw, zoom)
+    margins_px = _margins_px(windows, boxes_xyxy[rows], size_hw)
+    chosen = _fewest(margins_px >= CONTEXT_PX / zoom)
     owner = margins_px[chosen].argmax(axis=0)
+    views = []
     for place, window in enumerate(windows[chosen]):
-        rows = small[owner == place]
-        if len(rows):
-            views.append((_cut(window, boxes_xyxy[rows], size_hw), rows))
+        mine = rows[owner == place]
+        if len(mine):
+            views.append((_cut(window, boxes_xyxy[mine], zoom), mine))
     return views
 
 
-def _places(size_hw: tuple[int, int]) -> Int64:
+def _places(size_hw: tuple[int, int], zoom: int) -> Int64:
     """Return the (W, 4) windows that tiles may be, row by row."""
     height, width = size_hw
+    tile_px, step_px = SIDE_PX // zoom, PLACE_STEP_PX // zoom
     tops, lefts = (
-        np.unique(np.append(np.arange(0, max(side - SIDE_PX, 0), PLACE_STEP_PX), side - SIDE_PX))
-        for side in (max(height, SIDE_PX), max(width, SIDE_PX))
+        np.unique(np.append(np.arange(0, max(side - tile_px, 0), step_px), side - tile_px))
+        for side in (max(height, tile_px), max(width, tile_px))
     )
     x0, y0 = (places.ravel() for places in np.meshgrid(lefts, tops))
-    x1, y1 = np.minimum(x0 + SIDE_PX, width), np.minimum(y0 + SIDE_PX, height)
+    x1, y1 = np.minimum(x0 + tile_px, width), np.minimum(y0 + tile_px, height)
     return np.stack([x0, y0, x1, y1], axis=1).astype(np.int64)
 
 
@@ -155,19 +170,21 @@ def _fewest(holds: Bool) -> Int64:
     return np.array(sorted(chosen), np.int64)
 
 
-def _cut(window: Int64, boxes_xyxy: Float32, size_hw: tuple[int, int]) -> View:
+def _cut(window: Int64, boxes_xyxy: Float32, zoom: int) -> View:
     """Return the part of a window that its boxes need, its sides multiples of a step."""
+    context_px, step_px = CONTEXT_PX // zoom, CUT_STEP_PX // zoom
     bounds = []
     for axis in (0, 1):
         low, high = int(window[axis]), int(window[2 + axis])
-        first = max(int(boxes_xyxy[:, axis].min()) - CONTEXT_PX, low)
-        last = min(int(np.ceil(boxes_xyxy[:, 2 + axis].max())) + CONTEXT_PX, high)
-        side = min(-(-(last - first) // CUT_STEP_PX) * CUT_STEP_PX, high - low)
+        first = max(int(boxes_xyxy[:, axis].min()) - context_px, low)
+        last = min(int(np.ceil(boxes_xyxy[:, 2 + axis].max())) + context_px, high)
+        side = min(-(-(last - first) // step_px) * step_px, high - low)
         start = min(max((first + last - side) // 2, low), high - side)
         bounds.append((start, start + side))
     (x0, x1), (y0, y1) = bounds
-    shape_hw = (y1 - y0, x1 - x0)
-    return View((x0, y0, x1, y1), shape_hw, (_stepped(shape_hw[0]), _stepped(shape_hw[1])))
+    shape_hw = (zoom * (y1 - y0), zoom * (x1 - x0))
+    input_hw = _stepped(shape_hw[0]), _stepped(shape_hw[1])
+    return View((x0, y0, x1, y1), shape_hw, input_hw, twice=zoom > 1)
 
 
 def _stepped(side_px: int) -> int:
