@@ -10,7 +10,6 @@ from perception import masks as masks_
 from perception.errors import PerceptionError
 from perception.types import (
     Float32,
-    Int32,
     Masks,
     PictureLabels,
     PointLabels,
@@ -165,19 +164,20 @@ def birds_eye(
     u, v = np.floor(width / 2 - y_m * PX_PER_M), np.floor(bottom - x_m * PX_PER_M)
     seen = (u >= 0) & (u < width) & (v >= 0) & (v < height)
     u, v = u[seen].astype(np.int64), v[seen].astype(np.int64)  # cull first: 3e38 m fits no integer
-    canvas[v, u] = _point_rgb(labels, rows[seen])
+    canvas[v, u] = point_rgb(labels)[rows[seen]]
     present = np.unique(labels.class_ids[labels.states == PointState.LABELLED])
     for line, class_id in enumerate(present):
         _write(canvas, names[int(class_id)], 8, 20 + 16 * line, class_rgb(int(class_id)))
     return canvas
 
 
-def _point_rgb(labels: PointLabels, rows: Int32) -> UInt8:
+def point_rgb(labels: PointLabels) -> UInt8:
+    """Return (P, 3): labelled points in their class's colour, background grey, unknown dim."""
     colours = np.array([POINT_RGB.get(state, (0, 0, 0)) for state in PointState], np.uint8)
-    result = colours[labels.states[rows]]
-    for class_id in np.unique(labels.class_ids[rows]):
+    result = colours[labels.states]
+    for class_id in np.unique(labels.class_ids):
         if class_id >= 0:
-            result[labels.class_ids[rows] == class_id] = class_rgb(int(class_id))
+            result[labels.class_ids == class_id] = class_rgb(int(class_id))
     return result
 
 

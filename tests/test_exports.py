@@ -17,7 +17,10 @@ from perception.formats import coco, cvat, yolo
 from perception.runs import folder
 from perception.types import SampleLabels, Status
 
-POINTS = ("semantic-kitti", "nuscenes-lidarseg", "nuscenes-panoptic")
+POINTS = (
+    *("semantic-kitti", "nuscenes-lidarseg", "nuscenes-panoptic"),
+    *("kitti", "kitti-results", "ply", "pcd"),
+)
 
 
 @pytest.fixture(scope="module")

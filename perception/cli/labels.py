@@ -199,7 +199,8 @@ def export(
     Args:
         run: The run folder, or that of a synthetic drive.
         to: coco, coco-results, coco-panoptic, cityscapes, cvat, cutouts, yolo, semantic-kitti,
-            nuscenes-lidarseg, nuscenes-panoptic, png, or all of them.
+            nuscenes-lidarseg, nuscenes-panoptic, kitti, kitti-results, ply, pcd, png, or all of
+            them.
         out: A file (coco, coco-results) or a folder.
         status: Which labels count, separated by commas: accepted, review, rejected.
         classes: Class map to the names and ids to write: a shipped one or a YAML file.

@@ -28,10 +28,10 @@ from perception.evaluate.truth import (
 )
 from perception.formats import kitti_label
 from perception.formats.kitti_label import DONT_CARE, KittiObjects
-from perception.geometry import points_in_view, rigid, transform
+from perception.geometry import points_in_view, transform
 from perception.images import probe_image
 from perception.ontology import ClassMap, Ontology, load_class_map
-from perception.readers import kitti_object, read_calibration
+from perception.readers import kitti_object
 from perception.types import Bool, Float32, Float64, Int32, Masks, SampleRef, Scene
 
 PREFIX = "kitti:"
@@ -124,11 +124,8 @@ def sweep_in_boxes(ref: SampleRef, points_lidar: Float32, objects: KittiObjects)
         points_lidar: (P, 3) metres; points that are not finite lie in no box.
         objects: N objects, without DontCare.
     """
-    values = read_calibration(Path(ref.root) / ref.calib_files[0])
-    velo = values["Tr_velo_to_cam"].reshape(3, 4)
-    T_rect_from_cam0 = rigid(values["R0_rect"].reshape(3, 3), np.zeros(3))
-    T_rect_from_lidar = T_rect_from_cam0 @ rigid(velo[:, :3], velo[:, 3])
-    return points_in_boxes(objects, transform(T_rect_from_lidar, points_lidar.astype(np.float64)))
+    points_rect = transform(kitti_object.rect_from_lidar(ref), points_lidar.astype(np.float64))
+    return points_in_boxes(objects, points_rect)
 
 
 def _class_ids(objects: KittiObjects, ontology: Ontology, class_map: ClassMap) -> Int32:

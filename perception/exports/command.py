@@ -27,6 +27,12 @@ from perception.exports.points import (
     semantic_kitti_points,
     write_semantic_kitti,
 )
+from perception.exports.spatial import (
+    cloud_compared,
+    cloud_writer,
+    kitti_compared,
+    kitti_writer,
+)
 from perception.formats import (
     cityscapes,
     coco,
@@ -152,6 +158,20 @@ FORMATS: dict[str, _Format] = {
         class_map="road-to-nuscenes",
         points=True,
     ),
+    "kitti": _Format(
+        kitti_writer(with_scores=False),
+        kitti_compared(with_scores=False),
+        class_map="road-to-kitti",
+        points=True,
+    ),
+    "kitti-results": _Format(
+        kitti_writer(with_scores=True),
+        kitti_compared(with_scores=True),
+        class_map="road-to-kitti",
+        points=True,
+    ),
+    "ply": _Format(cloud_writer(".ply"), cloud_compared(".ply"), points=True),
+    "pcd": _Format(cloud_writer(".pcd"), cloud_compared(".pcd"), points=True),
     "png": _Format(
         _plain(label_png.write),
         compared(png_labels, keeps_ids=False),

@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from perception.errors import RequestError, SampleError
 from perception.files import write_bytes
 from perception.formats import parse_number, read_lines
-from perception.types import Detections, Float32, Float64, Int32, RowAligned
+from perception.geometry import inverse, transform
+from perception.types import Cuboids, Detections, Float32, Float64, Int32, RowAligned
 
 TYPES = (
     "Car",
@@ -147,6 +149,71 @@ def write(objects: KittiObjects, path: Path, *, with_scores: bool = False) -> No
         words[4:8] = [_text(side) for side in objects.boxes_xyxy[row]]
         lines.append(" ".join(words if with_scores else words[:-1]) + "\n")
     write_bytes(path, "".join(lines).encode())
+
+
+@dataclass(frozen=True, eq=False)
+class KittiBoxes(RowAligned):
+    """N 3D boxes as label files have them; -1, -1000 and -10 where a box is not known.
+
+    Attributes:
+        alphas_rad: (N,) float64.
+        dimensions_hwl_m: (N, 3) float64.
+        locations_cam_m: (N, 3) float64.
+        rotations_y_rad: (N,) float64.
+    """
+
+    alphas_rad: Float64
+    dimensions_hwl_m: Float64
+    locations_cam_m: Float64
+    rotations_y_rad: Float64
+
+
+def boxes_of(
+    cuboids: Cuboids, rows: npt.NDArray[np.int64], T_rect_from_lidar: Float64
+) -> KittiBoxes:
+    """Return boxes in KITTI's terms.
+
+    Args:
+        cuboids: Boxes in the LiDAR's frame.
+        rows: (N,) which of them; -1 for none.
+        T_rect_from_lidar: To the rectified camera frame.
+    """
+    count, known = len(rows), np.flatnonzero(rows >= 0)
+    of = cuboids[rows[known]]
+    bottoms = of.centres_m.astype(np.float64)
+    bottoms[:, 2] -= of.sizes_lwh_m[:, 2].astype(np.float64) / 2
+    yaws = of.yaws_rad.astype(np.float64)
+    ahead = np.column_stack([np.cos(yaws), np.sin(yaws), np.zeros(len(yaws))])
+    ahead_cam = ahead @ T_rect_from_lidar[:3, :3].T
+    dimensions, locations = np.full((count, 3), -1.0), np.full((count, 3), -1000.0)
+    alphas, rotations = np.full(count, -10.0), np.full(count, -10.0)
+    dimensions[known] = of.sizes_lwh_m[:, [2, 1, 0]]
+    locations[known] = transform(T_rect_from_lidar, bottoms)
+    rotations[known] = np.arctan2(-ahead_cam[:, 2], ahead_cam[:, 0])
+    turned = rotations[known] - np.arctan2(locations[known, 0], locations[known, 2])
+    alphas[known] = (turned + np.pi) % (2 * np.pi) - np.pi
+    return KittiBoxes(alphas, dimensions, locations, rotations)
+
+
+def cuboids_of(objects: KittiObjects, T_rect_from_lidar: Float64) -> Cuboids:
+    """Return the boxes of N objects, none of them DontCare, in the LiDAR's frame.
+
+    Ids are 1 + the row.
+    """
+    T_lidar_from_rect = inverse(T_rect_from_lidar)
+    centres = transform(T_lidar_from_rect, objects.locations_cam_m)
+    centres[:, 2] += objects.dimensions_hwl_m[:, 0] / 2
+    turned = objects.rotations_y_rad
+    ahead_cam = np.column_stack([np.cos(turned), np.zeros(len(turned)), -np.sin(turned)])
+    ahead = ahead_cam @ T_lidar_from_rect[:3, :3].T
+    yaws = np.arctan2(ahead[:, 1], ahead[:, 0])
+    return Cuboids(
+        instance_ids=np.arange(1, len(objects) + 1, dtype=np.int32),
+        centres_m=centres.astype(np.float32),
+        sizes_lwh_m=objects.dimensions_hwl_m[:, ::-1].astype(np.float32),
+        yaws_rad=((yaws + np.pi / 2) % np.pi - np.pi / 2).astype(np.float32),
+        confidences=np.ones(len(objects), np.float32),
+    )
 
 
 def _text(value: np.floating) -> str:

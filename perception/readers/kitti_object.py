@@ -11,10 +11,13 @@ and loading says what is missing. Without a folder there is no sweep, or no came
 
 from pathlib import Path, PurePosixPath
 
+import numpy as np
+
 from perception.clouds import read_points
 from perception.errors import RequestError
-from perception.readers import check_folder, frame_images, object_camera
-from perception.types import EMPTY_SCENE, PictureRef, SampleRef, Scene
+from perception.geometry import rigid
+from perception.readers import check_folder, frame_images, object_camera, read_calibration
+from perception.types import EMPTY_SCENE, Float64, PictureRef, SampleRef, Scene
 
 CAMERA = "image_2"
 SWEEPS = ("velodyne", "velodyne_reduced")  # in the order of preference
@@ -67,6 +70,18 @@ def load_scene(ref: SampleRef) -> Scene:
     if ref.sweep_file:
         points = read_points(root / ref.sweep_file, COLUMNS)
     return Scene(cameras=cameras, points_lidar=points)
+
+
+def rect_from_lidar(ref: SampleRef) -> Float64:
+    """Return the way from the LiDAR to the rectified frame of camera 0, in which labels stand.
+
+    Raises:
+        SampleError: `calib.invalid`, `io.not_found`, `io.denied`.
+    """
+    values = read_calibration(Path(ref.root) / ref.calib_files[0])
+    velo = values["Tr_velo_to_cam"].reshape(3, 4)
+    T_rect_from_cam0 = rigid(values["R0_rect"].reshape(3, 3), np.zeros(3))
+    return T_rect_from_cam0 @ rigid(velo[:, :3], velo[:, 3])
 
 
 def label_file(ref: SampleRef) -> str:

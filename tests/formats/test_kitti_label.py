@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from perception.errors import RequestError, SampleError
 from perception.formats import kitti_label
 from perception.formats.kitti_label import KittiObjects
+from perception.types import Cuboids
 
 # 000001.txt of the training set
 ROWS = """\
@@ -161,3 +162,40 @@ def test_a_type_that_kitti_lacks_is_unknown(tmp_path: Path) -> None:
     path.write_text(GOOD.replace("Car", "Zebra"))
     with pytest.raises(SampleError, match=r"class\.unknown.*Zebra"):
         kitti_label.detections(kitti_label.read(path))
+
+
+def test_boxes_go_to_the_camera_and_back() -> None:
+    # LiDAR x ahead, y left, z up, 0.1 m above and 0.3 m behind the camera.
+    T = np.array([[0, -1, 0, 0], [0, 0, -1, 0.1], [1, 0, 0, -0.3], [0, 0, 0, 1.0]])
+    cuboids = Cuboids(
+        instance_ids=np.array([1, 2], np.int32),
+        centres_m=np.array([[10, 2, -0.9], [20, -5, 0]], np.float32),
+        sizes_lwh_m=np.array([[4, 2, 1.5], [1, 0.5, 2]], np.float32),
+        yaws_rad=np.array([0, np.pi / 4], np.float32),
+        confidences=np.ones(2, np.float32),
+    )
+    boxes = kitti_label.boxes_of(cuboids, np.array([0, -1, 1]), T)
+    # 2 m left is x = -2; the bottom is 1.65 m under the LiDAR, 1.75 m under the camera.
+    np.testing.assert_allclose(boxes.locations_cam_m[0], [-2, 1.75, 9.7], atol=1e-6)
+    np.testing.assert_allclose(boxes.dimensions_hwl_m[0], [1.5, 2, 4])
+    # A car that drives ahead is turned by -90 degrees about y, which points down.
+    turned = [-np.pi / 2, -10, -3 * np.pi / 4]
+    np.testing.assert_allclose(boxes.rotations_y_rad, turned, atol=1e-6)
+    assert boxes.alphas_rad[0] == pytest.approx(-np.pi / 2 - np.arctan2(-2, 9.7))
+    assert boxes.locations_cam_m[1].tolist() == [-1000] * 3 and boxes.alphas_rad[1] == -10
+    known = [0, 2]
+    objects = KittiObjects(
+        types=("Car", "Pedestrian"),
+        truncated=np.zeros(2),
+        occluded=np.zeros(2, np.int32),
+        alphas_rad=boxes.alphas_rad[known],
+        boxes_xyxy=np.zeros((2, 4), np.float32),
+        dimensions_hwl_m=boxes.dimensions_hwl_m[known],
+        locations_cam_m=boxes.locations_cam_m[known],
+        rotations_y_rad=boxes.rotations_y_rad[known],
+        scores=np.ones(2),
+    )
+    back = kitti_label.cuboids_of(objects, T)
+    for name in ("instance_ids", "centres_m", "sizes_lwh_m", "yaws_rad"):
+        np.testing.assert_allclose(getattr(back, name), getattr(cuboids, name), atol=1e-5)
+    assert len(kitti_label.boxes_of(cuboids, np.zeros(0, np.int64), T).alphas_rad) == 0
