@@ -101,8 +101,8 @@ def in_order(read: Callable[[Path], Iterable[PictureObjects]]) -> Callable[[Job]
 
 
 def read_coco(path: Path) -> Iterator[PictureObjects]:
-    """Read a COCO file as the other formats are read."""
-    for picture in coco.read(path):
+    """Read a COCO file that was just written as the other formats are read."""
+    for picture in coco.read_written(path):
         yield PictureObjects(picture.file_name, picture.size_hw, picture.objects)
 
 

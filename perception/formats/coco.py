@@ -15,10 +15,11 @@ Source: https://cocodataset.org/#format-data and #format-results; pycocotools/co
 
 import json
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -115,6 +116,9 @@ def write(
 ) -> ExportSummary:
     """Write the instances file `out` (.json); annotations stream, so memory holds one sample.
 
+    Besides it holds the images' rows, about 120 bytes each. Each row has a line of its own, for
+    `read_written`.
+
     Args:
         samples: Labels; images are numbered from 1 in their order.
         out: The JSON file.
@@ -161,7 +165,8 @@ def write(
                     "camera": picture.camera,
                 }
                 stream.write((b",\n" if annotation_id > 1 else b"\n") + _dumps(annotation))
-        stream.write(b'],\n"images": [' + b",\n".join(images) + b"]}\n")
+        start = b"\n" if images else b""
+        stream.write(b'],\n"images": [' + start + b",\n".join(images) + b"]}\n")
     return tally.summary()
 
 
@@ -267,6 +272,69 @@ def read(path: Path) -> tuple[CocoPicture, ...]:
     return tuple(
         _picture(image, of_image[key], tuple(names), index, path) for key, image in images.items()
     )
+
+
+def read_written(path: Path) -> Iterator[CocoPicture]:
+    """Read what `write` wrote, image by image: memory holds one, however large the file.
+
+    Raises:
+        RequestError: `coco.invalid` for a file of anybody else, or one that was changed; else as
+            `read`.
+    """
+    with path.open("rb") as rows, path.open("rb") as names_of_files:
+        rows.readline()
+        line = rows.readline()
+        if not line.startswith(b'"categories": [') or not line.endswith(b"],\n"):
+            _invalid(str(path), "line 2", line[:40], "the categories, as `write` has them")
+        categories = _by_id({"categories": _row(line[14:-2], path)}, "categories", path)
+        names = tuple(
+            _text(categories[key], "name", f"{path}: category {key}") for key in sorted(categories)
+        )
+        index = {key: number for number, key in enumerate(sorted(categories))}
+        annotations = _rows_of(rows, "annotations", b"],\n", path)
+        coming, last_id = next(annotations, None), 0
+        while not (line := names_of_files.readline()).startswith(b'"images": [') and line:
+            pass
+        names_of_files.seek(-len(line), os.SEEK_CUR)
+        for image in _rows_of(names_of_files, "images", b"]}\n", path):
+            mine = []
+            while coming is not None and coming.get("image_id") == image.get("id"):
+                where = f"{path}: annotation after {last_id}"
+                last_id = _whole(coming, "id", where, last_id + 1, (1 << 63) - 1)
+                if coming.get("category_id") not in index:
+                    _invalid(where, "category_id", coming.get("category_id"), "a known category")
+                mine.append(coming)
+                coming = next(annotations, None)
+            yield _picture(image, mine, names, index, path)
+        if coming is not None:
+            _invalid(f"{path}: an annotation", "image_id", coming.get("image_id"), "in order")
+
+
+def _rows_of(stream: BinaryIO, key: str, end: bytes, path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a list that has one on each line."""
+    head = f'"{key}": ['.encode()
+    line = stream.readline()
+    if line == head + end:
+        return
+    if line != head + b"\n":
+        _invalid(str(path), key, line[:40], "a list with a line for each row, as `write` has it")
+    while True:
+        line = stream.readline()
+        more = line.endswith(b"},\n")
+        if not more and not line.endswith(b"}" + end):
+            _invalid(str(path), key, line[-40:], f"a row that ends in a comma or in {end!r}")
+        yield _row(line[: -2 if more else -len(end)], path)
+        if not more:
+            return
+
+
+def _row(line: bytes, path: Path) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError as error:
+        raise RequestError(
+            "coco.invalid", f"{path}: is not JSON: {error}: {line[:40]!r}"
+        ) from error
 
 
 def _invalid(where: str, key: str, value: object, expected: str) -> NoReturn:

@@ -3,7 +3,9 @@ import io
 import json
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +144,75 @@ def test_an_export_without_objects_is_a_valid_file(
     assert all(len(found.annotations) == 0 for found in coco.read(path))
     coco.write_results(samples, path, target, statuses=ACCEPTED)
     assert json.loads(path.read_text()) == []
+
+
+def _flat(found: coco.CocoPicture) -> list[object]:
+    rows = found.annotations
+    return [
+        *(found.image_id, found.file_name, found.size_hw, rows.masks.counts),
+        *(rows.detections.class_names, rows.detections.class_ids.tolist()),
+        *(rows.annotation_ids.tolist(), rows.instance_ids.tolist(), rows.iscrowd.tolist()),
+        *(rows.masks.boxes_xyxy.tolist(), rows.detections.scores.tolist()),
+    ]
+
+
+def test_reading_line_by_line_gives_what_reading_at_once_gives(
+    tmp_path: Path, picture: Picture, sample: Sample, block: Block, target: Target
+) -> None:
+    for samples in ([], [sample()], [sample(picture())], _two_samples(picture, sample, block)):
+        coco.write(samples, tmp_path / "x.json", target, statuses=ACCEPTED)
+        at_once = [_flat(found) for found in coco.read(tmp_path / "x.json")]
+        assert [_flat(found) for found in coco.read_written(tmp_path / "x.json")] == at_once
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"annotations": [\n', b'"annotations": ['),
+        (b"},\n{", b"}\n{"),
+        (b'"image_id": 1', b'"image_id": 7'),
+        (b'"category_id": ', b'"category_id": 99'),
+        (b'"id": 2, "image_id"', b'"id": 1, "image_id"'),
+        (b'"images": [', b'"pictures": ['),
+        (b'{"id": 1, "image_id"', b'{"id" 1, "image_id"'),
+        (b'"categories": [', b'"categories": [['),
+    ],
+)
+def test_what_was_not_written_so_is_not_read_so(
+    tmp_path: Path,
+    picture: Picture,
+    sample: Sample,
+    block: Block,
+    target: Target,
+    old: bytes,
+    new: bytes,
+) -> None:
+    path = tmp_path / "x.json"
+    coco.write(_two_samples(picture, sample, block), path, target, statuses=ACCEPTED)
+    data = path.read_bytes()
+    assert old in data
+    path.write_bytes(data.replace(old, new, 1))
+    with pytest.raises(RequestError, match=r"coco\.invalid"):
+        list(coco.read_written(path))
+
+
+def test_row_27_memory_does_not_grow_with_an_export(
+    tmp_path: Path, picture: Picture, sample: Sample, block: Block, target: Target
+) -> None:
+    one, peaks_bytes = sample(picture([block(0, 0, 3, 3)], [1], [2])), list[int]()
+    path = tmp_path / "x.json"
+    for count in (1000, 3000):
+        many = (replace(one, pictures=_renamed(one.pictures, i)) for i in range(count))
+        coco.write(many, path, target, statuses=ACCEPTED)
+        tracemalloc.start()
+        assert sum(1 for _ in coco.read_written(path)) == count
+        peaks_bytes.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks_bytes[1] < 1.2 * peaks_bytes[0]
+
+
+def _renamed(pictures: tuple[PictureLabels, ...], number: int) -> tuple[PictureLabels, ...]:
+    return tuple(replace(each, file_name=f"{number}.png") for each in pictures)
 
 
 @given(hnp.arrays(np.uint8, (6, 8), elements=st.integers(0, 3)))
