@@ -23,7 +23,7 @@ from perception.quality.merge import (
     settle_overlaps,
     yield_overlaps,
 )
-from perception.quality.shape import crowding, with_shapes
+from perception.quality.shape import crowding, with_points, with_shapes
 from perception.trust.features import features_of
 from perception.trust.model import TrustModel, draw_line
 from perception.types import (
@@ -182,7 +182,7 @@ def _with_points(
     claims = _claims(judged.instances)
     wins = tuple(pair for pair in found.wins if not doubted.by_human[pair[1]])
     settled = settle_overlaps(yield_overlaps(doubted.masks, wins), claims)
-    doubted = replace(doubted, signals=with_shapes(doubted, settled))
+    doubted = replace(doubted, signals=with_points(with_shapes(doubted, settled), found.measured))
     instances = flag_contested(doubted, settled, rules.config.resolve)
     ids = [same_as.get(int(i), int(i)) for i in instances.instance_ids]
     instances = replace(instances, instance_ids=np.array(ids, np.int32))
@@ -209,6 +209,7 @@ def _judge_picture(
     class_ids = [rules.ontology.id_of(name) for name in mapped if name is not None]
     instances = Instances(
         instance_ids=(first_id + rows).astype(np.int32),
+        prompt_ids=(first_id + rows).astype(np.int32),
         class_ids=np.array(class_ids, np.int32),
         statuses=verdicts.statuses,
         reasons=verdicts.reasons,

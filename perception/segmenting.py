@@ -118,6 +118,7 @@ def _write_coco(request: SegmentRequest, segments: Segments, prompts: Sequence[P
             boxes[row] = box
     instances = Instances(
         instance_ids=np.arange(1, count + 1, dtype=np.int32),
+        prompt_ids=np.arange(1, count + 1, dtype=np.int32),
         class_ids=np.zeros(count, np.int32),
         statuses=np.full(count, Status.ACCEPTED, np.uint8),
         reasons=((),) * count,

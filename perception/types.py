@@ -429,6 +429,9 @@ class Signals(RowAligned):
         border_sides: Sides of the image that the mask touches, 0 to 4.
         lost_shares: Share of the mask that better claims own.
         crowding: Highest IoU of the prompt box with another one of the image.
+        points_behind: 1 where all LiDAR points under the mask lie behind its object, else 0.
+        point_reaches: How far its points reach, as a share of the most that its class does.
+        depth_shares: Share of what the LiDAR sees through the mask that lies at its depth.
     """
 
     wobbles: Float32
@@ -441,6 +444,9 @@ class Signals(RowAligned):
     border_sides: Float32
     lost_shares: Float32
     crowding: Float32
+    points_behind: Float32
+    point_reaches: Float32
+    depth_shares: Float32
 
 
 def unknown_signals(n: int) -> Signals:
@@ -455,7 +461,9 @@ class Instances(RowAligned):
 
     Attributes:
         instance_ids: (N,) int32, 1-based, unique within the sample: 1 + the row of the prompt box,
-            counted over the sample's images, so that an id outlives every threshold.
+            counted over the sample's images, so that an id outlives every threshold. An object
+            that several cameras show has one id.
+        prompt_ids: (N,) int32, likewise, but never shared: what people's decisions are kept under.
         class_ids: (N,) int32 ids of the run's ontology.
         statuses: (N,) uint8, `Status`.
         reasons: N tuples of reason codes; empty for an accepted instance, but for "class.kept".
@@ -472,6 +480,7 @@ class Instances(RowAligned):
     """
 
     instance_ids: Int32
+    prompt_ids: Int32
     class_ids: Int32
     statuses: UInt8
     reasons: tuple[tuple[str, ...], ...]

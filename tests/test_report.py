@@ -61,6 +61,7 @@ def labels(
     shapes = [disc()] * n if bitmaps is None else bitmaps
     instances = Instances(
         instance_ids=np.arange(1, n + 1, dtype=np.int32),
+        prompt_ids=np.arange(1, n + 1, dtype=np.int32),
         class_ids=np.array(class_ids or [CAR] * n, np.int32),
         statuses=np.array(statuses, np.uint8),
         reasons=tuple(reasons or ((),) * n),

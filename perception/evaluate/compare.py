@@ -148,6 +148,7 @@ def no_labels(camera: str, file_name: str, size_hw: tuple[int, int]) -> PictureL
     boxes = np.zeros((0, 4), np.float32)
     instances = Instances(
         instance_ids=np.zeros(0, np.int32),
+        prompt_ids=np.zeros(0, np.int32),
         class_ids=np.zeros(0, np.int32),
         statuses=np.zeros(0, np.uint8),
         reasons=(),

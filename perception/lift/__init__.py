@@ -12,27 +12,29 @@ import numpy as np
 from perception.config import LiftConfig
 from perception.lift.alignment import mask_offset
 from perception.lift.cuboids import fit
-from perception.lift.doubts import doubts
+from perception.lift.doubts import doubts, measure
 from perception.lift.ground import Ground, find_ground
 from perception.lift.separate import Parts, View, nearest_strong_mode, separate
 from perception.lift.sight import Sight, look
 from perception.lift.vote import vote
-from perception.types import Cuboids, Float32, MaskOffset, PointLabels
+from perception.types import Cuboids, Float32, Float64, MaskOffset, PointLabels
 
 __all__ = ["Findings", "Lifted", "View", "lift", "nearest_strong_mode"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Findings:
     """What the points say of one view's N instances.
 
     Attributes:
         doubts: N tuples of reason codes; () where there are no points.
+        measured: (N, 3), see `doubts.measure`; none where there is no camera.
         wins: Pairs of rows: where both masks cover a pixel, the points are the first one's.
         offset: How far the masks lie from the objects in the sweep.
     """
 
     doubts: tuple[tuple[str, ...], ...] = ()
+    measured: Float64 = field(default_factory=lambda: np.zeros((0, 3)))
     wins: tuple[tuple[int, int], ...] = ()
     offset: MaskOffset = field(default_factory=MaskOffset)
 
@@ -78,9 +80,11 @@ def lift(views: Sequence[View], points_lidar: Float32, config: LiftConfig) -> Li
         part = separate(view, sight, seen, heights, config)
         sights.append(sight)
         parts.append(part)
+        measured = measure(view, sight, part, seen, heights, config)
         findings.append(
             Findings(
-                doubts(view, sight, part, seen, heights, config),
+                doubts(measured, config),
+                measured,
                 part.wins,
                 mask_offset(view, sight, seen, heights, config),
             )

@@ -17,15 +17,15 @@ FEW_POINTS = 5  # fewer say nothing
 WITHIN = (2.0, 98.0)  # percentiles of an object's points between which its size is measured
 
 
-def doubts(
+def measure(
     view: View,
     sight: Sight,
     parts: Parts,
     points_lidar: Float32,
     heights_m: Float64,
     config: LiftConfig,
-) -> tuple[tuple[str, ...], ...]:
-    """Return N tuples of reason codes; none for instances that are rejected already.
+) -> Float64:
+    """Measure N instances by their points.
 
     Args:
         view: N instances.
@@ -34,16 +34,22 @@ def doubts(
         points_lidar: (M, 3) metres.
         heights_m: (M,) above the ground.
         config: Settings.
+
+    Returns:
+        (N, 3): 1 where all points under the mask are behind it, else 0; how far its points reach,
+        as a share of the most that its class does; the share of what shows through the mask that
+        lies at its depth. NaN where points are too few, or the instance was rejected before.
     """
-    return tuple(
-        _doubts(row, view, sight, parts, points_lidar, heights_m, config)
+    rows = [
+        _measured(row, view, sight, parts, points_lidar, heights_m, config)
         if row in parts.under
-        else ()
+        else (np.nan,) * 3
         for row in range(len(view.instance_ids))
-    )
+    ]
+    return np.array(rows, np.float64).reshape(-1, 3)
 
 
-def _doubts(
+def _measured(
     row: int,
     view: View,
     sight: Sight,
@@ -51,24 +57,32 @@ def _doubts(
     points_lidar: Float32,
     heights_m: Float64,
     config: LiftConfig,
-) -> tuple[str, ...]:
+) -> tuple[float, float, float]:
     own = np.flatnonzero(parts.owners == row)
     under, inset_px = parts.under[row].rows, parts.under[row].insets_px
     free = ~sight.hidden[under] & ~(heights_m[under] < config.ground_m)
     free &= (parts.owners[under] == row) | (parts.owners[under] < 0)
-    if len(own) == 0:
-        alone = config.sizes and np.count_nonzero(free) >= FEW_POINTS
-        return ("points.behind",) if alone and np.isfinite(view.most_m[row, 2]) else ()
+    if len(own) == 0 and np.isfinite(view.most_m[row, 2]):
+        return (1.0 if np.count_nonzero(free) >= FEW_POINTS else np.nan), np.nan, np.nan
     if len(own) < FEW_POINTS:
-        return ()
-    reasons = []
-    if config.sizes and (extent_m(points_lidar[own]) > view.most_m[row]).any():
-        reasons.append("points.size")
-    weight = inset_px[free].sum()
-    at_depth = inset_px[free & (parts.owners[under] == row)].sum()
-    if weight > 0 and at_depth < config.review_depth_share * weight:
-        reasons.append("points.depth_span")
-    return tuple(reasons)
+        return np.nan, np.nan, np.nan
+    reach = float((extent_m(points_lidar[own]) / view.most_m[row]).max())
+    weight = float(inset_px[free].sum())
+    at_depth = float(inset_px[free & (parts.owners[under] == row)].sum())
+    return 0.0, reach, at_depth / weight if weight > 0 else np.nan
+
+
+def doubts(measured: Float64, config: LiftConfig) -> tuple[tuple[str, ...], ...]:
+    """Return N tuples of reason codes for what `measure` found."""
+    behind, reach, at_depth = measured.T
+    codes = {
+        "points.behind": (behind == 1) & config.sizes,
+        "points.size": (reach > 1) & config.sizes,
+        "points.depth_span": at_depth < config.review_depth_share,
+    }
+    return tuple(
+        tuple(code for code, holds in codes.items() if holds[row]) for row in range(len(measured))
+    )
 
 
 def extent_m(points_lidar: Float32) -> Float64:

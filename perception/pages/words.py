@@ -157,6 +157,7 @@ _SIGNALS = {  # field of Signals, likewise
     "fragment_shares": "share outside the largest piece",
     "lost_shares": "share that better labels own",
     "contrasts": "contrast to what is around",
+    "depth_shares": "share of the points under it at its depth",
 }
 
 

@@ -24,7 +24,7 @@ class Correction(Settings):
     Attributes:
         sample: Id of the sample.
         file_name: Of the image.
-        instance: Id of the label; for one that was added, an id that no prompt has.
+        instance: Its `prompt_ids`; for one that was added, an id that no prompt has.
         decision: What the person said; the last three leave no label.
         class_name: Of a kept label, a class of the run; "" for one that is not kept.
         mask_xyxy: Bounds of a kept label's mask; zeros for one that is not kept.
@@ -52,7 +52,7 @@ def corrected(
 
     Args:
         instances: N labels, before overlaps are settled.
-        corrections: At most one for each instance id.
+        corrections: At most one for each prompt id.
         ontology: Of the run.
 
     Returns:
@@ -61,17 +61,20 @@ def corrected(
     """
     if not corrections:
         return instances
-    added = len({c.instance for c in corrections} - set(instances.instance_ids.tolist()))
+    added = len({c.instance for c in corrections} - set(instances.prompt_ids.tolist()))
     size_hw = instances.masks.size_hw
     whole = Instances.joined([instances, _nothing(added, size_hw)])
-    row_of = {int(instance): row for row, instance in enumerate(instances.instance_ids)}
-    ids, class_ids = whole.instance_ids.copy(), whole.class_ids.copy()
+    row_of = {int(instance): row for row, instance in enumerate(instances.prompt_ids)}
+    ids, prompt_ids = whole.instance_ids.copy(), whole.prompt_ids.copy()
+    class_ids = whole.class_ids.copy()
     statuses, by_human = whole.statuses.copy(), whole.by_human.copy()
     boxes, reasons = whole.boxes_xyxy.copy(), list(whole.reasons)
     masks = list(zip(whole.masks.boxes_xyxy, whole.masks.counts, strict=True))
     for correction in corrections:
         row = row_of.setdefault(correction.instance, len(row_of))
-        by_human[row], ids[row] = True, correction.instance
+        by_human[row] = True
+        if row >= len(instances):
+            ids[row] = prompt_ids[row] = correction.instance
         statuses[row] = Status.ACCEPTED if correction.kept else Status.REJECTED
         reasons[row] = () if correction.kept else (f"human.{correction.decision}",)
         if correction.kept:
@@ -82,6 +85,7 @@ def corrected(
     return replace(
         whole,
         instance_ids=ids,
+        prompt_ids=prompt_ids,
         class_ids=class_ids,
         statuses=statuses,
         reasons=tuple(reasons),
@@ -96,6 +100,7 @@ def _nothing(count: int, size_hw: tuple[int, int]) -> Instances:
     full, none = np.ones(count, np.float32), np.zeros(count, np.float32)
     return Instances(
         instance_ids=np.zeros(count, np.int32),
+        prompt_ids=np.zeros(count, np.int32),
         class_ids=np.zeros(count, np.int32),
         statuses=np.full(count, Status.REJECTED, np.uint8),
         reasons=((),) * count,

@@ -7,7 +7,7 @@ import numpy as np
 
 from perception import boxes as boxes_
 from perception import masks as masks_
-from perception.types import Float32, Instances, Masks, Signals
+from perception.types import Float32, Float64, Instances, Masks, Signals
 
 
 def with_shapes(instances: Instances, settled: Masks) -> Signals:
@@ -27,6 +27,19 @@ def with_shapes(instances: Instances, settled: Masks) -> Signals:
         fragment_shares=fragments,
         border_sides=sides,
     )
+
+
+def with_points(signals: Signals, measured: Float64) -> Signals:
+    """Return the signals with what the points say.
+
+    Args:
+        signals: Of N instances.
+        measured: (N, 3) as from `lift.doubts.measure`; (0, 3) where no LiDAR looked.
+    """
+    if not len(measured):
+        return signals
+    behind, reaches, depths = measured.T.astype(np.float32)
+    return replace(signals, points_behind=behind, point_reaches=reaches, depth_shares=depths)
 
 
 def shapes_of(masks: Masks) -> tuple[Float32, Float32, Float32]:

@@ -33,6 +33,7 @@ NO_POINTS = PointLabels(
 )
 _SCALARS = {
     "instance_id": ("instance_ids", np.int32),
+    "prompt_id": ("prompt_ids", np.int32),
     "class_id": ("class_ids", np.int32),
     "instance_status": ("statuses", np.uint8),
     "score": ("scores", np.float32),

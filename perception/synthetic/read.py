@@ -51,6 +51,7 @@ def true_instances(
     ones, zeros = np.ones(len(ids), np.float32), np.zeros(len(ids), np.float32)
     return Instances(
         instance_ids=ids,
+        prompt_ids=ids,
         class_ids=class_ids,
         statuses=np.where(labelled, Status.ACCEPTED, Status.REVIEW).astype(np.uint8),
         reasons=tuple(() if known else ("object.tiny",) for known in labelled),

@@ -60,6 +60,9 @@ FEATURES: dict[str, Feature] = {
     "crowding": lambda rows: rows.signals.crowding.astype(np.float64),
     "brightness": lambda rows: rows.signals.brightness.astype(np.float64),
     "contrast": lambda rows: _root(rows.signals.contrasts),
+    "points_behind": lambda rows: rows.signals.points_behind.astype(np.float64),
+    "point_reach": lambda rows: _root(rows.signals.point_reaches),
+    "depth_share": lambda rows: log_odds(rows.signals.depth_shares),
     "size": _log_area,
     "fill": _fill,
     "elongation": _elongation,
@@ -73,9 +76,10 @@ SCORES = (
     "wobble",
     "consensus_iou",
     "second_iou",
+    "depth_share",
 )
 # And the other signals whose direction is known without a checked label: less is better.
-FLAWS = ("outside_share", "fragment_share", "lost_share", "crowding")
+FLAWS = ("outside_share", "fragment_share", "lost_share", "crowding", "points_behind")
 
 
 def features_of(instances: Instances) -> Float64:

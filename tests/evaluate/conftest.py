@@ -57,6 +57,7 @@ def labelled(
     boxes = masks.boxes_xyxy if prompts is None else np.array(prompts).reshape(-1, 4)
     instances = Instances(
         instance_ids=np.arange(first_id, first_id + n, dtype=np.int32),
+        prompt_ids=np.arange(first_id, first_id + n, dtype=np.int32),
         class_ids=np.array([CAR] * n if classes is None else classes, np.int32),
         statuses=np.array([Status.ACCEPTED] * n if statuses is None else statuses, np.uint8),
         reasons=((),) * n,

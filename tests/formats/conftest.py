@@ -33,6 +33,7 @@ def build_picture(
     masks = rle.join(tuple(rle.encode_one(np.asarray(bitmap, bool)) for bitmap in bitmaps), size_hw)
     instances = Instances(
         instance_ids=np.arange(first_id, first_id + n, dtype=np.int32),
+        prompt_ids=np.arange(first_id, first_id + n, dtype=np.int32),
         class_ids=np.array(class_ids or [6] * n, np.int32),
         statuses=np.array(statuses or [Status.ACCEPTED] * n, np.uint8),
         reasons=((),) * n,

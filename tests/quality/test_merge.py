@@ -58,6 +58,7 @@ def instances(
     shapes = [block(*box) for _, box in rows] if bitmaps is None else bitmaps
     return Instances(
         instance_ids=np.array(ids or range(1, n + 1), np.int32),
+        prompt_ids=np.array(ids or range(1, n + 1), np.int32),
         class_ids=np.array([ROAD.id_of(name) for name, _ in rows], np.int32),
         statuses=np.array(statuses or [Status.ACCEPTED] * n, np.uint8),
         reasons=tuple(reasons or ((),) * n),

@@ -77,6 +77,7 @@ def build_labels(
         steps = np.arange(n)
         instances = Instances(
             instance_ids=(first_id + steps).astype(np.int32),
+            prompt_ids=(first_id + 2 * steps).astype(np.int32),
             class_ids=np.where(steps % 2, 9, 6).astype(np.int32),
             statuses=(steps % 3).astype(np.uint8),
             reasons=tuple(("iou.low", "duplicate_of.1")[: i % 3] for i in range(n)),
