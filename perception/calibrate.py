@@ -6,12 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from perception.decisions import read_corrections
+from perception import masks as masks_
+from perception.decisions import Seen, read_corrections
 from perception.errors import RequestError, SampleError
 from perception.evaluate.instances import IGNORED_SHARE, compare, ignored_shares, match
 from perception.evaluate.loaders import read_truth
 from perception.ontology import Ontology, load_class_map
+from perception.quality.correct import Correction, by_image
 from perception.runs import folder
+from perception.runs.folder import RunSpec
 from perception.trust.features import FEATURES, doubts, features_of
 from perception.trust.fit import Examples, fit
 from perception.trust.model import TrustModel
@@ -105,7 +108,7 @@ def from_truth(run: Path, truth: str, *, class_map: str = "", right_iou: float) 
             "truth.mismatch", f"{truth}: has boxes and no masks; trust is fitted on masks"
         )
     parts = [_none()]
-    prefix = spec.fingerprint()[:12]
+    prefix = spec.evidence_fingerprint()[:12]
     for sample_id, picture in _pictures(run):
         true = known.find_picture(picture.file_name)
         if true is None:
@@ -114,12 +117,15 @@ def from_truth(run: Path, truth: str, *, class_map: str = "", right_iou: float) 
         every = np.ones(len(found.labels), bool)
         right = match(found, every, right_iou) >= 0
         counted = right | (ignored_shares(found) <= IGNORED_SHARE)
-        ids = found.labels.instance_ids[counted]
+        rows = picture.instances
+        row_of = {int(instance): row for row, instance in enumerate(rows.instance_ids)}
+        places = [row_of[int(i)] for i in found.labels.instance_ids[counted]]
         scene = f"{prefix}/{known.scene_of(sample_id)}"
-        parts.append(_checked(picture.instances, ids, right[counted], scene, spec.ontology))
+        judged = rows[np.array(places, np.int64)]
+        parts.append(_checked(judged, right[counted], scene, spec.ontology))
     if len(parts) == 1:
         raise RequestError("truth.mismatch", f"{truth}: knows none of the images of {run}")
-    return joined(parts, (f"{spec.fingerprint()} truth",))
+    return joined(parts, (f"{prefix} truth",))
 
 
 def joined(parts: Iterable[Checked], sources: tuple[str, ...] = ()) -> Checked:
@@ -144,11 +150,7 @@ def _none() -> Checked:
     return Checked(empty, np.zeros(0, bool), ())
 
 
-def _checked(
-    instances: Instances, ids: np.ndarray, right: Bool, group: str, ontology: Ontology
-) -> Checked:
-    row_of = {int(instance): row for row, instance in enumerate(instances.instance_ids)}
-    rows = instances[np.array([row_of[int(i)] for i in ids], np.int64)]
+def _checked(rows: Instances, right: Bool, group: str, ontology: Ontology) -> Checked:
     examples = Examples(
         features=features_of(rows),
         class_names=tuple(ontology.by_id(int(i)).name for i in rows.class_ids),
@@ -219,43 +221,51 @@ def gather(
 
 
 def from_decisions(run: Path, path: Path, *, right_iou: float) -> Checked:
-    """Return the labels of a run that people decided.
-
-    A label is right if a person accepted it, or edited it so little that class and mask stay, the
-    mask by `right_iou`. Labels that people added are none of ours. Groups are samples.
-
-    Args:
-        run: The run folder.
-        path: A decisions file, or a COCO file that was edited elsewhere.
-        right_iou: Least mask IoU.
+    """Return the labels of a run that people decided in one file; see `from_people`.
 
     Raises:
         RequestError: as `decisions.read_corrections`.
     """
     changes, seen = read_corrections(run, path)
-    spec = folder.read_spec(run)
-    prefix = spec.fingerprint()[:12]
-    verdicts: dict[tuple[str, str], dict[int, bool]] = {}
-    for change in changes:
-        one = change.correction
-        if one.decision != "add":
-            place = verdicts.setdefault((one.sample, one.file_name), {})
-            place[one.instance] = one.decision == "accept" or (
-                one.decision == "edit" and change.kept_iou >= right_iou
-            )
+    return from_people(folder.read_spec(run), seen, changes, right_iou=right_iou)
+
+
+def from_people(
+    spec: RunSpec, seen: Seen, corrections: tuple[Correction, ...], *, right_iou: float
+) -> Checked:
+    """Judge labels by what people made of them.
+
+    A label is right if it was kept with its class, and its mask with at least `right_iou`. Labels
+    that people added are none of ours. Groups are samples.
+
+    Args:
+        spec: Of the run.
+        seen: Labels that no person had decided yet.
+        corrections: What people decided.
+        right_iou: Least mask IoU.
+    """
+    prefix = spec.evidence_fingerprint()[:12]
+    decided = by_image(corrections)
     parts = [_none()]
     for sample_id, picture in seen:
-        right = verdicts.get((sample_id, picture.file_name), {})
-        parts.append(
-            _checked(
-                picture.instances,
-                np.array(list(right), np.int64),
-                np.array(list(right.values()), bool),
-                f"{prefix}/{sample_id}",
-                spec.ontology,
-            )
+        rows = picture.instances
+        row_of = {int(prompt): row for row, prompt in enumerate(rows.prompt_ids)}
+        ours = [
+            one for one in decided.get((sample_id, picture.file_name), ()) if one.instance in row_of
+        ]
+        places = np.array([row_of[one.instance] for one in ours], np.int64)
+        right = np.array([one.kept for one in ours], bool)
+        left = masks_.join(
+            tuple((np.array(one.mask_xyxy, np.int32), one.mask_counts.encode()) for one in ours),
+            picture.size_hw,
         )
-    return joined(parts, (f"{spec.fingerprint()} checked",))
+        right &= masks_.paired_ious(masks_.checked(left), rows.masks[places]) >= right_iou
+        names = [spec.ontology.by_id(int(i)).name for i in rows.class_ids[places]]
+        right &= np.array(
+            [one.class_name == name for one, name in zip(ours, names, strict=True)], bool
+        )
+        parts.append(_checked(rows[places], right, f"{prefix}/{sample_id}", spec.ontology))
+    return joined(parts, (f"{prefix} checked",))
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,16 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from perception import calibrate
 from perception.commands import Progress, Run, decide_run, no_progress
-from perception.decisions import read_corrections
-from perception.ontology import Ontology
+from perception.decisions import read_corrections, read_seen
+from perception.engine.worker import decide_shard
+from perception.errors import RequestError
 from perception.quality.correct import Correction
 from perception.runs import corrections as stored
-from perception.runs import folder
+from perception.runs import folder, lock
+from perception.runs.folder import RunSpec
+from perception.trust.model import TrustModel
 
 # decision -> what the table calls it
 _KINDS = {
@@ -32,11 +36,13 @@ class Applied:
         by_class: Class name to the number of labels kept, edited, deleted and added; the class is
             the one that we had given, for added labels the one that a person gave.
         corrections: All that the run now has, earlier ones included.
+        trust: What became of the trust model.
     """
 
     run: Run
     by_class: dict[str, dict[str, int]] = field(default_factory=dict)
     corrections: int = 0
+    trust: str = ""
 
     def lines(self) -> list[str]:
         """Return the table as text."""
@@ -47,15 +53,16 @@ class Applied:
         ]
         width = max(len(row[0]) for row in rows)
         lines = [f"{row[0]:{width}}" + "".join(f"{cell:>9}" for cell in row[1:]) for row in rows]
-        return [*lines, f"{self.corrections} labels of this run are decided by people"]
+        return [*lines, f"{self.corrections} labels of this run are decided by people", self.trust]
 
 
 def apply(run: Path | str, path: Path, progress: Progress = no_progress) -> Applied:
-    """Apply a decisions file, or a COCO file that was edited elsewhere, to a finished run.
+    """Apply a decisions file, or a COCO or CVAT file that was edited elsewhere, to a finished run.
 
     What a person kept stays as they saw it, whatever is decided later; a later file wins over an
     earlier one, label by label. The labels become a new label set; the same file again changes
-    nothing.
+    nothing. Trust is fitted again on all that people decided, unless the run's model rests on more
+    labels than these.
 
     Raises:
         RequestError: as `read_corrections`.
@@ -64,23 +71,51 @@ def apply(run: Path | str, path: Path, progress: Progress = no_progress) -> Appl
     spec = folder.read_spec(place)
     changes, seen = read_corrections(place, path)
     merged = {(one.sample, one.instance): one for one in stored.read(place, spec.corrections)}
-    merged |= {(c.correction.sample, c.correction.instance): c.correction for c in changes}
-    sha256 = stored.write(place, tuple(merged.values()))
+    merged |= {(one.sample, one.instance): one for one in changes}
     names = {
-        (sample_id, int(instance)): _class_name(spec.ontology, int(class_id))
+        (sample_id, int(prompt)): spec.ontology.by_id(int(class_id)).name
         for sample_id, picture in seen
-        for instance, class_id in zip(
-            picture.instances.instance_ids, picture.instances.class_ids, strict=True
+        for prompt, class_id in zip(
+            picture.instances.prompt_ids, picture.instances.class_ids, strict=True
         )
     }
-    by_class = _by_class(tuple(change.correction for change in changes), names)
-    changed = spec.model_copy(update={"corrections": sha256})
+    by_class = _by_class(changes, names)
+    everything = tuple(merged.values())
+    trust, refit = _refit(place, spec, everything)
+    changed = spec.model_copy(
+        update={"corrections": stored.write(place, everything), "trust": trust}
+    )
     decided = decide_run(place, changed, progress=progress)
-    return Applied(decided, by_class, len(merged))
+    return Applied(decided, by_class, len(merged), refit)
 
 
-def _class_name(ontology: Ontology, class_id: int) -> str:
-    return ontology.by_id(class_id).name
+def _refit(
+    run: Path, spec: RunSpec, corrections: tuple[Correction, ...]
+) -> tuple[TrustModel | None, str]:
+    """Return the trust model that the run shall have, and say where it comes from."""
+    had = spec.trust
+    base = spec.model_copy(update={"corrections": "", "trust": None})
+    samples = folder.read_plan(run, base)
+    with lock.held(run):  # what our own rules say, and people judged; the run has it mostly
+        for index in range(len(samples)):
+            decide_shard(run, base, samples, index)
+    seen = read_seen(run, base.label_set())
+    right_iou = had.right_iou if had else calibrate.RIGHT_IOU
+    checked = calibrate.from_people(base, seen, corrections, right_iou=right_iou)
+    if had and had.fitted.labels > len(checked.examples):
+        return had, (
+            f"trust stays: it rests on {had.fitted.labels} labels, {len(checked.examples)} were "
+            "decided by people"
+        )
+    try:
+        found = calibrate.calibrate(
+            checked, right_iou=right_iou, target_precision=had.target_precision if had else None
+        )
+    except RequestError as error:
+        if error.code not in ("trust.few_labels", "extra.missing"):
+            raise
+        return had, f"trust is not fitted again: {error.message}"
+    return found.model, "trust is fitted again: " + found.lines()[0]
 
 
 def _by_class(

@@ -1,22 +1,23 @@
-"""What people decided of a run's labels, read from files: decisions of the review pages, and COCO.
+"""What people decided of a run's labels: decisions of the review pages, edited COCO and CVAT files.
 
-A decisions file is JSON:
+A decisions file is JSON, as `perception show RUN --review` lets people download it:
 
-{"kind": "perception decisions 1", "run": PLAN, "labels": LABEL SET,
- "decisions": [{"sample": "000008", "instance": 3, "decision": "accept"},
+{"run": EVIDENCE, "label_set": LABEL SET,
+ "decisions": [{"sample": "000008", "picture": "image_2/000008.png", "instance": 3,
+                "decision": "accept"},
                {"sample": "000008", "instance": 4, "decision": "wrong_class", "class": "van"}]}
 
-PLAN is the first 12 digits of `plan_sha256` in run.json, LABEL SET its `labels`.
-`decision` is accept, reject, wrong_class (with or without the right class) or bad_edge. What is not
-listed is not decided.
+EVIDENCE is `RunSpec.evidence_fingerprint`, LABEL SET what was looked at. `decision` is accept,
+reject, wrong_class (with or without the right class) or bad_edge. `picture` may be left out where
+no other picture of the sample shows the instance. What is not listed is not decided.
 
-A COCO file that was edited elsewhere holds all that shall remain of its images: our labels are
-found by `instance_id`, else by mask IoU; what is not there any more was deleted. Only labels that
-are not `iscrowd` count; an image that is not in the file was not looked at.
+A COCO or CVAT file that was edited elsewhere holds all that shall remain of its images: our labels
+are found by `instance_id`, else by mask IoU; what is not there any more was deleted. COCO's
+`iscrowd` are no labels; an image that is not in the file was not looked at.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,12 @@ from scipy.optimize import linear_sum_assignment
 from perception import masks as masks_
 from perception.config import Settings
 from perception.errors import RequestError
-from perception.formats import coco
+from perception.formats import Objects, PictureObjects, coco, cvat
 from perception.ontology import Ontology
 from perception.quality.correct import Correction, Decision
 from perception.runs import folder, labels
 from perception.types import Instances, Masks, PictureLabels, Status
 
-KIND = "perception decisions 1"
 SAME_IOU = 0.5  # an edited mask without our id is the label that it overlaps this much
 MAX_JSON_BYTES = 1 << 28
 _SAID: dict[str, Decision] = {
@@ -46,54 +46,50 @@ _SAID: dict[str, Decision] = {
 
 class _Said(Settings):
     sample: str
+    picture: str = ""
     instance: int = Field(ge=1)
     decision: str
     class_: str = Field(default="", alias="class")
 
 
-@dataclass(frozen=True)
-class Corrected:
-    """A correction, and how much of our mask it keeps.
-
-    Attributes:
-        correction: What remains.
-        kept_iou: IoU of the mask that remains with ours; 0 where none does, or ours was none.
-    """
-
-    correction: Correction
-    kept_iou: float
-
-
 Seen = list[tuple[str, PictureLabels]]
+Place = tuple[PictureLabels, int]  # and the row of a label
 
 
-def read_corrections(run: Path, path: Path) -> tuple[tuple[Corrected, ...], Seen]:
+def read_corrections(run: Path, path: Path) -> tuple[tuple[Correction, ...], Seen]:
     """Read what people decided of a finished run.
 
     Args:
         run: The run folder.
-        path: A decisions file, or a COCO instances file.
+        path: A decisions file, a COCO instances file, or a CVAT file or the folder it is in.
 
     Returns:
         One entry for each label that was decided, and the labels that the people saw.
 
     Raises:
         RequestError: `corrections.invalid` for a file of another run, a label that is decided twice
-            or is none of the run's, a class that the run does not know; see `coco.read` for more.
+            or is none of the run's, a class that the run does not know; see `coco.read` and
+            `cvat.read` for more.
     """
     spec = folder.read_spec(run)
+    if path.is_dir() or path.suffix.lower() == ".xml":
+        seen = read_seen(run, spec.label_set())
+        return _from_objects(list(cvat.read(path)), seen, spec.ontology, path), seen
     document = _load(path)
-    if document.get("kind") == KIND:
+    if "decisions" in document:
         label_set = _check_run(document, run, path)
-        seen = _labels(run, label_set)
-        return _decided(document, seen, spec.ontology, path), seen
+        seen = read_seen(run, label_set)
+        return decided(document, seen, spec.ontology, path), seen
     if "annotations" in document:
-        seen = _labels(run, spec.label_set())
-        return _from_coco(path, seen, spec.ontology), seen
+        seen = read_seen(run, spec.label_set())
+        pictures = [
+            PictureObjects(one.file_name, one.size_hw, one.objects) for one in coco.read(path)
+        ]
+        return _from_objects(pictures, seen, spec.ontology, path), seen
     raise RequestError(
         "corrections.invalid",
-        f"{path}: kind is {document.get('kind')!r}, expected {KIND!r}, or a COCO file with "
-        "annotations",
+        f"{path}: has the keys {', '.join(sorted(document)[:8])}, expected `decisions` of a review "
+        "page, or a COCO file with `annotations`",
     )
 
 
@@ -116,26 +112,26 @@ def _load(path: Path) -> dict[str, Any]:
 
 def _check_run(document: dict[str, Any], run: Path, path: Path) -> str:
     """Return the label set that was decided about."""
-    stated = json.loads((run / "run.json").read_bytes())
-    label_set = document.get("labels")
+    made = folder.read_spec(run).evidence_fingerprint()
+    stated = document.get("run")
+    if stated != made:
+        raise RequestError(
+            "corrections.invalid",
+            f"{path}: run is {stated!r}, expected {made!r}: it belongs to another run than {run}",
+        )
+    label_set = document.get("label_set")
     known = [entry.name for entry in sorted((run / "labels").iterdir())]
     if label_set not in known:
         raise RequestError(
             "corrections.invalid",
-            f"{path}: labels is {label_set!r}, but {run} has the label sets {', '.join(known)}; "
-            "it belongs to another run",
-        )
-    plan = document.get("run")
-    if plan != stated["spec"]["plan_sha256"][:12]:
-        raise RequestError(
-            "corrections.invalid",
-            f"{path}: run is {plan!r}, expected {stated['spec']['plan_sha256'][:12]!r}, the first "
-            f"12 digits of plan_sha256 in {run / 'run.json'}; it belongs to another run",
+            f"{path}: label_set is {label_set!r}, but {run} has {', '.join(known)}; make the page "
+            "again with `perception show --review`",
         )
     return str(label_set)
 
 
-def _labels(run: Path, label_set: str) -> Seen:
+def read_seen(run: Path, label_set: str) -> Seen:
+    """Return the pictures of a label set, each with the id of its sample."""
     samples = len(folder.read_plan(run, folder.read_spec(run)))
     return [
         (sample.id, picture)
@@ -146,18 +142,25 @@ def _labels(run: Path, label_set: str) -> Seen:
     ]
 
 
-def _decided(
+def decided(
     document: dict[str, Any], seen: Seen, ontology: Ontology, path: Path
-) -> tuple[Corrected, ...]:
-    places = {
-        (sample_id, int(instance)): (picture, row)
-        for sample_id, picture in seen
-        for row, instance in enumerate(picture.instances.instance_ids)
-    }
+) -> tuple[Correction, ...]:
+    """Understand the rows of a decisions file.
+
+    Args:
+        document: The file.
+        seen: The labels that the people saw.
+        ontology: Of the run.
+        path: For messages.
+    """
+    places: dict[tuple[str, int], list[Place]] = {}
+    for sample_id, picture in seen:
+        for row, instance in enumerate(picture.instances.instance_ids.tolist()):
+            places.setdefault((sample_id, instance), []).append((picture, row))
     rows = document.get("decisions")
     if not isinstance(rows, list):
         raise RequestError("corrections.invalid", f"{path}: decisions is no list")
-    found: dict[tuple[str, int], Corrected] = {}
+    found: dict[tuple[str, str, int], Correction] = {}
     for number, row in enumerate(rows):
         where = f"{path}: decisions[{number}]"
         try:
@@ -168,12 +171,8 @@ def _decided(
             raise RequestError(
                 "corrections.invalid", f"{where}: {key or 'the row'}: {fault['msg']}"
             ) from error
-        key_ = (said.sample, said.instance)
-        if key_ not in places:
-            raise RequestError(
-                "corrections.invalid",
-                f"{where}: sample {said.sample!r} has no instance {said.instance}",
-            )
+        picture, row_number = _place(said, places, where)
+        key_ = (said.sample, picture.file_name, said.instance)
         if key_ in found:
             raise RequestError(
                 "corrections.invalid",
@@ -184,13 +183,32 @@ def _decided(
                 "corrections.invalid",
                 f"{where}: decision is {said.decision!r}, expected one of {', '.join(_SAID)}",
             )
-        found[key_] = _one(said, *places[key_], ontology, where)
+        found[key_] = _one(said, picture, row_number, ontology, where)
     return tuple(found.values())
+
+
+def _place(said: _Said, places: dict[tuple[str, int], list[Place]], where: str) -> Place:
+    """Return the picture and the row of a label."""
+    shown = [
+        (picture, row)
+        for picture, row in places.get((said.sample, said.instance), [])
+        if said.picture in ("", picture.file_name)
+    ]
+    if len(shown) == 1:
+        return shown[0]
+    of = f"picture {said.picture!r} of sample" if said.picture else "sample"
+    raise RequestError(
+        "corrections.invalid",
+        f"{where}: {of} {said.sample!r} has no instance {said.instance}"
+        if not shown
+        else f"{where}: instance {said.instance} of sample {said.sample!r} is in "
+        f"{', '.join(picture.file_name for picture, _ in shown)}: say which `picture`",
+    )
 
 
 def _one(
     said: _Said, picture: PictureLabels, row: int, ontology: Ontology, where: str
-) -> Corrected:
+) -> Correction:
     decision, rows = _SAID[said.decision], picture.instances
     name = ontology.by_id(int(rows.class_ids[row])).name
     if decision == "wrong_class" and said.class_:
@@ -199,7 +217,8 @@ def _one(
         raise RequestError(
             "corrections.invalid", f"{where}: {said.decision}: the label has no pixel to keep"
         )
-    return _correction(said.sample, picture, said.instance, decision, name, rows.masks, row)
+    instance = int(rows.prompt_ids[row])
+    return _correction(said.sample, picture, instance, decision, name, rows.masks, row)
 
 
 def _known(name: str, ontology: Ontology, where: str) -> str:
@@ -220,96 +239,104 @@ def _correction(
     class_name: str,
     masks: Masks,
     row: int,
-    kept_iou: float = 1.0,
-) -> Corrected:
+) -> Correction:
     one = Correction(
         sample=sample, file_name=picture.file_name, instance=instance, decision=decision
     )
     if not one.kept:
-        return Corrected(one, 0.0)
+        return one
     x0, y0, x1, y1 = (int(side) for side in masks.boxes_xyxy[row])
     kept = {
         "class_name": class_name,
         "mask_xyxy": (x0, y0, x1, y1),
         "mask_counts": masks.counts[row].decode("ascii"),
     }
-    return Corrected(one.model_copy(update=kept), kept_iou)
+    return one.model_copy(update=kept)
 
 
-def _from_coco(path: Path, seen: Seen, ontology: Ontology) -> tuple[Corrected, ...]:
+def _from_objects(
+    pictures: list[PictureObjects], seen: Seen, ontology: Ontology, path: Path
+) -> tuple[Correction, ...]:
     by_name = {picture.file_name: (sample_id, picture) for sample_id, picture in seen}
     last: dict[str, int] = {}  # highest id of each sample; added labels come after it
     for sample_id, picture in seen:
-        ids = picture.instances.instance_ids
+        ids = picture.instances.prompt_ids
         last[sample_id] = max(last.get(sample_id, 0), int(ids.max(initial=0)))
-    found: list[Corrected] = []
-    for edited in coco.read(path):
+    edits: list[tuple[PictureObjects, dict[int, int]]] = []
+    shown = {int(Status.ACCEPTED)}  # statuses that the file holds as labels
+    for edited in pictures:
         if edited.file_name not in by_name:
             raise RequestError(
                 "corrections.invalid",
                 f"{path}: image {edited.file_name!r} is none of the run's; it belongs to another",
             )
-        sample_id, picture = by_name[edited.file_name]
-        if edited.size_hw != picture.size_hw:
+        ours = by_name[edited.file_name][1]
+        if edited.size_hw != ours.size_hw:
             raise RequestError(
                 "size.mismatch",
                 f"{path}: {edited.file_name}: (height, width) is {edited.size_hw}, the run's image "
-                f"has {picture.size_hw}",
+                f"has {ours.size_hw}",
             )
-        added = _edited(edited, sample_id, picture, ontology, path, last[sample_id])
-        last[sample_id] += sum(one.correction.decision == "add" for one in added)
-        found += added
+        filled = np.array([bool(counts) for counts in edited.objects.masks.counts], bool)
+        objects = edited.objects[~edited.objects.ignored & filled]
+        row_of = _same(objects, ours.instances, f"{path}: {edited.file_name}")
+        shown |= {int(ours.instances.statuses[row]) for row in row_of.values()}
+        edits.append((replace(edited, objects=objects), row_of))
+    found: list[Correction] = []
+    for edited, row_of in edits:
+        sample_id, picture = by_name[edited.file_name]
+        where = f"{path}: {edited.file_name}"
+        rows = _edited(edited.objects, row_of, sample_id, picture, ontology, where, last[sample_id])
+        last[sample_id] += sum(one.decision == "add" for one in rows)
+        found += [*rows, *_deleted(row_of, shown, sample_id, picture)]
     return tuple(found)
 
 
 def _edited(
-    edited: coco.CocoPicture,
+    rows: Objects,
+    row_of: dict[int, int],
     sample_id: str,
     picture: PictureLabels,
     ontology: Ontology,
-    path: Path,
+    where: str,
     last_id: int,
-) -> list[Corrected]:
-    """Compare one image's annotations with its labels."""
+) -> list[Correction]:
+    """Compare one image's objects with the labels that they were."""
     ours = picture.instances
-    labelled = ~edited.annotations.iscrowd & np.array(
-        [bool(counts) for counts in edited.annotations.masks.counts], bool
-    )
-    rows = edited.annotations[labelled]
-    row_of = _same(rows, ours, f"{path}: {edited.file_name}")
-    found: list[Corrected] = []
-    kept: set[int] = set()
+    found: list[Correction] = []
     for number in range(len(rows)):
-        where = f"{path}: annotation {rows.annotation_ids[number]}"
-        name = rows.detections.class_names[int(rows.detections.class_ids[number])]
-        name = _known(name, ontology, where)
+        name = _known(rows.class_names[number], ontology, f"{where}: object {number + 1}")
         row = row_of.get(number)
+        decision: Decision = "add"
         if row is None:
             last_id += 1
-            decision: Decision = "add"
-            instance, iou = last_id, 0.0
+            instance = last_id
         else:
-            kept.add(row)
-            instance = int(ours.instance_ids[row])
+            instance = int(ours.prompt_ids[row])
             one, other = np.array([number]), np.array([row])
-            iou = float(masks_.paired_ious(rows.masks[one], ours.masks[other])[0])
+            same_mask = masks_.paired_ious(rows.masks[one], ours.masks[other])[0] == 1
             same_class = ontology.by_id(int(ours.class_ids[row])).name == name
-            same_mask = rows.masks.counts[number] == ours.masks.counts[row] and iou == 1
             decision = "edit" if not same_mask else "accept" if same_class else "reclass"
-            if not same_class and decision == "edit":
-                iou = 0.0  # nothing of ours is right
-        found.append(
-            _correction(sample_id, picture, instance, decision, name, rows.masks, number, iou)
-        )
-    for gone in np.flatnonzero(ours.statuses == Status.ACCEPTED).tolist():
-        if gone not in kept and ours.masks.counts[gone]:
-            instance = int(ours.instance_ids[gone])
-            found.append(_correction(sample_id, picture, instance, "reject", "", ours.masks, gone))
+        found.append(_correction(sample_id, picture, instance, decision, name, rows.masks, number))
     return found
 
 
-def _same(rows: coco.CocoAnnotations, ours: Instances, where: str) -> dict[int, int]:
-    """Return annotation to the row of the label that it was: by id, else by mask IoU."""
+def _deleted(
+    row_of: dict[int, int], shown: set[int], sample_id: str, picture: PictureLabels
+) -> list[Correction]:
+    """Return what a person took away: labels of the statuses that were shown to them."""
+    ours = picture.instances
+    filled = np.array([bool(counts) for counts in ours.masks.counts], bool)
+    gone = np.isin(ours.statuses, sorted(shown)) & filled
+    gone[list(row_of.values())] = False
+    return [
+        _correction(sample_id, picture, int(ours.prompt_ids[row]), "reject", "", ours.masks, row)
+        for row in np.flatnonzero(gone).tolist()
+    ]
+
+
+def _same(rows: Objects, ours: Instances, where: str) -> dict[int, int]:
+    """Return object to the row of the label that it was: by id, else by mask IoU."""
     row_of_id = {int(instance): row for row, instance in enumerate(ours.instance_ids)}
     found: dict[int, int] = {}
     for number, instance in enumerate(rows.instance_ids.tolist()):
@@ -319,8 +346,8 @@ def _same(rows: coco.CocoAnnotations, ours: Instances, where: str) -> dict[int, 
             problem = "comes twice" if instance in row_of_id else "is no label of this image"
             raise RequestError(
                 "corrections.invalid",
-                f"{where}: annotation {rows.annotation_ids[number]}: instance_id {instance} "
-                f"{problem}; remove the key from annotations that are new",
+                f"{where}: object {number + 1}: instance_id {instance} {problem}; objects that are "
+                "new must have none",
             )
         found[number] = row_of_id[instance]
     open_ = [number for number in range(len(rows)) if number not in found]

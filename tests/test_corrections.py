@@ -2,17 +2,21 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
-from perception import calibrate, commands, corrections
+from perception import calibrate, commands, corrections, decisions
 from perception import masks as masks_
 from perception.commands import LabelRequest
 from perception.errors import RequestError
-from perception.types import Instances, Status
+from perception.evaluate.compare import no_labels
+from perception.ontology import load_ontology
+from perception.types import Instances, Masks, PictureLabels, Status, unknown_signals
 
 Decide = Callable[..., Path]
 
@@ -28,11 +32,10 @@ def run(tmp_path: Path, pictures: Callable[[Path, int], Path]) -> Path:
 @pytest.fixture
 def decide(run: Path, tmp_path: Path) -> Decide:
     def write(*rows: dict[str, Any], **changes: Any) -> Path:
-        stated = json.loads((run / "run.json").read_bytes())
+        spec = commands.folder.read_spec(run)
         document = {
-            "kind": "perception decisions 1",
-            "run": stated["spec"]["plan_sha256"][:12],
-            "labels": stated["labels"],
+            "run": spec.evidence_fingerprint(),
+            "label_set": spec.label_set(),
             "decisions": list(rows),
         }
         path = tmp_path / "decisions.json"
@@ -93,8 +96,15 @@ def test_the_same_file_twice_changes_nothing_and_a_later_one_wins(
     ("rows", "changes", "words"),
     [
         ([said("001.png", 1, "accept")], {"run": "0123456789ab"}, "belongs to another run"),
-        ([said("001.png", 1, "accept")], {"labels": "0123456789ab"}, "belongs to another run"),
-        ([said("001.png", 1, "accept")], {"labels": "../labels"}, "belongs to another run"),
+        ([said("001.png", 1, "accept")], {"label_set": "0123456789ab"}, "make the page again"),
+        ([said("001.png", 1, "accept")], {"label_set": "../labels"}, "make the page again"),
+        ([said("001.png", 1, "accept")], {"label_set": ["x"]}, "make the page again"),
+        (
+            [said("001.png", 1, "accept", picture="002.png")],
+            {},
+            "'002.png' of sample '001.png' has",
+        ),
+        ([said("001.png", 1, "accept", colour="red")], {}, "colour"),
         ([said("001.png", 1, "accept"), said("001.png", 1, "reject")], {}, "is decided twice"),
         ([said("001.png", 9, "accept")], {}, "sample '001.png' has no instance 9"),
         ([said("099.png", 1, "accept")], {}, "sample '099.png' has no instance 1"),
@@ -103,7 +113,6 @@ def test_the_same_file_twice_changes_nothing_and_a_later_one_wins(
         ([said("001.png", 0, "accept")], {}, "instance"),
         (["accept"], {}, r"decisions\[0\]"),
         ([], {"decisions": None}, "decisions is no list"),
-        ([], {"kind": "shopping list"}, "kind is 'shopping list'"),
     ],
 )
 def test_decisions_that_cannot_be_meant_are_refused_and_change_nothing(
@@ -199,6 +208,119 @@ def test_without_a_fit_there_is_an_order_and_no_probability(run: Path) -> None:
     assert len(rows) == 6 and all(row.trust is None for row in rows)
     assert {row.instance for row in rows[:2]} == {2}  # the darker ones have the lower score
     assert np.isnan(instances(run, "002.png").trusts).all()
+
+
+def test_an_edited_cvat_file_comes_home_and_people_are_named_in_the_next_one(
+    run: Path, tmp_path: Path
+) -> None:
+    commands.export(run, "cvat", tmp_path / "cvat")
+    file = tmp_path / "cvat" / "annotations.xml"
+    tree = ElementTree.parse(file)
+    images = {one.get("name"): one for one in tree.iter("image")}
+    images["002.png"].remove(images["002.png"][1])
+    for attribute in images["004.png"].iter("attribute"):
+        attribute.text = ""  # as CVAT does where its task does not know them: found by IoU
+    images["005.png"][0].set("label", "bus")
+    tree.write(file)
+    applied = corrections.apply(run, tmp_path / "cvat")
+    assert applied.by_class == {"car": {"kept": 4, "edited": 1, "deleted": 1, "added": 0}}
+    commands.export(run, "cvat", tmp_path / "again")
+    shapes = list(ElementTree.parse(tmp_path / "again" / "annotations.xml").iter("mask"))
+    assert [one.get("source") for one in shapes] == ["manual"] * 5
+    assert sorted(one.get("label") or "" for one in shapes) == ["bus", *["car"] * 4]
+    file.write_text('<!DOCTYPE a [<!ENTITY b "c">]><annotations>&b;</annotations>')
+    with pytest.raises(RequestError) as caught:
+        corrections.apply(run, file)
+    assert caught.value.code == "xml.unsafe"
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "code"),
+    [
+        ({"size": [40, 60], "counts": "P"}, "rle.invalid"),
+        ({"size": [40, 60], "counts": [1, 2]}, "rle.invalid"),
+        ([[1.0, 2.0, float("1e9"), 3.0, 4.0, 5.0]], "polygon.invalid"),
+        ([[1.0, 2.0, 3.0]], "polygon.invalid"),
+    ],
+)
+def test_rows_18_and_19_masks_that_are_none_are_refused_and_change_nothing(
+    run: Path, tmp_path: Path, segmentation: Any, code: str
+) -> None:
+    path = tmp_path / "edited.json"
+    document = exported(run, path)
+    if isinstance(segmentation, dict):
+        segmentation["size"] = document["annotations"][0]["segmentation"]["size"]
+    document["annotations"][0]["segmentation"] = segmentation
+    path.write_text(json.dumps(document))
+    before = (run / "run.json").read_bytes()
+    with pytest.raises(RequestError) as caught:
+        corrections.apply(run, path)
+    assert caught.value.code == code and (run / "run.json").read_bytes() == before
+
+
+def test_row_27_annotations_that_come_twice_are_refused(run: Path, tmp_path: Path) -> None:
+    path = tmp_path / "edited.json"
+    document = exported(run, path)
+    document["annotations"].append(document["annotations"][0])
+    path.write_text(json.dumps(document))
+    with pytest.raises(RequestError, match="each id once"):
+        corrections.apply(run, path)
+
+
+def test_an_object_that_two_cameras_show_is_decided_in_one_picture() -> None:
+    encoded = masks_.join((masks_.encode_one(np.ones((4, 4), bool)),), (4, 4))
+    seen = [
+        ("s", PictureLabels(name, f"{name}.png", (4, 4), one_instance(encoded, prompt), ()))
+        for prompt, name in ((1, "left"), (2, "right"))
+    ]
+    row = {"sample": "s", "instance": 1, "decision": "reject"}
+    with pytest.raises(RequestError, match=r"is in left.png, right.png: say which `picture`"):
+        decisions.decided({"decisions": [row]}, seen, load_ontology(), Path("d.json"))
+    (found,) = decisions.decided(
+        {"decisions": [{**row, "picture": "right.png"}]}, seen, load_ontology(), Path("d.json")
+    )
+    assert (found.file_name, found.instance) == ("right.png", 2)
+
+
+def one_instance(masks: Masks, prompt: int) -> Instances:
+    picture = no_labels("", "", masks.size_hw).instances
+    columns = {
+        field.name: np.zeros((1, *np.shape(getattr(picture, field.name))[1:]), np.float32)
+        for field in fields(Instances)
+        if isinstance(getattr(picture, field.name), np.ndarray)
+    }
+    ids = {"instance_ids": 1, "prompt_ids": prompt, "class_ids": 1, "statuses": 0, "by_human": 0}
+    columns |= {name: np.array([value], np.int32) for name, value in ids.items()}
+    return replace(picture, **columns, reasons=((),), masks=masks, signals=unknown_signals(1))
+
+
+def test_people_s_decisions_fit_trust_again_and_fewer_do_not(
+    tmp_path: Path, pictures: Callable[[Path, int], Path]
+) -> None:
+    source = pictures(tmp_path / "pictures", 48)  # 0, 1 and 2 objects in turn: 16 * 3
+    run = commands.label(LabelRequest(str(source), tmp_path / "run", "boxes", "bright")).folder
+    spec = commands.folder.read_spec(run)
+    rows = [
+        said(one.id, int(instance), "accept" if instance == 1 else "reject")
+        for one in commands.read_labels(run)
+        for instance in one.pictures[0].instances.instance_ids
+    ]
+    path = tmp_path / "decisions.json"
+    head = {"run": spec.evidence_fingerprint(), "label_set": spec.label_set()}
+    path.write_text(json.dumps(head | {"decisions": rows[:-6]}))
+    applied = corrections.apply(run, path)
+    assert "trust is fitted again: 42 checked labels" in applied.trust
+    trusts = instances(run, "047.png").trusts  # nobody decided these: the second is darker
+    assert trusts[0] > 0.8 and trusts[1] < 0.2
+    assert instances(run, "002.png").trusts.tolist() == [1, 0]
+    model = commands.folder.read_spec(run).trust
+    assert model is not None and model.fitted.labels == 42 and model.accept_from is None
+    path.write_text(json.dumps(head | {"decisions": rows[-6:]}))
+    applied = corrections.apply(run, path)
+    assert "48 checked labels" in applied.trust  # earlier files count too
+    commands.relabel(run, trust="none")
+    path.write_text(json.dumps(head | {"decisions": rows[-1:]}))
+    assert "48 checked labels" in corrections.apply(run, path).trust
 
 
 def test_damaged_corrections_are_said_and_not_forgotten(run: Path, decide: Decide) -> None:

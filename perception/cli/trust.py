@@ -98,13 +98,18 @@ def corrections_apply(run: Path, file: Path, *, as_json: AsJson = False) -> int:
 
     Args:
         run: A finished run.
-        file: A decisions file, or a COCO export of this run that was edited elsewhere.
+        file: A decisions file of the review page, or a COCO or CVAT export of this run that was
+            edited elsewhere.
         as_json: Print one JSON object for programs.
     """
     from perception import corrections
 
     with show_progress(as_json) as progress:
         applied = corrections.apply(run, file, progress)
-    value = {"by_class": applied.by_class, "corrections": applied.corrections}
+    value = {
+        "by_class": applied.by_class,
+        "corrections": applied.corrections,
+        "trust": applied.trust,
+    }
     say(value, as_json, applied.lines())
     return FINE

@@ -35,7 +35,7 @@ def describe(
         spec: Of the run; None for a synthetic drive, whose labels are its truth.
         class_map: Name of the class map.
     """
-    labels, pictures, trusts = Counter[str](), 0, list[float]()
+    labels, pictures, trusts, by_human = Counter[str](), 0, list[float](), 0
     for sample in job.samples():
         for picture in sample.pictures:
             pictures += 1
@@ -45,6 +45,7 @@ def describe(
                     class_id = job.target.ids[int(picture.instances.class_ids[row])]
                     labels[job.target.names[class_id]] += 1
                     trusts.append(float(chances[row]))
+                    by_human += int(picture.instances.by_human[row])
     known = [chance for chance in trusts if not np.isnan(chance)]
     return {
         "format": to,
@@ -55,6 +56,7 @@ def describe(
             "ignored": written.ignored,
             "left_out": dict(written.left_out),
             "objects_by_class": dict(sorted(labels.items())),
+            "decided_by_people": by_human,
         },
         "statuses": sorted(status.name.lower() for status in job.statuses),
         "class_map": class_map,
@@ -110,7 +112,8 @@ def _markdown(card: dict[str, Any]) -> str:
         "",
         f"{counts['labels']} labels in {counts['pictures']} pictures of {counts['samples']} "
         f"samples; {counts['ignored']} regions to ignore.",
-        f"Labels are what was {' or '.join(card['statuses'])}. "
+        f"Labels are what was {' or '.join(card['statuses'])}; "
+        f"{counts['decided_by_people']} were decided by people. "
         f"Class map: {_text(card['class_map'])}.",
         "",
         "| class | objects |",

@@ -144,7 +144,7 @@ def _image(
         crop = rle.decode_crop(instances.masks, row)
         values = {
             "label": target.names[target.ids[int(instances.class_ids[row])]],
-            "source": "auto",
+            "source": "manual" if instances.by_human[row] else "auto",
             "occluded": "0",
             "rle": ", ".join(map(str, _runs(crop))),
             "left": str(x0),

@@ -76,7 +76,7 @@ def review(run: Path, out: Path, *, statuses: frozenset[Status] = REVIEWED) -> R
         if loaded:
             _draw(out, place, wanted, entries, loaded, labels, beside)
     data = {
-        "run": spec.fingerprint(),
+        "run": spec.evidence_fingerprint(),
         "label_set": spec.label_set(),
         "source": spec.source,
         "classes": [entry.name for entry in spec.ontology.classes],

@@ -58,6 +58,12 @@ class RunSpec(Settings):
         """Return the sha256 of the canonical form."""
         return records.sha256(records.to_json(self.model_dump(mode="json")))
 
+    def evidence_fingerprint(self) -> str:
+        """Return the sha256 of what the evidence depends on: it outlives every decision."""
+        stated = self.model_dump(mode="json", exclude={"trust", "corrections", "class_map"})
+        del stated["config"]["decide"]
+        return records.sha256(records.to_json(stated))
+
     def label_set(self) -> str:
         """Return the name of the label set that these settings decide: 12 hex digits."""
         decided = {

@@ -84,7 +84,7 @@ def test_a_label_has_its_crop_its_edge_its_points_and_words(drive: Path, tmp_pat
     done = review(drive, tmp_path / "out")
     held = data(tmp_path / "out")
     assert (done.labels, done.unreadable) == (3, 0)
-    assert held["run"] == folder.read_spec(drive).fingerprint()
+    assert held["run"] == folder.read_spec(drive).evidence_fingerprint()
     assert held["label_set"] == folder.read_spec(drive).label_set()
     assert not held["has_trust"]
     for number, label in enumerate(held["labels"]):
@@ -240,13 +240,14 @@ def test_chromium_filters_decides_and_downloads(
     with page.expect_download() as caught:
         page.click("#download")
     stated = json.loads(Path(caught.value.path()).read_text())
-    assert stated["run"] == folder.read_spec(run).fingerprint()
+    assert stated["run"] == folder.read_spec(run).evidence_fingerprint()
     assert stated["label_set"] == folder.read_spec(run).label_set()
     kinds = [one["decision"] for one in stated["decisions"]]
     assert kinds == ["accept", "reject", "bad_edge", "wrong_class", "accept"]
     assert stated["decisions"][3]["class"] == "bus"
-    known = [(one["sample"], one["instance"]) for one in held[:5]]
-    assert [(one["sample"], one["instance"]) for one in stated["decisions"]] == known
+    keys = ("sample", "picture", "instance")
+    known = [[one[key] for key in keys] for one in held[:5]]
+    assert [[one[key] for key in keys] for one in stated["decisions"]] == known
 
     page.select_option("#by-class", "=car")
     cars = sum(one["class"] == "car" for one in held)

@@ -251,6 +251,7 @@ function chooseClass() {
 function download() {
   const decisions = [...decided].sort((a, b) => a[0] - b[0]).map(([place, value]) => ({
     sample: labels[place].sample,
+    picture: labels[place].picture,
     instance: labels[place].instance,
     ...value,
   }));
