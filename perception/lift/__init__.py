@@ -5,7 +5,7 @@ through windows, and masks leak at their edges, or leave a part of the object ou
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -17,9 +17,9 @@ from perception.lift.ground import Ground, find_ground
 from perception.lift.separate import Parts, View, nearest_strong_mode, separate
 from perception.lift.sight import Sight, look
 from perception.lift.vote import vote
-from perception.types import Cuboids, Float32, Float64, MaskOffset, PointLabels
+from perception.types import Cuboids, Float32, Float64, MaskOffset, PointLabels, Status
 
-__all__ = ["Findings", "Lifted", "View", "lift", "nearest_strong_mode"]
+__all__ = ["Findings", "Lifted", "View", "doubted", "lift", "nearest_strong_mode"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,13 +89,21 @@ def lift(views: Sequence[View], points_lidar: Float32, config: LiftConfig) -> Li
                 mask_offset(view, sight, seen, heights, config),
             )
         )
-    labels, same_as = vote(views, sights, parts, len(points_lidar))
+    heard = [doubted(view, found.doubts) for view, found in zip(views, findings, strict=True)]
+    labels, same_as = vote(heard, sights, parts, len(points_lidar))
     return Lifted(
         labels=labels,
         findings=tuple(findings),
         same_as=same_as,
         cuboids=_boxed(views, points_lidar, ground, labels),
     )
+
+
+def doubted(view: View, doubts: tuple[tuple[str, ...], ...]) -> View:
+    """Return a view whose instances have at least status review where the points doubt them."""
+    low = np.array([bool(reasons) for reasons in doubts], bool)
+    statuses = np.where(low, np.maximum(view.statuses, Status.REVIEW), view.statuses)
+    return replace(view, statuses=statuses.astype(np.uint8))
 
 
 def _boxed(

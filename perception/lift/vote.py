@@ -1,8 +1,9 @@
 """Several cameras, one sweep: which instances are one object, and who has a point.
 
 Two instances of different cameras are one object if most of the points that both cameras see on
-the smaller one are on both. A point that two objects claim goes to the better status, then to the
-larger sum of trust: a mask's middle is surer than its edge, and its edge than what lies beside it.
+the smaller one are on both; of several candidates, the one that shares most. A point that two
+objects claim goes to the better status, which what the points doubt has lost, then to the larger
+sum of trust: a mask's middle is surer than its edge, and its edge than what lies beside it.
 """
 
 from collections.abc import Sequence
@@ -62,8 +63,8 @@ def _same(views: Sequence[View], sights: Sequence[Sight], claimed: Int32) -> dic
     pairs: list[tuple[float, tuple[int, int], tuple[int, int]]] = []
     for a in range(len(views)):
         for b in range(a + 1, len(views)):
-            shares = _shares(claimed[a], claimed[b], visible[a] & visible[b])
-            pairs += [(share, (a, i), (b, j)) for share, i, j in shares]
+            likely = _likely(claimed[a], claimed[b], visible[a] & visible[b])
+            pairs += [(iou, (a, i), (b, j)) for iou, i, j in likely]
     group = {member: {member} for _, *ends in pairs for member in ends}
     for _, one, other in sorted(pairs, key=lambda pair: (-pair[0], pair[1:])):
         good = all(views[n].statuses[row] != Status.REJECTED for n, row in (one, other))
@@ -83,8 +84,11 @@ def _same(views: Sequence[View], sights: Sequence[Sight], claimed: Int32) -> dic
     return result
 
 
-def _shares(ours: Int32, theirs: Int32, both: Bool) -> list[tuple[float, int, int]]:
-    """Return (share, row, row) of the instances of two cameras that are likely one object."""
+def _likely(ours: Int32, theirs: Int32, both: Bool) -> list[tuple[float, int, int]]:
+    """Return (IoU, row, row) of the instances of two cameras that are likely one object.
+
+    The IoU tells two cars under one mask apart, of both of which all points may be shared.
+    """
     ours, theirs = ours[both], theirs[both]
     if len(ours) == 0 or ours.max() == NOBODY or theirs.max() == NOBODY:
         return []
@@ -92,8 +96,11 @@ def _shares(ours: Int32, theirs: Int32, both: Bool) -> list[tuple[float, int, in
     codes = (ours + 1).astype(np.int64) * shape[1] + theirs + 1
     table = np.bincount(codes, minlength=shape[0] * shape[1]).reshape(shape)
     sizes = np.minimum(table.sum(axis=1)[1:, None], table.sum(axis=0)[None, 1:])
-    shares = table[1:, 1:] / np.maximum(sizes, 1)
-    return [(float(shares[i, j]), int(i), int(j)) for i, j in np.argwhere(shares > SAME_SHARE)]
+    common = table[1:, 1:]
+    shares = common / np.maximum(sizes, 1)
+    unions = table.sum(axis=1)[1:, None] + table.sum(axis=0)[None, 1:] - common
+    ious = common / np.maximum(unions, 1)
+    return [(float(ious[i, j]), int(i), int(j)) for i, j in np.argwhere(shares > SAME_SHARE)]
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from perception import masks as masks_
 from perception.config import LiftConfig
 from perception.formats import kitti_label
 from perception.geometry import points_in_view, rigid, transform
-from perception.lift import View, nearest_strong_mode
+from perception.lift import View, doubted, nearest_strong_mode
 from perception.lift import lift as lift_all
 from perception.lift.separate import Parts
 from perception.lift.sight import Sight
@@ -378,6 +378,24 @@ def test_an_object_is_one_over_a_seam_and_has_the_class_that_most_trust_speaks_f
     assert same_as == {2: 1}
     assert labels.instance_ids.tolist() == [1] * 5
     assert labels.class_ids.tolist() == [CAR] * 5
+
+
+def test_a_mask_over_two_cars_is_that_of_the_car_that_it_shares_more_points_with() -> None:
+    # One camera's mask runs over two cars; all points of both are under it.
+    one, other = view(CAR_MASK, ids=(1,)), view(CAR_MASK, CAR_MASK, ids=(2, 3))
+    first, second = said([0] * 6, [9] * 6), said([0, 0, 1, 1, 1, 1], [9] * 6)
+    _, same_as = vote([one, other], [first[0], second[0]], [first[1], second[1]], 6)
+    assert same_as == {3: 1}
+
+
+def test_a_mask_that_the_points_doubt_has_no_point_that_another_accepted_one_claims() -> None:
+    one, other = view(CAR_MASK, ids=(1,)), view(CAR_MASK, ids=(2,))
+    first = said([0, 0, 0, 0, -1, -1, -1], [9] * 7)
+    second = said([-1, -1, -1, 0, 0, 0, 0], [0.5] * 7)
+    for reasons, winner in (((), 1), (("points.size",), 2)):
+        views = [doubted(one, (reasons,)), doubted(other, ((),))]
+        labels, _ = vote(views, [first[0], second[0]], [first[1], second[1]], 7)
+        assert labels.instance_ids.tolist() == [1, 1, 1, winner, 2, 2, 2]
 
 
 def test_two_cameras_of_one_name_are_two_views() -> None:
