@@ -20,6 +20,7 @@ from perception.runs.folder import Plan, RunSpec, read_plan
 from perception.runs.shards import Outcome
 from perception.types import Evidence, Sample, SampleLabels, SampleRef
 
+DRAWERS = 2  # threads: one draws while the other waits for the disk
 Looked = tuple[Outcome, tuple[Evidence, ...]]
 Seen = list[Looked]  # one shard, in the order of the plan
 
@@ -127,9 +128,16 @@ def draw_shard(run: Path, spec: RunSpec, plan: Plan, index: int) -> None:
 def _draw(
     run: Path, spec: RunSpec, plan: Plan, index: int, decided: list[tuple[Outcome, SampleLabels]]
 ) -> None:
-    for place, (ref, (_, sample_labels)) in enumerate(zip(plan.shard(index), decided, strict=True)):
-        if index * plan.shard_size + place < PREVIEW_SAMPLES:
-            write_preview(run, ref, sample_labels, _names(spec))
+    names, first = _names(spec), index * plan.shard_size
+    drawings = [
+        partial(write_preview, run, ref, sample_labels, names)
+        for place, (ref, (_, sample_labels)) in enumerate(
+            zip(plan.shard(index), decided, strict=True), start=first
+        )
+        if place < PREVIEW_SAMPLES
+    ]
+    for _ in side_by_side(drawings, DRAWERS):
+        pass
 
 
 def _names(spec: RunSpec) -> dict[int, str]:
