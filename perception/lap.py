@@ -14,8 +14,9 @@ import tempfile
 import threading
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from perception.errors import PerceptionError, RequestError
 
@@ -34,7 +35,7 @@ class Task:
         min_score: Boxes below are not seen.
         nms_iou: Boxes of a class that overlap more are one.
         threads: Cores to use; 0 for what the contender does by itself.
-        mode: Of ours.
+        extra: What one contender alone understands: of ours, settings of `observe`.
         prepared: Folder with what was made of the weights before the race.
     """
 
@@ -45,7 +46,7 @@ class Task:
     min_score: float = 0.25
     nms_iou: float = 0.45
     threads: int = 0
-    mode: str = ""
+    extra: dict[str, Any] = field(default_factory=dict)
     prepared: str = ""
 
 
@@ -155,6 +156,11 @@ class _Watch(threading.Thread):
     def stop(self) -> None:
         self._over.set()
         self.join()
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def _tree(pid: int) -> list[int]:

@@ -20,7 +20,7 @@ from perception import masks as masks_
 from perception.config import Mode
 from perception.errors import RequestError
 from perception.evaluate.report import text_table
-from perception.lap import Lap, Task, call, run_lap
+from perception.lap import Lap, Task, call, cores, run_lap
 from perception.request import LabelRequest
 from perception.runs import evidence, folder
 from perception.types import Masks
@@ -171,13 +171,16 @@ def run_race(
 
 def contenders_of(task: Task) -> tuple[Contender, ...]:
     """Return who races."""
-    cores = len(os.sched_getaffinity(0))
     rivals = (
         Contender("auto_annotate as shipped", backends.RIVALS["auto_annotate"], task),
-        Contender("auto_annotate", backends.RIVALS["auto_annotate"], replace(task, threads=cores)),
-        Contender("openvino loop", backends.RIVALS["openvino"], replace(task, threads=cores)),
+        Contender(
+            "auto_annotate", backends.RIVALS["auto_annotate"], replace(task, threads=cores())
+        ),
+        Contender("openvino loop", backends.RIVALS["openvino"], replace(task, threads=cores())),
     )
-    return rivals + tuple(Contender(mode, LABEL, replace(task, mode=mode)) for mode in MODES)
+    return rivals + tuple(
+        Contender(mode, LABEL, replace(task, extra={"mode": mode})) for mode in MODES
+    )
 
 
 def lay_out(images: str, out: Path, repeat: int, limit: int = 0) -> int:
@@ -202,7 +205,7 @@ def lay_out(images: str, out: Path, repeat: int, limit: int = 0) -> int:
 
 def label_lap(task: Task) -> None:
     """Be our own contender: `label`, then the export to COCO."""
-    run = _label(task, Path(task.out) / "run", {"mode": task.mode})
+    run = _label(task, Path(task.out) / "run", task.extra)
     commands.export(run, "coco", Path(task.out) / "coco.json")
 
 
@@ -283,7 +286,7 @@ def to_dict(result: Result) -> dict[str, Any]:
             ]
             for name, laps in result.laps.items()
         },
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": cores(),
         "load": list(os.getloadavg()),
     }
 
@@ -322,7 +325,7 @@ def lines(result: Result) -> list[str]:
             f"of {one.masks} masks"
             for mode, one in result.likeness.items()
         ),
-        f"load of the machine {os.getloadavg()[0]:.1f} on {len(os.sched_getaffinity(0))} cores, "
+        f"load of the machine {os.getloadavg()[0]:.1f} on {cores()} cores, "
         f"Python {sys.version.split()[0]}",
     ]
     return [*text_table(cells), *notes]

@@ -108,7 +108,7 @@ def test_each_call_is_timed_in_a_process_of_its_own() -> None:
     with pytest.raises(RequestError, match="has no len"):
         lap.call("builtins:len", TASK)
     with pytest.raises(RequestError, match=r"source\.unknown|no such|io\.not_found"):
-        lap.call("perception.race:label_lap", replace(TASK, mode="fast"))
+        lap.call("perception.race:label_lap", replace(TASK, extra={"mode": "fast"}))
 
 
 def test_a_lap_without_a_measurable_loop_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,7 +182,7 @@ def test_our_contender_writes_a_coco_file(pictures: Callable[..., Path], tmp_pat
         str(tmp_path / "out"),
         str(WEIGHTS / "yolov8n_int8.onnx"),
         str(WEIGHTS / "mobile_sam.pt"),
-        mode="fast",
+        extra={"mode": "fast"},
     )
     race.label_lap(task)
     assert len(coco.read(tmp_path / "out" / "coco.json")) == 1

@@ -54,6 +54,37 @@ def bench_race(
     return FINE
 
 
+@bench_app.command(name="settings")
+def bench_settings(
+    root: Path,
+    *,
+    segmenter: str,
+    sides: tuple[int, ...] = (1024, 0),
+    as_json: AsJson = False,
+) -> int:
+    """Compare SAM's modes, engines, precisions and prompts on true objects, by their size.
+
+    perception bench settings DATA/cityscapes --segmenter mobile_sam.pt
+
+    Args:
+        root: A Cityscapes folder, or a COCO folder with a panoptic_*.json.
+        segmenter: A SAM checkpoint.
+        sides: What the longest side of images is scaled to before; 0 for their own size.
+        as_json: Print one JSON object for programs.
+    """
+    import tempfile
+
+    from perception import grid
+
+    with (
+        tempfile.TemporaryDirectory(prefix="perception-grid-") as scratch,
+        show_steps(as_json) as tell,
+    ):
+        rows = grid.measure(root, segmenter, sides, Path(scratch), tell)
+    say({"settings": [row.to_dict() for row in rows]}, as_json, grid.lines(rows))
+    return FINE
+
+
 @bench_app.command(name="masks")
 def bench_masks(
     root: Path,
