@@ -147,6 +147,9 @@ def run_race(
     )
     tell("making OpenVINO networks for the loop that is compared")
     call(backends.RIVALS["prepare"], task)
+    for mode in MODES:  # networks are compiled once per machine, and kept: no lap pays for that
+        tell(f"compiling what mode {mode} needs")
+        call(LABEL, replace(task, out=str(scratch / f"compiled-{mode}"), extra={"mode": mode}))
 
     def lap(contender: Contender, number: int) -> Lap:
         out = scratch / f"{contender.name.replace(' ', '-')}-{number}"
