@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 from perception import __version__
 from perception.config import ObserveConfig
+from perception.engine.memory import FORMULA, working_bytes
 from perception.inference import choose_inference
 from perception.remedies import remedy
+from perception.request import MAX_LANES
 
 EXTRAS = {
     "torch": "ultralytics",
@@ -61,8 +63,19 @@ def examine() -> tuple[Finding, ...]:
     found.append(_device())
     sam = choose_inference(ObserveConfig())
     found.append(Finding("SAM runs on", True, f"{sam.engine}: {sam.reason}"))
+    found.append(Finding("memory of a worker", True, _memory(cores)))
     found.append(Finding("licence", True, LICENCE_NOTICE))
     return tuple(found)
+
+
+def _memory(cores: int) -> str:
+    """Say the bound of a worker's memory, and what it comes to here."""
+    lanes, chunk = min(cores, MAX_LANES), ObserveConfig().prompt_chunk
+    sizes = ", ".join(
+        f"{width} x {height}: {working_bytes(width * height, lanes, chunk) / 1e9:.2f} GB"
+        for width, height in ((1242, 375), (3840, 2160))
+    )
+    return f"{FORMULA}; with {lanes} lanes and chunk {chunk}, beside the models: {sizes}"
 
 
 def _package(name: str, extra: str) -> Finding:

@@ -1,0 +1,23 @@
+"""What a worker needs in memory beside its models: a bound that no number of samples moves."""
+
+from perception.engine.ahead import AHEAD
+
+BYTES_PX = 3  # of an image, 8 bit RGB
+LOGIT_BYTES = 4
+IN_HAND = 2  # samples beside those of the lanes: one that is handed on, one whose preview is drawn
+FORMULA = "models + (6 + lanes) x 3 B x pixels + lanes x chunk x 4 B x pixels"
+
+
+def working_bytes(pixels: int, lanes: int, prompt_chunk: int) -> int:
+    """Return what a worker holds at most for images of a size.
+
+    Samples that were read ahead and that the models see, and masks before they are run-lengths. In
+    the usual case masks take far less: only the part of the image where they can be.
+
+    Args:
+        pixels: Of all images of a sample together.
+        lanes: Samples looked at side by side.
+        prompt_chunk: Boxes decoded together.
+    """
+    samples = (AHEAD + IN_HAND + lanes) * BYTES_PX * pixels
+    return samples + lanes * prompt_chunk * LOGIT_BYTES * pixels
