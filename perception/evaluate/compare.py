@@ -13,6 +13,7 @@ import numpy as np
 from perception.errors import RequestError, SampleError
 from perception.evaluate import kitti, tables
 from perception.evaluate.bootstrap import weights_of
+from perception.evaluate.cuboids import CuboidRows, count_cuboids, cuboid_table
 from perception.evaluate.instances import Comparison, compare, label_ranges
 from perception.evaluate.loaders import read_truth
 from perception.evaluate.points import PointCounts, count_points, prompted
@@ -175,6 +176,7 @@ class _Counted:
     points: dict[str, list[tuple[int, PointCounts]]] = field(
         default_factory=lambda: {view: [] for view in VIEWS}
     )
+    cuboids: list[tuple[int, CuboidRows]] = field(default_factory=list)
     samples: int = 0
     unknown_pictures: int = 0
     unknown_sweeps: int = 0
@@ -230,6 +232,10 @@ def _count(
     if points is None:
         return
     links, ignored = _links(pictures), _ignored(pictures)
+    true_cuboids = truth.find_cuboids(sample.id)
+    if true_cuboids is not None:
+        rows = count_cuboids(sample.cuboids, true_cuboids, points, links)
+        counted.cuboids.append((number, rows))
     counted.no_flags += not points.has_seen
     for view, only_seen in VIEWS.items():
         if only_seen and not points.has_seen:
@@ -302,6 +308,8 @@ def _report(counted: _Counted, truth: Truth, seed: int) -> Report:
             of_sweeps = weights[:, [number for number, _ in rows]]
             counts = [one for _, one in rows]
             parts += tables.point_tables(view, counts, truth.point_classes, of_sweeps)
+    boxes = cuboid_table(counted.cuboids, truth.point_classes, weights)
+    parts += [boxes] if boxes is not None else []
     notes = NOTES if truth.has_masks else (NO_MASKS, *NOTES)
     return Report(
         truth=truth.name, seed=seed, counts=_counts(counted), tables=tuple(parts), notes=notes

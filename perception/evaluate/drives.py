@@ -30,6 +30,7 @@ from perception.evaluate.truth import (
     vocabulary_through,
 )
 from perception.formats import kitti_label, nuscenes, read_bytes, semantic_kitti
+from perception.geometry import inverse, transform
 from perception.ontology import Ontology, load_class_map
 from perception.synthetic.read import (
     NUSCENES_VERSION,
@@ -37,6 +38,8 @@ from perception.synthetic.read import (
     seen_file,
     sweep_token,
 )
+from perception.synthetic.rig import kitti_rig
+from perception.types import Cuboids
 
 SAME_BOX_IOU = 0.5  # a row of label_2 is the object whose box it overlaps this much
 _MAX_BYTES = 1 << 30
@@ -73,6 +76,7 @@ def drive_truth(root: Path, plain: Truth, ontology: Ontology) -> Truth:
         find_picture=find_picture,
         find_points=_drive_points(base, stands_for),
         scene_of=_scenes_of(root / "card.json"),
+        find_cuboids=_cuboids_of(base / "objects.jsonl"),
     )
 
 
@@ -105,6 +109,30 @@ def _in_nuscenes_layout(root: Path, plain: Truth, ontology: Ontology) -> Truth:
         find_points=find_points,
         scene_of=_scenes_of(root / "card.json"),
     )
+
+
+def _cuboids_of(path: Path) -> Callable[[str], Cuboids | None]:
+    """Return what finds a sample's boxes in a drive of KITTI's layout."""
+    lines = read_bytes(path, _MAX_BYTES).splitlines() if path.is_file() else []
+    frames = {frame["frame"]: frame["objects"] for frame in map(json.loads, lines)}
+    T_lidar_from_ego = inverse(kitti_rig().T_ego_from_lidar)
+
+    def find(sample_id: str) -> Cuboids | None:
+        if sample_id not in frames:
+            return None
+        rows = frames[sample_id]
+        sizes = np.array([row["size_lwh_m"] for row in rows], np.float32).reshape(-1, 3)
+        places = np.array([row["place_ego_m"] for row in rows], np.float64).reshape(-1, 3)
+        places[:, 2] += sizes[:, 2] / 2  # they stand on the ground
+        return Cuboids(
+            instance_ids=np.array([row["id"] for row in rows], np.int32),
+            centres_m=transform(T_lidar_from_ego, places).astype(np.float32),
+            sizes_lwh_m=sizes,
+            yaws_rad=np.array([row["heading_rad"] for row in rows], np.float32),
+            confidences=np.ones(len(rows), np.float32),
+        )
+
+    return find
 
 
 def _ranges_of(path: Path) -> dict[tuple[str, int], float]:

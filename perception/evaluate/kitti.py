@@ -32,7 +32,7 @@ from perception.geometry import points_in_view, transform
 from perception.images import probe_image
 from perception.ontology import ClassMap, Ontology, load_class_map
 from perception.readers import kitti_object
-from perception.types import Bool, Float32, Float64, Int32, Masks, SampleRef, Scene
+from perception.types import Bool, Cuboids, Float32, Float64, Int32, Masks, SampleRef, Scene
 
 PREFIX = "kitti:"
 OWN_ROOT = "kitti"  # the root that the run was made from
@@ -73,6 +73,14 @@ def kitti_truth(root: Path, ontology: Ontology) -> Truth:
         class_ids = _class_ids(objects, ontology, class_map)
         return _points(ref, scene, objects, class_ids)
 
+    def find_cuboids(sample_id: str) -> Cuboids | None:
+        ref = labelled(sample_id)
+        if ref is None or not ref.calib_files:
+            return None
+        objects = kitti_label.read(label_path(ref))
+        boxes = kitti_label.cuboids_of(objects, kitti_object.rect_from_lidar(ref))
+        return boxes[~_dont_care(objects)]
+
     return Truth(
         name=f"{PREFIX}{root}",
         picture_classes=classes,
@@ -80,6 +88,7 @@ def kitti_truth(root: Path, ontology: Ontology) -> Truth:
         find_picture=find_picture,
         find_points=find_points,
         has_masks=False,
+        find_cuboids=find_cuboids,
     )
 
 

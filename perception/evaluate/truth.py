@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from perception.ontology import ClassMap, Ontology, target_of
-from perception.types import Bool, Float32, Int32, Masks, RowAligned
+from perception.types import Bool, Cuboids, Float32, Int32, Masks, RowAligned
 
 ANY_CLASS = -1  # of an ignored region: labels of every class are left out there
 BACKGROUND = 0  # of a point: known to belong to no object
@@ -138,6 +138,8 @@ class Truth:
             there is none.
         has_masks: False where objects are known by their boxes alone.
         scene_of: From the id of a sample to its scene: samples of one scene resemble each other.
+        find_cuboids: From the id of a sample to its 3D boxes, with the ids of `TruePoints`; None
+            where there are none.
     """
 
     name: str
@@ -147,6 +149,7 @@ class Truth:
     find_points: Callable[[str, int], TruePoints | None]
     has_masks: bool = True
     scene_of: Callable[[str], str] = str  # each sample a scene of its own
+    find_cuboids: Callable[[str], Cuboids | None] = lambda sample_id: None
 
 
 def no_points(sample_id: str, count: int) -> TruePoints | None:
