@@ -96,3 +96,13 @@ def test_a_folder_without_truth_is_refused(
     source = pictures(tmp_path / "src", 1)
     assert cli.run(["bench", "settings", str(source), "--segmenter", "no.pt"]) == 2
     assert "weights.missing" in capsys.readouterr().err
+
+
+def test_growth_in_boxes_is_measured_for_each_number(capsys: pytest.CaptureFixture[str]) -> None:
+    common = ["bench", "segment", "--segmenter", "boxes"]
+    assert cli.run([*common, "--size", "4K"]) == 2
+    assert "expected WIDTHxHEIGHT" in capsys.readouterr().err
+    assert cli.run([*common, "--size", "640x480", "--boxes", "0", "--boxes", "3", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["boxes"] for row in rows] == [0, 3]
+    assert all(row["peak_gb"] > 0 for row in rows)

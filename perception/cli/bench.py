@@ -191,6 +191,40 @@ def bench_memory(
     return FINE
 
 
+@bench_app.command(name="segment")
+def bench_segment(
+    *,
+    segmenter: str,
+    boxes: tuple[int, ...] = (20, 100, 300),
+    size: str = "3840x2160",
+    as_json: AsJson = False,
+) -> int:
+    """Measure how time and memory grow with the boxes on one image, each in its own process.
+
+    Args:
+        segmenter: A SAM checkpoint, YOLO-seg weights (.onnx), grabcut or boxes.
+        boxes: Numbers of boxes.
+        size: WIDTHxHEIGHT of the image.
+        as_json: Print one JSON object for programs.
+    """
+    from perception import bench
+    from perception.errors import RequestError
+
+    width, _, height = size.partition("x")
+    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
+        raise RequestError("bench.invalid", f"--size {size}: expected WIDTHxHEIGHT: 3840x2160")
+    rows = [
+        {"boxes": count, **bench.segment_memory(segmenter, count, int(width), int(height))}
+        for count in boxes
+    ]
+    lines = [
+        f"{row['boxes']} boxes: {row['seconds']:.2f} s, peak {row['peak_gb']:.2f} GB"
+        for row in rows
+    ]
+    say({"size": size, "rows": rows}, as_json, lines)
+    return FINE
+
+
 @bench_app.command(name="synthetic")
 def bench_synthetic(
     *,
