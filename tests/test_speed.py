@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from perception import speed
 from perception.config import LiftConfig
@@ -29,3 +30,13 @@ def test_the_loops_find_the_boxes_as_the_lift_does() -> None:
     for loop in (speed._loop, speed._cluster_loop):
         found = loop(points, view, LiftConfig())
         assert ((found > 0) & (found == ours)).sum() > 0.9 * (found > 0).sum(), loop.__name__
+
+
+@pytest.mark.parametrize("count", [0, 1, 5000])
+def test_hardly_any_points_or_none_that_is_somewhere_label_nothing_wrong(count: int) -> None:
+    points, boxes = speed._sweep()
+    view = speed._view(boxes)
+    few = lift([view], points[:count], LiftConfig())
+    assert len(few.labels) == count and len(few.findings) == 1
+    nowhere = lift([view], np.full((count, 3), np.nan, np.float32), LiftConfig())
+    assert not nowhere.labels.states.any() and len(nowhere.cuboids) == 0
