@@ -1,24 +1,25 @@
 """Is a fitted trust worth it? Half of the scenes fit, the other half judge, many times over.
 
-Every figure is taken on labels of scenes that the fit had not seen, and beside it stands what the
-best single score comes to, each fitted in the same way (classes, penalty, curve and line too).
+Each split is used both ways, so that it judges every label by a fit that had not seen its scene; a
+figure is the mean over the splits. Beside it stands what the best single score comes to, fitted in
+the same way (classes, penalty, curve and line too).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from perception.calibrate import Checked
-from perception.trust.features import SCORES, doubts
-from perception.trust.fit import Examples, Fit, fit, log_losses
+from perception.trust.features import FEATURES, SCORES, doubts
+from perception.trust.fit import Examples, fit, log_losses
 from perception.trust.threshold import DRAWS, PERCENTILES, Share, line_for
 from perception.types import Bool, Float64
 
 BINS = 10
 REVIEW_ERRORS = 0.2  # people review sets that are mostly right: at most this share is wrong ...
 REVIEW_TENTH = 0.1  # ... and what counts is the first tenth that they look at
-ALL = "all signals"
 
 Groups = npt.NDArray[np.int64]
 
@@ -28,16 +29,25 @@ class Trial:
     """What one set of features said of labels that its fits had not seen.
 
     Attributes:
-        losses: (N,) log loss of each label, mean over the splits that judged it.
-        probabilities: (N,) mean likewise.
-        kept: Share of the judged labels above the line, over all splits.
-        precision: Share of these that is right.
+        probabilities: (S, N), one row for each split.
+        kept: (S, N) bool, above the line that the other half drew.
     """
 
-    losses: Float64
     probabilities: Float64
-    kept: float
-    precision: float
+    kept: Bool
+
+    def losses(self, right: Bool) -> Float64:
+        """Return (N,) log loss of each label, mean over the splits."""
+        return np.asarray(np.mean([log_losses(row, right) for row in self.probabilities], axis=0))
+
+    def mean(self, figure: Callable[[Float64, Bool], float], right: Bool) -> float:
+        """Return a figure of probabilities and truth, mean over the splits."""
+        return float(np.mean([figure(row, right) for row in self.probabilities]))
+
+    def precision(self, right: Bool) -> float:
+        """Return the share of what the lines keep, over all splits, that is right."""
+        kept = int(self.kept.sum())
+        return float((self.kept & right).sum() / kept) if kept else float("nan")
 
 
 @dataclass(frozen=True)
@@ -116,47 +126,41 @@ def judge(checked: Checked, *, splits: int, target: float, right_iou: float, see
     Raises:
         RequestError: `trust.few_labels` if a half is too small to fit.
     """
-    examples = checked.examples
+    examples, right = checked.examples, checked.examples.right
     groups = examples.group_numbers()
     halves = _halves(examples, splits, seed)
-    trials = {ALL: _trial(examples, halves, None, target, right_iou)}
-    for name in SCORES:
-        trials[name] = _trial(examples, halves, (name,), target, right_iou)
-    judged = np.isfinite(trials[ALL].losses)
-    singles = {name: trial for name, trial in trials.items() if name != ALL}
-    best = min(singles, key=lambda name: float(singles[name].losses[judged].mean()))
-    ours, theirs = trials[ALL], singles[best]
-    right, trusts = examples.right[judged], ours.probabilities[judged]
-    reviewed = _reviewed(examples, judged)
+    ours = _trial(examples, halves, tuple(FEATURES), target, right_iou)
+    singles = {name: _trial(examples, halves, (name,), target, right_iou) for name in SCORES}
+    best = min(singles, key=lambda name: float(singles[name].losses(right).mean()))
+    losses, theirs = ours.losses(right), singles[best].losses(right)
+    reviewed = _reviewed(examples)
     return Verdict(
-        labels=int(judged.sum()),
+        labels=len(examples),
         right=float(right.mean()),
-        groups=len(np.unique(groups[judged])),
-        log_loss=float(ours.losses[judged].mean()),
+        groups=len(np.unique(groups)),
+        log_loss=float(losses.mean()),
         best_single=best,
-        log_loss_single=float(theirs.losses[judged].mean()),
-        log_loss_gain=_mean_over_groups(
-            (theirs.losses - ours.losses)[judged], groups[judged], seed
-        ),
-        calibration_error=excess_calibration_error(trusts, right, seed),
-        brier=_brier(trusts, right),
-        brier_single=min(_brier(one.probabilities[judged], right) for one in singles.values()),
-        auroc=auroc(trusts, right),
-        auroc_single=max(auroc(one.probabilities[judged], right) for one in singles.values()),
+        log_loss_single=float(theirs.mean()),
+        log_loss_gain=_mean_over_groups(theirs - losses, groups, seed),
+        calibration_error=ours.mean(excess_calibration_error, right),
+        brier=ours.mean(_brier, right),
+        brier_single=min(one.mean(_brier, right) for one in singles.values()),
+        auroc=ours.mean(auroc, right),
+        auroc_single=max(one.mean(auroc, right) for one in singles.values()),
         target=target,
-        precision=ours.precision,
-        kept=ours.kept,
-        kept_single=max(one.kept for one in singles.values()),
-        review_errors=1 - float(examples.right[reviewed].mean()),
-        review_gain=review_gain(1 - ours.probabilities[reviewed], examples.right[reviewed]),
-        review_gain_unfitted=review_gain(
-            doubts(examples.features[reviewed]), examples.right[reviewed]
+        precision=ours.precision(right),
+        kept=float(ours.kept.mean()),
+        kept_single=max(float(one.kept.mean()) for one in singles.values()),
+        review_errors=1 - float(right[reviewed].mean()),
+        review_gain=float(
+            np.mean([review_gain(1 - row[reviewed], right[reviewed]) for row in ours.probabilities])
         ),
+        review_gain_unfitted=review_gain(doubts(examples.features[reviewed]), right[reviewed]),
     )
 
 
 def _halves(examples: Examples, splits: int, seed: int) -> list[Bool]:
-    """Return which labels fit, for each split; the others judge. Halves of the scenes."""
+    """Return which labels are in the first half of each split: halves of the scenes."""
     groups = examples.group_numbers()
     count = int(groups.max(initial=-1)) + 1
     rng = np.random.default_rng(seed)
@@ -164,30 +168,18 @@ def _halves(examples: Examples, splits: int, seed: int) -> list[Bool]:
 
 
 def _trial(
-    examples: Examples,
-    halves: list[Bool],
-    only: tuple[str, ...] | None,
-    target: float,
-    right_iou: float,
+    examples: Examples, halves: list[Bool], only: tuple[str, ...], target: float, right_iou: float
 ) -> Trial:
-    n = len(examples)
-    losses, probabilities, times = np.zeros(n), np.zeros(n), np.zeros(n)
-    kept = kept_right = judged = 0
-    for half in halves:
-        seen, unseen = examples[half], examples[~half]
-        fitted: Fit = fit(seen, right_iou) if only is None else fit(seen, right_iou, only=only)
-        found = fitted.model.probabilities(unseen.features, list(unseen.class_names))
-        trusts = found.astype(np.float64)
-        losses[~half] += log_losses(trusts, unseen.right)
-        probabilities[~half] += trusts
-        times[~half] += 1
-        above = trusts >= line_for(fitted.held_out, seen.right, target)
-        kept += int(above.sum())
-        kept_right += int((above & unseen.right).sum())
-        judged += len(unseen)
-    with np.errstate(invalid="ignore"):  # a scene that fitted in every split
-        losses, probabilities = losses / times, probabilities / times
-    return Trial(losses, probabilities, kept / judged, kept_right / kept if kept else float("nan"))
+    probabilities = np.zeros((len(halves), len(examples)))
+    kept = np.zeros(probabilities.shape, bool)
+    for split, half in enumerate(halves):
+        for seen in (half, ~half):
+            fitted, unseen = fit(examples[seen], right_iou, only=only), examples[~seen]
+            found = fitted.model.probabilities(unseen.features, list(unseen.class_names))
+            line = line_for(fitted.held_out, examples.right[seen], target)
+            probabilities[split, ~seen] = found
+            kept[split, ~seen] = found.astype(np.float64) >= line
+    return Trial(probabilities, kept)
 
 
 def _mean_over_groups(values: Float64, groups: Groups, seed: int) -> Share:
@@ -235,11 +227,10 @@ def auroc(scores: Float64, right: Bool) -> float:
     return float((above + equal / 2).sum() / (len(good) * len(bad)))
 
 
-def _reviewed(examples: Examples, judged: Bool) -> Bool:
+def _reviewed(examples: Examples) -> Bool:
     """Return a set as people review it: the best by detector score, few of them wrong."""
     score = examples.features[:, 0]
-    line = line_for(score[judged], examples.right[judged], 1 - REVIEW_ERRORS)
-    return judged & (score >= line)
+    return np.asarray(score >= line_for(score, examples.right, 1 - REVIEW_ERRORS))
 
 
 def review_gain(order: Float64, right: Bool) -> float:

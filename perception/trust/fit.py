@@ -9,6 +9,7 @@ resemble each other, and a fit that has seen a scene knows its labels too well.
 """
 
 import importlib
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -266,7 +267,10 @@ def _logistic(matrix: Float64, right: Bool, penalty: float) -> tuple[tuple[float
     linear_model = _sklearn("linear_model")
     # Newton's steps are ten times as fast, but fail where hardly a penalty holds a separable fit.
     solver = "newton-cholesky" if penalty < _FREE else "lbfgs"
-    fitted = linear_model.LogisticRegression(C=penalty, solver=solver).fit(matrix, right)
+    model = linear_model.LogisticRegression(C=penalty, solver=solver, max_iter=1000)
+    with warnings.catch_warnings():  # where Newton's steps fail, it goes on with lbfgs, and says so
+        warnings.simplefilter("ignore", _sklearn("exceptions").ConvergenceWarning)
+        fitted = model.fit(matrix, right)
     return tuple(map(float, fitted.coef_[0])), float(fitted.intercept_[0])
 
 
