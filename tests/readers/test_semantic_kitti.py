@@ -146,7 +146,7 @@ def test_labels_are_exported_where_semantic_kitti_api_looks(
 ) -> None:
     root = dataset(tmp_path / "root", "08")
     for path in root.rglob("*.png"):
-        draw(path, (30, 20, 70, 60, 255), size_hw=(80, 100))
+        draw(path, (32, 30, 68, 48, 255), size_hw=(80, 100))  # 1.9 m tall at 10.5 m
     commands.label(
         commands.LabelRequest(f"semantic-kitti:{root}", tmp_path / "run", "boxes", "bright")
     )
