@@ -5,6 +5,7 @@ import json
 import logging
 import threading
 import warnings
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,20 @@ from perception_sam.engines import Int64
 
 CACHE_VERSION = 1  # of what `modules` computes: raise it when that changes
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
+# Networks that keep what they compute in, up to a gigabyte each: the encoder and the decoder of
+# one shape. Others get theirs again when they are used, which costs no time that can be measured.
+WARM = 2
+LOADED = 16  # networks in memory: images of many shapes would else fill it
+
+
+class _Network:
+    """A compiled network, and who uses it."""
+
+    def __init__(self, compiled: Any) -> None:
+        self.compiled = compiled
+        self.requests: Spares[Any] = Spares(compiled.create_infer_request)
+        self.users = 0
+        self.is_warm = False
 
 
 class OpenVinoEngine:
@@ -54,7 +69,7 @@ class OpenVinoEngine:
         self._sha256 = sha256_of(path)
         base = cache_folder()
         self._kept = base / f"sam-{self._sha256[:16]}" if base else None
-        self._networks: dict[str, Spares[Any]] = {}
+        self._networks: OrderedDict[str, _Network] = OrderedDict()  # the last used one last
         self._one_loads = threading.Lock()
         self._sam: Any = None
         if self._kept is None or not any(self._kept.glob("*.blob")):
@@ -94,22 +109,34 @@ class OpenVinoEngine:
 
     def _run(self, name: str, shape_hw: tuple[int, ...], inputs: list[Any]) -> list[Any]:
         """Run a network, from any thread."""
-        requests = self._network(name, shape_hw)
-        request = requests.take()
+        network = self._take(name, shape_hw)
+        request = network.requests.take()
         try:
             request.infer(inputs, share_inputs=True)
             # copies: the next call writes into the same memory
             return [tensor.data.copy() for tensor in request.output_tensors]
         finally:
-            requests.give_back(request)
+            network.requests.give_back(request)
+            with self._one_loads:
+                network.users -= 1
 
-    def _network(self, name: str, shape_hw: tuple[int, ...]) -> Spares[Any]:
+    def _take(self, name: str, shape_hw: tuple[int, ...]) -> _Network:
+        """Return a network that stays until its `users` are fewer; let others give memory back."""
         key = f"{name} {shape_hw[0]}x{shape_hw[1]}"
         with self._one_loads:
             if key not in self._networks:
-                compiled = self._load(name, (shape_hw[0], shape_hw[1]))
-                self._networks[key] = Spares(compiled.create_infer_request)
-            return self._networks[key]
+                self._networks[key] = _Network(self._load(name, (shape_hw[0], shape_hw[1])))
+            network = self._networks[key]
+            self._networks.move_to_end(key)
+            network.users, network.is_warm = network.users + 1, True
+            idle = [(k, n) for k, n in self._networks.items() if not n.users]
+            for other, _ in idle[: max(len(self._networks) - LOADED, 0)]:
+                del self._networks[other]
+            for other, one in idle[: max(len(self._networks) - WARM, 0)]:
+                if one.is_warm and other in self._networks:
+                    one.compiled.release_memory()
+                    one.is_warm = False
+            return network
 
     def _load(self, name: str, shape_hw: tuple[int, int]) -> Any:
         """Return a compiled network: the one that is kept, or a new one that then is."""
