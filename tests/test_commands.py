@@ -521,8 +521,9 @@ def test_pngs_hold_the_pixels_of_the_chosen_instances(
         covered = np.zeros(labels.size_hw, bool)
         for row in np.flatnonzero(np.isin(labels.instances.statuses, statuses)):
             covered |= rle.decode_one(labels.instances.masks, int(row))
-        np.testing.assert_array_equal(classes > 0, covered)
-        assert set(np.unique(classes)) <= {0, load_class_map("road-to-cityscapes").ids["car"]}
+        car = load_class_map("road-to-cityscapes").ids["car"]
+        np.testing.assert_array_equal(classes == car, covered)
+        assert set(np.unique(classes)) <= {0, car, 255}  # void: a label that was not chosen
 
 
 def test_semantic_kitti_holds_one_label_per_point(driven: Path, tmp_path: Path) -> None:
