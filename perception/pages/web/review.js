@@ -223,6 +223,8 @@ function undo() {
   show();
 }
 
+let choose; // what a key does while classes are shown: their dialog has the focus a moment later
+
 function chooseClass() {
   if (queue[at] === undefined) return;
   const own = labels[queue[at]].class;
@@ -237,13 +239,12 @@ function chooseClass() {
     button.addEventListener("click", () => close(name));
     return button;
   }));
-  $("classes").onkeydown = (event) => {
+  choose = (event) => {
     const row = rows.find(([key]) => key && key === event.key.toLowerCase());
     if (row || event.key === "Escape") { // the browser's own Escape comes late, after the next key
       event.preventDefault();
       close(row?.[1]);
     }
-    event.stopPropagation();
   };
   $("classes").showModal();
 }
@@ -280,9 +281,10 @@ const deeds = {
 };
 
 document.addEventListener("keydown", (event) => {
+  if ($("classes").open) return choose(event);
   const free = !event.ctrlKey && !event.metaKey && !event.altKey && event.target.tagName !== "SELECT";
   const deed = deeds[event.key.toLowerCase()];
-  if (!deed || !free || $("classes").open) return;
+  if (!deed || !free) return;
   event.preventDefault();
   deed();
 });
