@@ -6,6 +6,8 @@ import logging
 import threading
 import warnings
 from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +31,23 @@ LOADED = 16  # networks in memory: images of many shapes would else fill it
 
 
 class _Network:
-    """A compiled network, and who uses it."""
+    """A network compiled once per lane, and who uses it.
 
-    def __init__(self, compiled: Any) -> None:
-        self.compiled = compiled
-        self.requests: Spares[Any] = Spares(compiled.create_infer_request)
+    Lanes share nothing: two threads that use one compiled network may wait for ever, one for a lock
+    of OpenVINO's with Python's lock in hand, one the other way round.
+    """
+
+    def __init__(self, load: Callable[[], Any]) -> None:
+        self.compiled: list[Any] = []
+        self.requests: Spares[Any] = Spares(self._request)
         self.users = 0
         self.is_warm = False
+        self._load = load
+
+    def _request(self) -> Any:
+        compiled = self._load()
+        self.compiled.append(compiled)
+        return compiled.create_infer_request()
 
 
 class OpenVinoEngine:
@@ -60,9 +72,9 @@ class OpenVinoEngine:
                 "--precision bf16: this processor has no bfloat16 arithmetic; use fp32",
             )
         self._options = {
-            "INFERENCE_NUM_THREADS": config.threads,
+            "INFERENCE_NUM_THREADS": max(config.threads // max(config.lanes, 1), 1),
             "ENABLE_CPU_PINNING": False,  # pinned, two processes share the first core
-            "NUM_STREAMS": max(config.lanes, 1),
+            "NUM_STREAMS": 1,
             "INFERENCE_PRECISION_HINT": _HINTS[precision],
         }
         self._path = path
@@ -70,7 +82,8 @@ class OpenVinoEngine:
         base = cache_folder()
         self._kept = base / f"sam-{self._sha256[:16]}" if base else None
         self._networks: OrderedDict[str, _Network] = OrderedDict()  # the last used one last
-        self._one_loads = threading.Lock()
+        self._one_loads = threading.Lock()  # compiling takes gigabytes
+        self._one_chooses = threading.Lock()
         self._sam: Any = None
         if self._kept is None or not any(self._kept.glob("*.blob")):
             self._load_sam()  # what is wrong with the checkpoint shows here, not in a sample
@@ -110,22 +123,24 @@ class OpenVinoEngine:
     def _run(self, name: str, shape_hw: tuple[int, ...], inputs: list[Any]) -> list[Any]:
         """Run a network, from any thread."""
         network = self._take(name, shape_hw)
-        request = network.requests.take()
         try:
+            request = network.requests.take()
             request.infer(inputs, share_inputs=True)
             # copies: the next call writes into the same memory
-            return [tensor.data.copy() for tensor in request.output_tensors]
-        finally:
+            answers = [tensor.data.copy() for tensor in request.output_tensors]
             network.requests.give_back(request)
-            with self._one_loads:
+            return answers
+        finally:
+            with self._one_chooses:
                 network.users -= 1
 
     def _take(self, name: str, shape_hw: tuple[int, ...]) -> _Network:
         """Return a network that stays until its `users` are fewer; let others give memory back."""
         key = f"{name} {shape_hw[0]}x{shape_hw[1]}"
-        with self._one_loads:
+        with self._one_chooses:
             if key not in self._networks:
-                self._networks[key] = _Network(self._load(name, (shape_hw[0], shape_hw[1])))
+                height, width = shape_hw
+                self._networks[key] = _Network(partial(self._load_alone, name, (height, width)))
             network = self._networks[key]
             self._networks.move_to_end(key)
             network.users, network.is_warm = network.users + 1, True
@@ -134,9 +149,14 @@ class OpenVinoEngine:
                 del self._networks[other]
             for other, one in idle[: max(len(self._networks) - WARM, 0)]:
                 if one.is_warm and other in self._networks:
-                    one.compiled.release_memory()
+                    for compiled in one.compiled:
+                        compiled.release_memory()
                     one.is_warm = False
             return network
+
+    def _load_alone(self, name: str, shape_hw: tuple[int, int]) -> Any:
+        with self._one_loads:
+            return self._load(name, shape_hw)
 
     def _load(self, name: str, shape_hw: tuple[int, int]) -> Any:
         """Return a compiled network: the one that is kept, or a new one that then is."""
