@@ -14,7 +14,7 @@ from perception.files import write_bytes
 from perception.pages import words
 from perception.pages.card import card_html
 from perception.pages.html import Frame, data_js, page_html
-from perception.pages.sweeps import pack_sweep, palette
+from perception.pages.sweeps import pack_sweep, palettes
 from perception.runs import folder, labels
 from perception.runs.folder import Plan, RunSpec
 from perception.runs.shards import Outcome
@@ -74,7 +74,7 @@ def show(
     web = resources.files("perception.pages") / "web"
     for name in WEB:
         write_bytes(out / name, (web / name).read_bytes())
-    write_bytes(out / "data.js", data_js(palette(spec.ontology), shown).encode())
+    write_bytes(out / "data.js", data_js(palettes(spec.ontology), shown).encode())
     write_bytes(out / "index.html", page_html(title, made, shown, found, good, card).encode())
     return Shown(out / "index.html", len(shown), tuple(made), tuple(good))
 

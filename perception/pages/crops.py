@@ -93,7 +93,7 @@ def points_near(
     codes[labels.instance_ids[near] > 0] = ANOTHER
     codes[own[near]] = OWN
     return {
-        **encode_places(points_lidar[near], codes.astype(np.uint8)),
+        **encode_places(points_lidar[near], codes=codes.astype(np.uint8)),
         "centre_cm": np.round(np.median(mine, axis=0) * 100).astype(int).tolist(),
         "own": len(mine),
     }

@@ -45,8 +45,10 @@ def page_html(
         f"<h1>{escape(title)}</h1>\n{_list(made)}\n"
         + (f"<h2>How good</h2>\n{_list(good)}\n" if report else "")
         + f'<h2>Frames</h2><div id="tabs"></div>\n{"".join(map(_frame, frames))}'
-        '<div id="cloud" hidden><div id="points"></div><div id="legend"></div>'
-        '<p class="dim"><span id="note"></span> <button id="home">back to the start</button></p>'
+        '<div id="cloud" hidden><p id="paints">points by </p>'
+        '<div id="points"></div><div id="legend"></div>'
+        '<p class="dim"><span id="note"></span> <button id="home">back to the start</button> '
+        '<button id="above">from above</button> <button id="inside">from the car</button></p>'
         "</div>\n"
         + ("" if frames else "<p>No frame could be shown.</p>\n")
         + card
@@ -60,9 +62,9 @@ def _scripts() -> tuple[str, ...]:
     return ("three.min.js", "data.js", "point_view.js", "show.js")
 
 
-def data_js(palette: list[dict[str, str]], frames: list[Frame]) -> str:
+def data_js(palettes: dict[str, list[dict[str, str]]], frames: list[Frame]) -> str:
     """Return data.js: a script, since a page from disk may not read JSON files."""
-    data = {"palette": palette, "sweeps": [frame.sweep for frame in frames]}
+    data = {"palettes": palettes, "sweeps": [frame.sweep for frame in frames]}
     return f"const DATA = {json.dumps(data, sort_keys=True)};\n"
 
 

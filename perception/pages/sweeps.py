@@ -1,6 +1,8 @@
-"""Sweeps for `web/point_view.js`: centimetres and a colour code per point, in base64."""
+"""Sweeps for `web/point_view.js`: centimetres and colour codes per point, in base64."""
 
 import base64
+import colorsys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,19 +15,36 @@ MAX_POINTS = 120_000  # of a sweep: about 1.1 MB of text
 REACH_CM = 32_767  # int16
 # Codes of the palette; the ontology's classes follow in its order.
 UNKNOWN, BACKGROUND, NOT_ACCEPTED, FIRST_CLASS = range(4)
+INSTANCE_COLOURS = 64  # then they begin again
+GOLDEN = 0.618034  # of a turn between the hues of neighbouring ids, so that they lie far apart
+
+Palette = list[dict[str, str]]
 
 
-def palette(ontology: Ontology) -> list[dict[str, str]]:
-    """Return name and colour of each code."""
-    own = [
+def palettes(ontology: Ontology) -> dict[str, Palette]:
+    """Return, for each way to colour points, name and colour of each code.
+
+    A name of "" has no place in the legend. Codes below `FIRST_CLASS` are drawn small.
+    """
+    unseen = [
         ("unknown", report.POINT_RGB[PointState.UNKNOWN]),
         ("background", report.POINT_RGB[PointState.BACKGROUND]),
-        ("label not accepted", report.STATUS_RGB[Status.REVIEW]),
     ]
+    doubtful = report.STATUS_RGB[Status.REVIEW]
     classes = [(entry.name, report.class_rgb(entry.id)) for entry in ontology.classes]
-    return [
-        {"name": name, "rgb": "#{:02x}{:02x}{:02x}".format(*rgb)} for name, rgb in own + classes
+    hues = [
+        tuple(int(255 * part) for part in colorsys.hsv_to_rgb(place * GOLDEN % 1, 0.7, 1.0))
+        for place in range(INSTANCE_COLOURS)
     ]
+    return {
+        "label": _named([*unseen, ("label not accepted", doubtful), *classes]),
+        "instance": _named([*unseen, ("", doubtful), *(("", hue) for hue in hues)]),
+        "state": _named([*unseen, ("", doubtful), ("labelled", (90, 170, 255))]),
+    }
+
+
+def _named(colours: Sequence[tuple[str, tuple[int, ...]]]) -> Palette:
+    return [{"name": name, "rgb": "#{:02x}{:02x}{:02x}".format(*rgb)} for name, rgb in colours]
 
 
 def pack_sweep(points_lidar: Float32, labels: SampleLabels, ontology: Ontology) -> dict[str, Any]:
@@ -39,16 +58,20 @@ def pack_sweep(points_lidar: Float32, labels: SampleLabels, ontology: Ontology) 
         ontology: Of the run.
 
     Returns:
-        `places_cm`: base64 of (N, 3) int16, little-endian; `codes`: base64 of (N) uint8; `shown` N;
-        `points` P.
+        `places_cm`: base64 of (N, 3) int16, little-endian; `codes`, `instances`: base64 of (N)
+        uint8, by label and by instance, see `palettes`; `shown` N; `points` P. The state needs no
+        codes of its own: what is neither unknown nor background is labelled.
     """
-    return encode_places(points_lidar, _codes(labels, ontology))
+    states, ids = labels.points.states, labels.points.instance_ids
+    of_instance = FIRST_CLASS + ids % INSTANCE_COLOURS
+    instances = np.where(states == PointState.LABELLED, of_instance, states).astype(np.uint8)
+    return encode_places(points_lidar, codes=_codes(labels, ontology), instances=instances)
 
 
 def encode_places(
-    points_lidar: Float32, codes: np.ndarray[Any, np.dtype[np.uint8]]
+    points_lidar: Float32, **codes: np.ndarray[Any, np.dtype[np.uint8]]
 ) -> dict[str, Any]:
-    """Pack (P, 3) metres and (P) codes as `pack_sweep` says."""
+    """Pack (P, 3) metres and columns of (P) codes as `pack_sweep` says."""
     with np.errstate(invalid="ignore", over="ignore"):
         places_cm = np.round(points_lidar.astype(np.float64) * 100)
         rows = np.flatnonzero((np.abs(places_cm) <= REACH_CM).all(axis=1))  # NaN is not <=
@@ -56,7 +79,7 @@ def encode_places(
         rows = rows[np.linspace(0, len(rows) - 1, MAX_POINTS).astype(np.int64)]
     return {
         "places_cm": _base64(places_cm[rows].astype("<i2").tobytes()),
-        "codes": _base64(codes[rows].tobytes()),
+        **{name: _base64(column[rows].tobytes()) for name, column in codes.items()},
         "shown": len(rows),
         "points": len(points_lidar),
     }

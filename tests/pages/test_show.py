@@ -26,6 +26,7 @@ from perception.runs import folder
 from perception.types import PointLabels, SampleLabels
 
 FAKES = ("--detector", "bright", "--segmenter", "boxes")
+OTHERS = ["background", "unknown"]
 HOSTILE = "<img src=x onerror=alert(1)>&\"'.png"
 
 
@@ -67,8 +68,13 @@ def test_a_sweep_arrives_where_it_was_with_the_colour_of_its_class(
         # on the car, beside it, behind the camera; the fourth is nowhere
         np.testing.assert_array_equal(places, [[500, 0, 0], [1000, 550, 0], [-1000, 0, 0]])
         codes = base64.b64decode(sweep["codes"])
-        names = [values["palette"][code]["name"] for code in codes]
-        assert names == ["car", "background", "unknown"]
+        palettes = values["palettes"]
+        assert [palettes["label"][code]["name"] for code in codes] == ["car", *OTHERS]
+        instances = base64.b64decode(sweep["instances"])
+        assert instances[0] >= FIRST_CLASS and palettes["instance"][instances[0]]["name"] == ""
+        assert [palettes["instance"][code]["name"] for code in instances[1:]] == OTHERS
+        # show.js takes codes of 2 and more for labelled
+        assert [entry["name"] for entry in palettes["state"]] == [*OTHERS[::-1], "", "labelled"]
         assert (sweep["shown"], sweep["points"]) == (3, 4)
 
 
@@ -294,20 +300,26 @@ def test_the_vendored_script_is_the_one_that_the_readme_tells_how_to_make() -> N
 
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-# Draws once more and counts the pixels of the car's colour, while the canvas still holds them.
+# Draws each way and counts the pixels of the car's point, while the canvas still holds them.
 COUNT = """<script>
-view.draw();
-const source = view.renderer.domElement, copy = document.createElement("canvas");
-[copy.width, copy.height] = [source.width, source.height];
-const context = copy.getContext("2d");
-context.drawImage(source, 0, 0);
-const pixels = context.getImageData(0, 0, copy.width, copy.height).data;
-const swatch = DATA.palette.find((entry) => entry.name === "car").rgb;
-const car = [1, 3, 5].map((at) => parseInt(swatch.slice(at, at + 2), 16));
-let found = 0;
-for (let i = 0; i < pixels.length; i += 4)
-  if (car.every((value, k) => Math.abs(pixels[i + k] - value) < 8)) found++;
-document.body.dataset.car = found;
+function count(rgb) {
+  view.draw();
+  const source = view.renderer.domElement, copy = document.createElement("canvas");
+  [copy.width, copy.height] = [source.width, source.height];
+  const context = copy.getContext("2d");
+  context.drawImage(source, 0, 0);
+  const pixels = context.getImageData(0, 0, copy.width, copy.height).data;
+  const wanted = [1, 3, 5].map((at) => parseInt(rgb.slice(at, at + 2), 16));
+  let found = 0;
+  for (let i = 0; i < pixels.length; i += 4)
+    if (wanted.every((value, k) => Math.abs(pixels[i + k] - value) < 8)) found++;
+  return found;
+}
+for (const paint of ["label", "instance", "state"]) {
+  document.querySelector(`[data-paint=${paint}]`).click();
+  const code = PAINTS[paint](DATA.sweeps[0])[0];
+  document.body.dataset[paint] = count(DATA.palettes[paint][code].rgb);
+}
 </script></body>"""
 
 
@@ -334,6 +346,8 @@ def test_a_browser_opens_the_page_from_disk_and_draws_the_points(
     dom = done.stdout
     assert 'data-points="3"' in dom, dom[-3000:] + done.stderr[-2000:]
     assert "3 of 4 points" in dom
-    assert dom.count('aria-pressed="true"') == 1 and dom.count("<button") == 3
-    drawn = re.search(r'data-car="(\d+)"', dom)
-    assert drawn and int(drawn[1]) >= 4  # one point, three or four pixels wide
+    # pressed: a frame, a way to colour
+    assert dom.count('aria-pressed="true"') == 2 and dom.count("<button") == 2 + 3 + 3
+    for paint in ("label", "instance", "state"):
+        drawn = re.search(rf'data-{paint}="(\d+)"', dom)
+        assert drawn and int(drawn[1]) >= 4, paint  # one point, three or four pixels wide

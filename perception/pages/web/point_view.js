@@ -1,10 +1,11 @@
 "use strict";
-// Draws LiDAR sweeps. new PointView(element, palette), then view.show(sweep) as sweeps.py packs it.
+// Draws LiDAR sweeps. new PointView(element, palette), then view.show(sweep) as sweeps.py packs it;
+// view.show(sweep, codes, palette) colours it in another way.
 
 class PointView {
   constructor(element, palette) {
     this.element = element;
-    this.palette = palette.map((entry) => new THREE.Color(entry.rgb));
+    this.palette = palette;
     this.renderer = new THREE.WebGLRenderer({ antialias: true }); // throws where there is no WebGL
     this.renderer.setPixelRatio(window.devicePixelRatio);
     element.append(this.renderer.domElement);
@@ -27,6 +28,18 @@ class PointView {
     this.resize();
   }
 
+  above() {
+    this.camera.position.set(9.9, 0, 60); // not quite over the target: up would have no direction
+    this.controls.target.set(10, 0, -1);
+    this.controls.update();
+  }
+
+  inside() {
+    this.camera.position.set(0, 0, 0); // where the LiDAR is
+    this.controls.target.set(10, 0, -0.5);
+    this.controls.update();
+  }
+
   lookAt(x_m, y_m, z_m, distance_m) {
     this.camera.position.set(x_m - distance_m, y_m, z_m + distance_m / 2);
     this.controls.target.set(x_m, y_m, z_m);
@@ -42,31 +55,31 @@ class PointView {
     this.draw();
   }
 
-  show(sweep) {
+  show(sweep, codes = PointView.bytes(sweep.codes), palette = this.palette) {
     for (const cloud of this.clouds) {
       this.scene.remove(cloud);
       cloud.geometry.dispose();
       cloud.material.dispose();
     }
     const places = new Int16Array(PointView.bytes(sweep.places_cm).buffer);
-    const codes = PointView.bytes(sweep.codes);
+    const colours = palette.map((entry) => new THREE.Color(entry.rgb));
     // What is labelled is drawn last and larger.
     this.clouds = [
-      this.cloud(places, codes, (code) => code < this.palette.length && code < 3, 1.5),
-      this.cloud(places, codes, (code) => code >= 3, 3.5),
+      this.cloud(places, codes, colours, (code) => code < 3, 1.5),
+      this.cloud(places, codes, colours, (code) => code >= 3, 3.5),
     ];
     this.scene.add(...this.clouds);
     this.draw();
   }
 
-  cloud(places, codes, wanted, size) {
+  cloud(places, codes, colours, wanted, size) {
     const rows = [];
     codes.forEach((code, row) => wanted(code) && rows.push(row));
     const position = new Float32Array(3 * rows.length);
     const colour = new Float32Array(3 * rows.length);
     rows.forEach((row, i) => {
       for (let axis = 0; axis < 3; axis++) position[3 * i + axis] = places[3 * row + axis] / 100;
-      this.palette[codes[row]].toArray(colour, 3 * i);
+      colours[codes[row]].toArray(colour, 3 * i);
     });
     const geometry = new THREE.BufferGeometry();
     geometry.setAttribute("position", new THREE.BufferAttribute(position, 3));
