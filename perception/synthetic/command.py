@@ -16,7 +16,7 @@ from perception.synthetic.constants import VERSION, constants_sha256
 from perception.synthetic.drive import TICK_NS, Frame, Renderer
 from perception.synthetic.rays import Caster
 from perception.synthetic.read import DRIVE_LICENCE
-from perception.synthetic.rig import CAMERA_HEIGHT_M, LIDAR_M, RIGS
+from perception.synthetic.rig import CAMERA_HEIGHT_M, LIDAR_M, RIGS, Rig
 from perception.synthetic.world import make_world
 from perception.synthetic.write import FrameTruth, prepare, statistics
 
@@ -113,6 +113,7 @@ class _Worker:
     caster: Caster
     duration_s: float
     cameras: int
+    rig: Rig
     scene: tuple[int, int] = (-1, -1)
     renderer: Renderer | None = None
 
@@ -121,7 +122,7 @@ _WORKER: list[_Worker] = []
 
 
 def _prepare_worker(caster: Caster, duration_s: float, cameras: int) -> None:
-    _WORKER[:] = [_Worker(caster, duration_s, cameras)]
+    _WORKER[:] = [_Worker(caster, duration_s, cameras, RIGS[cameras]())]
 
 
 def _work(jobs: Sequence[_Job]) -> Iterator[FrameTruth]:
@@ -146,7 +147,7 @@ def _render(job: _Job) -> Frame:
     worker = _WORKER[0]
     if worker.renderer is None or worker.scene != (job.seed, job.scene):
         world = make_world(job.seed, job.scene, worker.duration_s)
-        worker.renderer = Renderer(world, RIGS[worker.cameras](), worker.caster)
+        worker.renderer = Renderer(world, worker.rig, worker.caster)
         worker.scene = (job.seed, job.scene)
     return worker.renderer(job.number)
 

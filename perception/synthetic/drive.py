@@ -6,6 +6,7 @@ the camera, while most LiDAR beams pass them.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.ndimage import find_objects
@@ -177,14 +178,24 @@ class _Look:
     ids: Int32
 
 
-def _pixel_rays(camera: RigCamera) -> Float32:
-    """Return (H * W, 6) rays, origins open; the ego never turns, so directions stay."""
+@lru_cache(maxsize=6)  # the cameras of a rig, for all scenes
+def _directions(camera: RigCamera) -> Float32:
+    """Return (H * W, 3) directions of the pixels; the ego never turns, so they stay."""
     height, width = camera.size_hw
     v, u = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
     pixels = np.stack([u.ravel(), v.ravel(), np.ones(height * width)], axis=1)
     T_ego_from_cam = np.linalg.inv(camera.T_cam_from_ego)
-    rays = np.zeros((height * width, 6), np.float32)
-    rays[:, 3:] = pixels @ (T_ego_from_cam[:3, :3] @ np.linalg.inv(camera.K)).T
+    directions = pixels @ (T_ego_from_cam[:3, :3] @ np.linalg.inv(camera.K)).T
+    result = directions.astype(np.float32)
+    result.flags.writeable = False
+    return result
+
+
+def _pixel_rays(camera: RigCamera) -> Float32:
+    """Return (H * W, 6) rays, origins open."""
+    directions = _directions(camera)
+    rays = np.zeros((len(directions), 6), np.float32)
+    rays[:, 3:] = directions
     return rays
 
 

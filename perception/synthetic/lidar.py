@@ -8,6 +8,7 @@ the front camera's view, and half a metre behind us. Movers stand still within a
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -99,13 +100,16 @@ def _azimuths_rad() -> Float64:
     return -2 * np.pi / LIDAR.turn_s * _lags_s()
 
 
+@lru_cache(maxsize=1)  # a rig sees many scenes
 def beam_directions(rig: Rig) -> Float32:
     """Return the (columns * beams, 3) directions of a turn; the ego never turns."""
     elevation = np.deg2rad(np.linspace(LIDAR.top_deg, LIDAR.bottom_deg, LIDAR.beams))
     a, e = np.meshgrid(_azimuths_rad(), elevation, indexing="ij")
     direction = np.stack([np.cos(e) * np.cos(a), np.cos(e) * np.sin(a), np.sin(e)], axis=-1)
     turned = direction.reshape(-1, 3) @ rig.T_ego_from_lidar[:3, :3].T
-    return np.asarray(turned, np.float32)
+    result = turned.astype(np.float32)
+    result.flags.writeable = False
+    return result
 
 
 def _slices(stage: Stage, time_s: float, lag_s: Float64) -> list[_Slice]:
