@@ -58,6 +58,14 @@ def wait_for(folder: Path, pattern: str) -> None:
         time.sleep(0.01)
 
 
+def signalled(driver: "subprocess.Popen[str]", sent: signal.Signals) -> None:
+    """Send a signal, and wait until the driver says what it does, and what one more does."""
+    driver.send_signal(sent)
+    assert driver.stderr is not None
+    while "finishing the shard in hand; once more ends it now" not in driver.stderr.readline():
+        assert driver.poll() is None
+
+
 def resumed(folder: Path, snapshot: Callable[[Path], dict[str, bytes]]) -> bool:
     """Resume the run and compare it with a clean one."""
     for name in ("run", "clean"):
@@ -81,10 +89,7 @@ def test_row_39_one_signal_lets_the_shard_in_hand_be_finished(
     code: int,
 ) -> None:
     driver = begun()
-    driver.send_signal(sent)
-    assert driver.stderr is not None
-    while "finishing the shard in hand" not in driver.stderr.readline():
-        assert driver.poll() is None
+    signalled(driver, sent)
     (tmp_path / "go").touch()
     _, errors = driver.communicate(timeout=120)
     assert driver.returncode == code, errors
@@ -104,10 +109,7 @@ def test_row_39_two_signals_end_the_run_at_once(
     code: int,
 ) -> None:
     driver = begun()
-    driver.send_signal(sent)
-    assert driver.stderr is not None
-    while "once more ends it now" not in driver.stderr.readline():
-        assert driver.poll() is None
+    signalled(driver, sent)
     driver.send_signal(sent)
     _, errors = driver.communicate(timeout=120)
     assert driver.returncode == code and "Traceback" not in errors

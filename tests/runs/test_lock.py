@@ -64,7 +64,7 @@ def test_row_38_a_lock_whose_process_has_ended_is_broken(tmp_path: Path, ended: 
 def test_row_38_a_number_that_was_given_out_again_is_another_process(tmp_path: Path) -> None:
     left_by(tmp_path, pid=os.getppid(), start=1)
     with lock.held(tmp_path):
-        pass
+        assert json.loads((tmp_path / "lock.json").read_bytes())["pid"] == os.getpid()
 
 
 @pytest.mark.parametrize(
