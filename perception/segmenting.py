@@ -19,10 +19,10 @@ from perception.formats import coco
 from perception.images import decode_image
 from perception.masks import areas
 from perception.ontology import Target
+from perception.runs.labels import NO_POINTS
 from perception.types import (
     Instances,
     PictureLabels,
-    PointLabels,
     Prompt,
     SampleLabels,
     Segments,
@@ -135,9 +135,8 @@ def _write_coco(request: SegmentRequest, segments: Segments, prompts: Sequence[P
     )
     name = request.image.name
     picture = PictureLabels("", name, segments.masks.size_hw, instances, ignored=())
-    nothing = PointLabels(np.zeros(0, np.uint8), np.zeros(0, np.int32), np.zeros(0, np.int32))
     coco.write(
-        [SampleLabels(name, (picture,), nothing)],
+        [SampleLabels(name, (picture,), NO_POINTS)],
         request.out / "masks.json",
         Target(ids={0: 1}, names={1: "object"}),
         statuses=frozenset({Status.ACCEPTED}),

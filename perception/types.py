@@ -542,11 +542,14 @@ class PointLabels(RowAligned):
         states: (P,) uint8, `PointState`.
         class_ids: (P,) int32 ids of the run's ontology; -1 unless labelled.
         instance_ids: (P,) int32; 0 unless labelled.
+        trusts: (P,) uint8, 255ths of full trust, see `lift.vote`: an order, no probability; 0
+            unless labelled.
     """
 
     states: UInt8
     class_ids: Int32
     instance_ids: Int32
+    trusts: UInt8
 
 
 @dataclass(frozen=True, eq=False)

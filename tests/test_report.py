@@ -221,6 +221,7 @@ def point_labels(*states: PointState, class_id: int = CAR) -> PointLabels:
         states=column,
         class_ids=np.where(labelled, class_id, -1).astype(np.int32),
         instance_ids=labelled.astype(np.int32),
+        trusts=np.where(labelled, 255, 0).astype(np.uint8),
     )
 
 

@@ -1,6 +1,7 @@
 """Exports that need sweep or calibration as well: KITTI's 3D boxes, coloured clouds."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -159,7 +160,7 @@ def cloud_compared(ending: str) -> Check:
             expected = _cloud(job, sample, refs[sample.id], unused)
             found = colored_cloud.read(path)
             labels += int(np.count_nonzero(found.states == PointState.LABELLED))
-            for name in ("points_lidar", "rgb", "states", "class_ids", "instance_ids"):
+            for name in (one.name for one in fields(ColoredCloud)):
                 ours, theirs = getattr(expected, name), getattr(found, name)
                 if not np.array_equal(ours, theirs, equal_nan=name == "points_lidar"):
                     fault = fault or f"{path}: {name} changed"
@@ -180,6 +181,7 @@ def _cloud(job: Job, sample: SampleLabels, ref: SampleRef, tally: Tally) -> Colo
         states=states.astype(np.uint8),
         class_ids=np.where(label, points.class_ids, -1).astype(np.int32),
         instance_ids=ids.instances.astype(np.int32),
+        trusts=np.where(label, points.trusts, 0).astype(np.uint8),
     )
     return ColoredCloud(
         points_lidar=sources.load_scene(ref).points_lidar,
@@ -187,4 +189,5 @@ def _cloud(job: Job, sample: SampleLabels, ref: SampleRef, tally: Tally) -> Colo
         states=shown.states,
         class_ids=ids.classes.astype(np.int32),
         instance_ids=shown.instance_ids,
+        trusts=shown.trusts,
     )

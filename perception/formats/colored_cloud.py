@@ -4,7 +4,8 @@ Sources: http://paulbourke.net/dataformats/ply, https://pointclouds.org/document
 pcd_file_format.html.
 
 - PLY: float x, y, z; uchar red, green, blue; uchar state (0 unknown, 1 background, 2 labelled);
-  int class and instance. Readers that know only places and colours, as Open3D, skip the others.
+  int class and instance; uchar trust, 255ths, 0 unless labelled. Readers that know only places
+  and colours, as Open3D, skip the others.
 - PCD 0.7: the same; `rgb` is one uint32, 0xRRGGBB, where many files have the bits of a float.
 - Points that are not finite stay, so that rows are those of the sweep. Little endian.
 """
@@ -29,12 +30,13 @@ PLY_ROW = np.dtype(
         *((name, "u1") for name in ("red", "green", "blue", "state")),
         ("class", "<i4"),
         ("instance", "<i4"),
+        ("trust", "u1"),
     ]
 )
 PCD_ROW = np.dtype(
     [
         *((name, "<f4") for name in "xyz"),
-        *(("rgb", "<u4"), ("state", "u1"), ("class", "<i4"), ("instance", "<i4")),
+        *(("rgb", "<u4"), ("state", "u1"), ("class", "<i4"), ("instance", "<i4"), ("trust", "u1")),
     ]
 )
 _PLY_TYPES = {"<f4": "float", "|u1": "uchar", "<i4": "int"}
@@ -50,6 +52,7 @@ class ColoredCloud(RowAligned):
         states: (P,) uint8, `PointState`.
         class_ids: (P,) int32 ids of the format; 0 where a point is no label.
         instance_ids: (P,) int32; 0 where a point is no label.
+        trusts: (P,) uint8, 255ths; 0 where a point is no label.
     """
 
     points_lidar: Float32
@@ -57,6 +60,7 @@ class ColoredCloud(RowAligned):
     states: UInt8
     class_ids: Int32
     instance_ids: Int32
+    trusts: UInt8
 
 
 def write(cloud: ColoredCloud, path: Path) -> None:
@@ -72,7 +76,7 @@ def write(cloud: ColoredCloud, path: Path) -> None:
         red, green, blue = cloud.rgb.astype(np.uint32).T
         table["rgb"] = red << 16 | green << 8 | blue
     table["state"], table["class"] = cloud.states, cloud.class_ids
-    table["instance"] = cloud.instance_ids
+    table["instance"], table["trust"] = cloud.instance_ids, cloud.trusts
     write_bytes(path, head(len(cloud)).encode() + table.tobytes())
 
 
@@ -132,4 +136,5 @@ def read(path: Path) -> ColoredCloud:
         states=table["state"].copy(),
         class_ids=table["class"].astype(np.int32),
         instance_ids=table["instance"].astype(np.int32),
+        trusts=table["trust"].copy(),
     )

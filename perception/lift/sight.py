@@ -35,6 +35,7 @@ class Sight(RowAligned):
         x: (M,) column of the pixel. y: (M,) its row.
         depth_m: (M,) along the camera's axis.
         hidden: (M,) bool, the camera cannot see it.
+        clear: (M,) float32, 1 on the nearest surface of its pixel, 0 from where it is hidden on.
     """
 
     rows: Rows
@@ -43,6 +44,7 @@ class Sight(RowAligned):
     y: Rows
     depth_m: Float64
     hidden: Bool
+    clear: Float32
 
 
 def look(
@@ -51,24 +53,27 @@ def look(
     """Project a sweep and find what is hidden; without `occlusion` nothing is."""
     rows, uv, depth_m = points_in_view(camera, points_lidar, size_hw)
     x, y = np.floor(uv + 0.5).astype(np.intp).T
-    hidden = np.zeros(len(rows), bool)
-    if occlusion and len(rows):
-        hidden = _hidden(x, y, depth_m, size_hw, camera.K)
-    return Sight(rows=rows, uv=uv, x=x, y=y, depth_m=depth_m, hidden=hidden)
+    hidden, clear = np.zeros(len(rows), bool), np.ones(len(rows), np.float32)
+    spacing_px = beam_spacing_px(x, y, camera.K) if occlusion and len(rows) else 0.0
+    if spacing_px > 0:
+        nearest_m = _nearest_m(x, y, depth_m, size_hw, spacing_px)
+        most_m = nearest_m * (1 + BEHIND_SHARE) + BEHIND_M
+        hidden = depth_m > most_m
+        clear = np.clip((most_m - depth_m) / (most_m - nearest_m), 0, 1).astype(np.float32)
+    return Sight(rows=rows, uv=uv, x=x, y=y, depth_m=depth_m, hidden=hidden, clear=clear)
 
 
-def _hidden(x: Rows, y: Rows, depth_m: Float64, size_hw: tuple[int, int], K: Float64) -> Bool:
-    spacing_px = beam_spacing_px(x, y, K)
-    if spacing_px == 0:
-        return np.zeros(len(x), bool)
+def _nearest_m(
+    x: Rows, y: Rows, depth_m: Float64, size_hw: tuple[int, int], spacing_px: float
+) -> Float64:
+    """Return the (M,) depth of the nearest surface that closes over the pixel of each point."""
     image = np.full(size_hw, FAR_M, np.float32)
     far_first = np.argsort(-depth_m, kind="stable")
     image[y[far_first], x[far_first]] = depth_m[far_first]
     # A spinning LiDAR's columns are about twice as dense as its beams.
     window = np.ones((2 * round(spacing_px) - 1, 2 * round(spacing_px / 2) + 1), np.uint8)
     surface = cv2.dilate(cv2.erode(image, window), window)
-    nearest_m = surface[y, x].astype(np.float64)
-    return np.asarray(depth_m > nearest_m * (1 + BEHIND_SHARE) + BEHIND_M)
+    return surface[y, x].astype(np.float64)
 
 
 def beam_spacing_px(x: Rows, y: Rows, K: Float64) -> float:

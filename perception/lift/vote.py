@@ -3,7 +3,14 @@
 Two instances of different cameras are one object if most of the points that both cameras see on
 the smaller one are on both; of several candidates, the one that shares most. A point that two
 objects claim goes to the better status, which what the points doubt has lost, then to the larger
-sum of trust: a mask's middle is surer than its edge, and its edge than what lies beside it.
+sum of trust. A camera's trust in a label of a point is a product of three:
+
+    edge   a mask's middle is surer than its edge, and its edge than what lies beside it
+    time   what moves is elsewhere by its speed times the gap between image and sweep; speeds are
+           not known, so everything is taken to be as fast as a car in town
+    sight  on the nearest surface of its pixel a point is surer than where it is almost hidden
+
+The sum of its owner's claims, 1 at most, is kept with each point.
 """
 
 from collections.abc import Sequence
@@ -15,6 +22,7 @@ from perception.lift.separate import NOBODY, Parts, View
 from perception.lift.sight import Rows, Sight
 from perception.types import (
     Bool,
+    Float32,
     Float64,
     Int32,
     PointLabels,
@@ -26,7 +34,10 @@ from perception.types import (
 
 SAME_SHARE = 0.5  # of the points of the smaller instance that both cameras see
 SURE_PX = 5.0  # inside a mask by this much a point is fully trusted
-LATE_S = 0.05  # an image this far from the sweep is trusted half: movers are half a metre off
+SPEED_MPS = 10.0  # of what moves, in a street
+OFF_M = 0.5  # what may be this far from where it was is trusted half
+LEAST_SIGHT = 0.5  # trust of what is almost hidden, or hidden and still an object's
+FULL = 255  # full trust, as it is stored
 
 
 def vote(
@@ -46,13 +57,29 @@ def vote(
         claimed[number, sight.rows] = part.owners
     same = _same(views, sights, claimed) if len(views) > 1 else {}
     ids, class_ids = np.zeros(count, np.int32), np.full(count, -1, np.int32)
+    kept = np.zeros(count, np.uint8)
     if views:
         rows = zip(views, sights, parts, strict=True)
-        points, owners, kinds = _elect(_Claims.joined([_claims(*row, same) for row in rows]))
+        points, owners, kinds, sums = _elect(_Claims.joined([_claims(*row, same) for row in rows]))
         ids[points], class_ids[points] = owners, kinds
+        kept[points] = np.round(FULL * np.minimum(sums, 1))
     states = np.where(seen & ~unsure, PointState.BACKGROUND, PointState.UNKNOWN).astype(np.uint8)
     states[ids > 0] = PointState.LABELLED
-    return PointLabels(states=states, class_ids=class_ids, instance_ids=ids), same
+    labels = PointLabels(states=states, class_ids=class_ids, instance_ids=ids, trusts=kept)
+    return labels, same
+
+
+def trust(insets_px: Float32, clear: Float32, time_gap_s: float) -> Float64:
+    """Return how far a camera's label of each of N points is trusted, above 0 and up to 1.
+
+    Args:
+        insets_px: (N,) distance to the edge of the mask, 0 outside it.
+        clear: (N,) see `Sight`.
+        time_gap_s: See `Camera`.
+    """
+    edge = (1 + np.minimum(insets_px.astype(np.float64), SURE_PX)) / (1 + SURE_PX)
+    on_time = 1 / (1 + abs(time_gap_s) * SPEED_MPS / OFF_M)
+    return np.asarray(edge * on_time * (LEAST_SIGHT + (1 - LEAST_SIGHT) * clear), np.float64)
 
 
 def _same(views: Sequence[View], sights: Sequence[Sight], claimed: Int32) -> dict[int, int]:
@@ -117,19 +144,18 @@ class _Claims(RowAligned):
 def _claims(view: View, sight: Sight, part: Parts, same: dict[int, int]) -> _Claims:
     own = np.flatnonzero(part.owners != NOBODY)
     owners = part.owners[own]
-    on_time = 1 / (1 + abs(view.camera.time_gap_s) / LATE_S)
     ids = np.array([same.get(int(i), int(i)) for i in view.instance_ids], np.int32)
     return _Claims(
         points=sight.rows[own],
         ids=ids[owners],
         class_ids=view.class_ids[owners],
         statuses=view.statuses[owners],
-        trusts=(1 + np.minimum(part.insets_px[own], SURE_PX).astype(np.float64)) * on_time,
+        trusts=trust(part.insets_px[own], sight.clear[own], view.camera.time_gap_s),
     )
 
 
-def _elect(claims: _Claims) -> tuple[Rows, Int32, Int32]:
-    """Return the points that have an owner, and the ids and classes of the owners."""
+def _elect(claims: _Claims) -> tuple[Rows, Int32, Int32, Float64]:
+    """Return the points that have an owner; id, class and sum of trust of the owners."""
     codes = claims.points.astype(np.int64) << 32 | claims.ids
     pairs, first, number = np.unique(codes, return_index=True, return_inverse=True)
     trusts = np.bincount(number, claims.trusts)
@@ -141,7 +167,7 @@ def _elect(claims: _Claims) -> tuple[Rows, Int32, Int32]:
     ids = (pairs[won] & 0xFFFFFFFF).astype(np.int32)
     class_of = _classes(claims)
     class_ids = np.array([class_of[int(i)] for i in ids], np.int32)
-    return points[won], ids, class_ids
+    return points[won], ids, class_ids, trusts[won]
 
 
 def _classes(claims: _Claims) -> dict[int, int]:

@@ -16,6 +16,7 @@ REACH_CM = 32_767  # int16
 # Codes of the palette; the ontology's classes follow in its order.
 UNKNOWN, BACKGROUND, NOT_ACCEPTED, FIRST_CLASS = range(4)
 INSTANCE_COLOURS = 64  # then they begin again
+TRUST_STEPS = 16  # of the ramp from the least trust to the full one
 GOLDEN = 0.618034  # of a turn between the hues of neighbouring ids, so that they lie far apart
 
 Palette = list[dict[str, str]]
@@ -39,8 +40,19 @@ def palettes(ontology: Ontology) -> dict[str, Palette]:
     return {
         "label": _named([*unseen, ("label not accepted", doubtful), *classes]),
         "instance": _named([*unseen, ("", doubtful), *(("", hue) for hue in hues)]),
+        "trust": _named([*unseen, ("", doubtful), *_ramp()]),
         "state": _named([*unseen, ("", doubtful), ("labelled", (90, 170, 255))]),
     }
+
+
+def _ramp() -> list[tuple[str, tuple[int, ...]]]:
+    """Return names and colours from red over yellow to green: only the ends have a name."""
+    names = ["least trust", *[""] * (TRUST_STEPS - 2), "full trust"]
+    hues = np.linspace(0, 1 / 3, TRUST_STEPS)
+    return [
+        (name, tuple(int(255 * part) for part in colorsys.hsv_to_rgb(hue, 0.9, 1.0)))
+        for name, hue in zip(names, hues, strict=True)
+    ]
 
 
 def _named(colours: Sequence[tuple[str, tuple[int, ...]]]) -> Palette:
@@ -58,14 +70,21 @@ def pack_sweep(points_lidar: Float32, labels: SampleLabels, ontology: Ontology) 
         ontology: Of the run.
 
     Returns:
-        `places_cm`: base64 of (N, 3) int16, little-endian; `codes`, `instances`: base64 of (N)
-        uint8, by label and by instance, see `palettes`; `shown` N; `points` P. The state needs no
-        codes of its own: what is neither unknown nor background is labelled.
+        `places_cm`: base64 of (N, 3) int16, little-endian; `codes`, `instances`, `trusts`: base64
+        of (N) uint8, by label, by instance and by trust, see `palettes`; `shown` N; `points` P. The
+        state needs no codes of its own: what is neither unknown nor background is labelled.
     """
-    states, ids = labels.points.states, labels.points.instance_ids
-    of_instance = FIRST_CLASS + ids % INSTANCE_COLOURS
-    instances = np.where(states == PointState.LABELLED, of_instance, states).astype(np.uint8)
-    return encode_places(points_lidar, codes=_codes(labels, ontology), instances=instances)
+    points = labels.points
+    columns = {
+        "instances": points.instance_ids % INSTANCE_COLOURS,
+        "trusts": points.trusts.astype(np.int32) // (256 // TRUST_STEPS),
+    }
+    labelled = points.states == PointState.LABELLED
+    codes = {
+        name: np.where(labelled, FIRST_CLASS + column, points.states).astype(np.uint8)
+        for name, column in columns.items()
+    }
+    return encode_places(points_lidar, codes=_codes(labels, ontology), **codes)
 
 
 def encode_places(

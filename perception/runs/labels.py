@@ -30,6 +30,7 @@ NO_POINTS = PointLabels(
     states=np.zeros(0, np.uint8),
     class_ids=np.zeros(0, np.int32),
     instance_ids=np.zeros(0, np.int32),
+    trusts=np.zeros(0, np.uint8),
 )
 _SCALARS = {
     "instance_id": ("instance_ids", np.int32),
@@ -52,6 +53,7 @@ SCHEMA = pa.schema(
         ("point_states", pa.binary()),
         ("point_class_ids", pa.binary()),
         ("point_instance_ids", pa.binary()),
+        ("point_trusts", pa.binary()),
         ("cuboid_instance_ids", pa.binary()),
         ("cuboid_values", pa.binary()),
         *shards.PICTURE_FIELDS,
@@ -102,6 +104,7 @@ def write(
                 "point_states": points.states.astype("<u1").tobytes(),
                 "point_class_ids": points.class_ids.astype("<i4").tobytes(),
                 "point_instance_ids": points.instance_ids.astype("<i4").tobytes(),
+                "point_trusts": points.trusts.astype("<u1").tobytes(),
                 "cuboid_instance_ids": labels.cuboids.instance_ids.astype("<i4").tobytes(),
                 "cuboid_values": _cuboid_values(labels.cuboids).tobytes(),
             }
@@ -171,13 +174,14 @@ def _points(row: Row, folder: Path) -> PointLabels:
             ("point_states", "<u1"),
             ("point_class_ids", "<i4"),
             ("point_instance_ids", "<i4"),
+            ("point_trusts", "<u1"),
         )
     ]
     if any(len(column) != row["points"] for column in columns):
         raise RequestError(
             "run.damaged", f"{folder}: sample {row['sample_id']} states {row['points']} points"
         )
-    return PointLabels(states=columns[0], class_ids=columns[1], instance_ids=columns[2])
+    return PointLabels(*columns)
 
 
 def _cuboid_values(cuboids: Cuboids) -> Float32:

@@ -81,7 +81,7 @@ def read_truth_labels(drive: Path, ontology: Ontology) -> Iterator[SampleLabels]
         RequestError: see `coco.read`.
     """
     nothing = np.zeros(0, np.int32)
-    no_points = PointLabels(nothing.astype(np.uint8), nothing, nothing)
+    no_points = PointLabels(nothing.astype(np.uint8), nothing, nothing, nothing.astype(np.uint8))
     for picture in coco.read(drive / "truth.json"):
         rows = picture.annotations
         found = rows.detections

@@ -191,6 +191,7 @@ def sample_labels(frame: Frame, name: str, file_names: Sequence[str]) -> SampleL
         states=np.where(known, PointState.LABELLED, PointState.BACKGROUND).astype(np.uint8),
         class_ids=np.where(known, of_point, -1).astype(np.int32),
         instance_ids=frame.sweep.ids,
+        trusts=np.where(known, 255, 0).astype(np.uint8),
     )
     return SampleLabels(id=name, pictures=tuple(pictures), points=points)
 

@@ -124,6 +124,7 @@ def point_labels(
         states=states,
         class_ids=np.where(labelled_, classes, -1).astype(np.int32),
         instance_ids=np.where(labelled_, instance_ids, 0).astype(np.int32),
+        trusts=np.where(labelled_, 255, 0).astype(np.uint8),
     )
 
 

@@ -10,7 +10,7 @@ from perception.errors import SampleError
 from perception.formats import colored_cloud
 from perception.formats.colored_cloud import ColoredCloud
 
-COLUMNS = ("points_lidar", "rgb", "states", "class_ids", "instance_ids")
+COLUMNS = ("points_lidar", "rgb", "states", "class_ids", "instance_ids", "trusts")
 
 
 def cloud(count: int) -> ColoredCloud:
@@ -21,6 +21,7 @@ def cloud(count: int) -> ColoredCloud:
         states=rng.integers(0, 3, count).astype(np.uint8),
         class_ids=rng.integers(0, 2**31 - 1, count).astype(np.int32),
         instance_ids=rng.integers(0, 2**31 - 1, count).astype(np.int32),
+        trusts=rng.integers(0, 256, count).astype(np.uint8),
     )
 
 

@@ -18,8 +18,8 @@ from perception.geometry import points_in_view, rigid, transform
 from perception.lift import View, doubted, nearest_strong_mode
 from perception.lift import lift as lift_all
 from perception.lift.separate import Parts
-from perception.lift.sight import Sight
-from perception.lift.vote import vote
+from perception.lift.sight import Sight, look
+from perception.lift.vote import trust, vote
 from perception.readers import read_calibration
 from perception.readers.kitti_object import label_file
 from perception.sources import find, load_sample, parse_source
@@ -347,7 +347,15 @@ def test_two_cameras_that_see_one_object_give_it_one_id() -> None:
 def said(owners: list[int], insets_px: list[float]) -> tuple[Sight, Parts]:
     """Return what a camera that sees every point says of them."""
     n, zeros = len(owners), np.zeros(len(owners), np.intp)
-    sight = Sight(np.arange(n), np.zeros((n, 2)), zeros, zeros, np.ones(n), np.zeros(n, bool))
+    sight = Sight(
+        rows=np.arange(n),
+        uv=np.zeros((n, 2)),
+        x=zeros,
+        y=zeros,
+        depth_m=np.ones(n),
+        hidden=np.zeros(n, bool),
+        clear=np.ones(n, np.float32),
+    )
     parts = Parts(
         owners=np.array(owners, np.int32),
         unsure=np.zeros(n, bool),
@@ -396,6 +404,39 @@ def test_a_mask_that_the_points_doubt_has_no_point_that_another_accepted_one_cla
         views = [doubted(one, (reasons,)), doubted(other, ((),))]
         labels, _ = vote(views, [first[0], second[0]], [first[1], second[1]], 7)
         assert labels.instance_ids.tolist() == [1, 1, 1, winner, 2, 2, 2]
+
+
+def test_trust_is_less_at_an_edge_with_a_larger_gap_in_time_and_behind_something() -> None:
+    # The middle of a mask, on time and in front: 1. At its edge a sixth. 0.05 s at 10 m/s are the
+    # half metre that halves it. What is almost hidden has half of it.
+    insets_px = np.array([9, 5, 2, 0, 5, 5], np.float32)
+    clear = np.array([1, 1, 1, 1, 0.5, 0], np.float32)
+    expected = np.array([1, 1, 1 / 2, 1 / 6, 3 / 4, 1 / 2])
+    np.testing.assert_allclose(trust(insets_px, clear, 0.0), expected)
+    np.testing.assert_allclose(trust(insets_px, clear, -0.05), expected / 2)
+    np.testing.assert_allclose(trust(insets_px, clear, 0.15), expected / 4)
+
+
+def test_points_keep_the_trust_of_their_owner_and_cameras_that_agree_add_theirs() -> None:
+    late = replace(FRONT, time_gap_s=0.05)
+    one, other = view(CAR_MASK, ids=(1,)), replace(view(CAR_MASK, ids=(2,)), camera=late)
+    first, second = said([0, 0, 0, -1, -1], [9, 2, 0, 9, 9]), said([-1, 0, 0, 0, -1], [2] * 5)
+    alone, _ = vote([one], [first[0]], [first[1]], 5)
+    assert alone.trusts.tolist() == [255, 128, 42, 0, 0]  # 1, 1/2, 1/6
+    both, same_as = vote([one, other], [first[0], second[0]], [first[1], second[1]], 5)
+    assert same_as == {2: 1}
+    assert both.trusts.tolist() == [255, 191, 106, 64, 0]  # and a quarter from the late one
+
+
+def test_a_point_nearly_hidden_is_trusted_less_than_the_face_before_it() -> None:
+    # A face 10 m ahead; a point behind it is hidden from 10 x 1.05 + 0.5 = 11 m on.
+    face = grid(10, (-3, 3), (-3, 0.5))
+    for depth_m, clear in ((10.0, 1.0), (10.25, 0.75), (10.75, 0.25), (11.25, 0.0)):
+        points = np.vstack([face, [[depth_m, 0, -1]]]).astype(np.float32)
+        sight = look(FRONT, points, SIZE_HW, occlusion=True)
+        assert sight.clear[-1] == pytest.approx(clear)
+        assert bool(sight.hidden[-1]) == (clear == 0)
+        assert look(FRONT, points, SIZE_HW, occlusion=False).clear[-1] == 1
 
 
 def test_two_cameras_of_one_name_are_two_views() -> None:

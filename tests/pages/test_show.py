@@ -73,6 +73,8 @@ def test_a_sweep_arrives_where_it_was_with_the_colour_of_its_class(
         instances = base64.b64decode(sweep["instances"])
         assert instances[0] >= FIRST_CLASS and palettes["instance"][instances[0]]["name"] == ""
         assert [palettes["instance"][code]["name"] for code in instances[1:]] == OTHERS
+        trusts = [palettes["trust"][code]["name"] for code in base64.b64decode(sweep["trusts"])]
+        assert trusts == ["full trust", *OTHERS]
         # show.js takes codes of 2 and more for labelled
         assert [entry["name"] for entry in palettes["state"]] == [*OTHERS[::-1], "", "labelled"]
         assert (sweep["shown"], sweep["points"]) == (3, 4)
@@ -94,6 +96,7 @@ def points_only(count: int) -> SampleLabels:
         states=np.ones(count, np.uint8),
         class_ids=np.full(count, -1, np.int32),
         instance_ids=np.zeros(count, np.int32),
+        trusts=np.zeros(count, np.uint8),
     )
     return SampleLabels(id="x", pictures=(), points=points)
 
@@ -315,7 +318,7 @@ function count(rgb) {
     if (wanted.every((value, k) => Math.abs(pixels[i + k] - value) < 8)) found++;
   return found;
 }
-for (const paint of ["label", "instance", "state"]) {
+for (const paint of ["label", "instance", "trust", "state"]) {
   document.querySelector(`[data-paint=${paint}]`).click();
   const code = PAINTS[paint](DATA.sweeps[0])[0];
   document.body.dataset[paint] = count(DATA.palettes[paint][code].rgb);
@@ -347,7 +350,7 @@ def test_a_browser_opens_the_page_from_disk_and_draws_the_points(
     assert 'data-points="3"' in dom, dom[-3000:] + done.stderr[-2000:]
     assert "3 of 4 points" in dom
     # pressed: a frame, a way to colour
-    assert dom.count('aria-pressed="true"') == 2 and dom.count("<button") == 2 + 3 + 3
-    for paint in ("label", "instance", "state"):
+    assert dom.count('aria-pressed="true"') == 2 and dom.count("<button") == 2 + 3 + 4
+    for paint in ("label", "instance", "trust", "state"):
         drawn = re.search(rf'data-{paint}="(\d+)"', dom)
         assert drawn and int(drawn[1]) >= 4, paint  # one point, three or four pixels wide

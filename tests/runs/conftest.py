@@ -103,6 +103,7 @@ def build_labels(
             states=states,
             class_ids=np.where(states == 2, 6, -1).astype(np.int32),
             instance_ids=np.where(states == 2, 70_000, 0).astype(np.int32),
+            trusts=np.where(states == 2, 200, 0).astype(np.uint8),
         ),
     )
 

@@ -12,6 +12,7 @@ let paint = "label";
 const PAINTS = {
   label: (sweep) => PointView.bytes(sweep.codes),
   instance: (sweep) => PointView.bytes(sweep.instances),
+  trust: (sweep) => PointView.bytes(sweep.trusts),
   state: (sweep) => PointView.bytes(sweep.codes).map((code) => (code < 2 ? code : 3)),
 };
 
