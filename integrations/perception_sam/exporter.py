@@ -1,6 +1,5 @@
 """SAM as ONNX files: an encoder, and decoders for any number of prompts of any length."""
 
-import copy
 import tempfile
 import time
 import warnings
@@ -66,7 +65,7 @@ def export(path: Path, out: Path) -> list[ExportedFile]:
         found = [_compare(made / "encoder.onnx", encoder, [{"pixels": pixels}])]
         embedding = encoder(torch.from_numpy(pixels)).numpy()
         for name, masks_each in MASKS_EACH.items():
-            decoder = _traceable(Decoder(sam, masks_each, with_logits=False).eval())
+            decoder = Decoder(sam, masks_each, with_logits=False).eval()
             example = (torch.zeros(embedding.shape), *map(torch.from_numpy, _prompts(3, 2)))
             free = {"tokens_xy": {0: "prompts", 1: "tokens"}, "kinds": {0: "prompts", 1: "tokens"}}
             _write(decoder, example, made / name, INPUTS, free)
@@ -104,32 +103,6 @@ def _write(
             opset_version=OPSET,
             dynamo=False,  # tracing keeps the one free axis of prompts
         )
-
-
-class _ChannelNorm(nn.Module):
-    """Ultralytics' LayerNorm2d with a shape that is a constant, as ONNX wants it."""
-
-    def __init__(self, norm: Any) -> None:
-        super().__init__()
-        self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps
-        self.channels = len(norm.weight)
-
-    def forward(self, x: Tensor) -> Tensor:
-        last = x.permute(0, 2, 3, 1)
-        normal = nn.functional.layer_norm(last, (self.channels,), self.weight, self.bias, self.eps)
-        return normal.permute(0, 3, 1, 2)
-
-
-def _traceable(decoder: nn.Module) -> nn.Module:
-    """Return a copy whose norms can be exported."""
-    from ultralytics.nn.modules.transformer import LayerNorm2d
-
-    copied = copy.deepcopy(decoder)
-    for module in list(copied.modules()):
-        for name, child in list(module.named_children()):
-            if isinstance(child, LayerNorm2d):
-                setattr(module, name, _ChannelNorm(child))
-    return copied
 
 
 def _compare(path: Path, module: nn.Module, asked: list[dict[str, Any]]) -> ExportedFile:

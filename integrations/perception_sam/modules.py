@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from perception_sam.two_way import draw, transform
+
 PATCH_PX = 16  # of input per cell of the embedding
 SIDE_CELLS = 64  # of the whole square
 
@@ -115,19 +117,15 @@ class Decoder(nn.Module):
         sparse = place * (kinds >= 0).unsqueeze(-1).to(place.dtype) + self.kinds[kinds + 1]
         count, rows, columns = tokens_xy.shape[0], embedding.shape[2], embedding.shape[3]
         if self.with_logits:  # flat: OpenVINO would fuse the sum into the convolution, and fail
-            flat = embedding.flatten(2) + self.shrink(low_logits).flatten(2)
-            source = flat.unflatten(2, (rows, columns))
-        else:
-            source = (embedding + self.no_logits).expand(count, -1, -1, -1)
+            cells = embedding.flatten(2) + self.shrink(low_logits).flatten(2)
+        else:  # one image for all prompts: what is made of its cells alone is made once
+            cells = (embedding + self.no_logits).flatten(2)
         own = torch.cat([self.net.iou_token.weight, self.net.mask_tokens.weight])
         tokens = torch.cat([own.unsqueeze(0).expand(count, -1, -1), sparse], dim=1)
-        grid = self.grid[:, :, :rows, :columns].expand(count, -1, -1, -1)
-        answers, source = self.net.transformer(source, grid, tokens)
+        places = self.grid[:, :, :rows, :columns].flatten(2).transpose(1, 2)
+        answers, cells = transform(self.net.transformer, cells.transpose(1, 2), places, tokens)
         ious = self.net.iou_prediction_head(answers[:, 0])
-        source = source.transpose(1, 2).reshape(count, -1, rows, columns)
-        large = self.net.output_upscaling(source)
-        weights = torch.stack(
-            [self.net.output_hypernetworks_mlps[i](answers[:, 1 + i]) for i in self.chosen], dim=1
-        )
-        logits = (weights @ large.flatten(2)).unflatten(2, (4 * rows, 4 * columns))
+        nets = self.net.output_hypernetworks_mlps
+        brushes = torch.stack([nets[i](answers[:, 1 + i]) for i in self.chosen], dim=1)
+        logits = draw(self.net.output_upscaling, cells, brushes, rows, columns)
         return logits, ious[:, self.chosen[0] : self.chosen[-1] + 1]

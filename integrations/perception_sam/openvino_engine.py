@@ -22,7 +22,7 @@ from perception.weights import sha256_of
 from perception_sam.architecture import load_sam
 from perception_sam.engines import Int64
 
-CACHE_VERSION = 1  # of what `modules` computes: raise it when that changes
+CACHE_VERSION = 2  # of what `modules` computes: raise it when that changes
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
 # Networks that keep what they compute in, up to a gigabyte each: the encoder and the decoder of
 # one shape. Others get theirs again when they are used, which costs no time that can be measured.
