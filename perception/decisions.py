@@ -13,7 +13,8 @@ no other picture of the sample shows the instance. What is not listed is not dec
 
 A COCO or CVAT file that was edited elsewhere holds all that shall remain of its images: our labels
 are found by `instance_id`, else by mask IoU; what is not there any more was deleted. COCO's
-`iscrowd` are no labels; an image that is not in the file was not looked at.
+`iscrowd` are no labels; an image that is not in the file was not looked at. A CVAT file holds what
+is for review, too: what was neither accepted nor changed nor deleted there is still undecided.
 """
 
 import json
@@ -74,7 +75,8 @@ def read_corrections(run: Path, path: Path) -> tuple[tuple[Correction, ...], See
     spec = folder.read_spec(run)
     if path.is_dir() or path.suffix.lower() == ".xml":
         seen = read_seen(run, spec.label_set())
-        return _from_objects(list(cvat.read(path)), seen, spec.ontology, path), seen
+        shown = {Status.ACCEPTED, Status.REVIEW}
+        return _from_objects(list(cvat.read(path)), seen, spec.ontology, path, shown), seen
     document = _load(path)
     if "decisions" in document:
         label_set = _check_run(document, run, path)
@@ -83,9 +85,11 @@ def read_corrections(run: Path, path: Path) -> tuple[tuple[Correction, ...], See
     if "annotations" in document:
         seen = read_seen(run, spec.label_set())
         pictures = [
-            PictureObjects(one.file_name, one.size_hw, one.objects) for one in coco.read(path)
+            PictureObjects(one.file_name, one.size_hw, objects[~objects.ignored])
+            for one in coco.read(path)
+            for objects in [one.objects]
         ]
-        return _from_objects(pictures, seen, spec.ontology, path), seen
+        return _from_objects(pictures, seen, spec.ontology, path, {Status.ACCEPTED}), seen
     raise RequestError(
         "corrections.invalid",
         f"{path}: has the keys {', '.join(sorted(document)[:8])}, expected `decisions` of a review "
@@ -255,15 +259,16 @@ def _correction(
 
 
 def _from_objects(
-    pictures: list[PictureObjects], seen: Seen, ontology: Ontology, path: Path
+    pictures: list[PictureObjects], seen: Seen, ontology: Ontology, path: Path, shown: set[Status]
 ) -> tuple[Correction, ...]:
+    """Compare a file with what was `shown` in it: labels with these statuses."""
     by_name = {picture.file_name: (sample_id, picture) for sample_id, picture in seen}
     last: dict[str, int] = {}  # highest id of each sample; added labels come after it
     for sample_id, picture in seen:
         ids = picture.instances.prompt_ids
         last[sample_id] = max(last.get(sample_id, 0), int(ids.max(initial=0)))
+    held = set(shown)  # `--status review` shows more
     edits: list[tuple[PictureObjects, dict[int, int]]] = []
-    shown = {int(Status.ACCEPTED)}  # statuses that the file holds as labels
     for edited in pictures:
         if edited.file_name not in by_name:
             raise RequestError(
@@ -278,9 +283,20 @@ def _from_objects(
                 f"has {ours.size_hw}",
             )
         filled = np.array([bool(counts) for counts in edited.objects.masks.counts], bool)
-        objects = edited.objects[~edited.objects.ignored & filled]
+        objects = edited.objects[filled]
         row_of = _same(objects, ours.instances, f"{path}: {edited.file_name}")
-        shown |= {int(ours.instances.statuses[row]) for row in row_of.values()}
+        rows_ = ours.instances.statuses[list(row_of.values())]
+        if Status.REVIEW in shown:  # a task that dropped our attributes says nothing of the status
+            lost = [
+                number
+                for number, row in row_of.items()
+                if not objects.instance_ids[number]
+                and ours.instances.statuses[row] == Status.REVIEW
+            ]
+            ignored = objects.ignored.copy()
+            ignored[lost] = True
+            objects = replace(objects, ignored=ignored)
+        held |= {Status(int(value)) for value in rows_}
         edits.append((replace(edited, objects=objects), row_of))
     found: list[Correction] = []
     for edited, row_of in edits:
@@ -288,7 +304,7 @@ def _from_objects(
         where = f"{path}: {edited.file_name}"
         rows = _edited(edited.objects, row_of, sample_id, picture, ontology, where, last[sample_id])
         last[sample_id] += sum(one.decision == "add" for one in rows)
-        found += [*rows, *_deleted(row_of, shown, sample_id, picture)]
+        found += [*rows, *_deleted(row_of, held, sample_id, picture)]
     return tuple(found)
 
 
@@ -317,12 +333,14 @@ def _edited(
             same_mask = masks_.paired_ious(rows.masks[one], ours.masks[other])[0] == 1
             same_class = ontology.by_id(int(ours.class_ids[row])).name == name
             decision = "edit" if not same_mask else "accept" if same_class else "reclass"
+            if decision == "accept" and rows.ignored[number]:
+                continue
         found.append(_correction(sample_id, picture, instance, decision, name, rows.masks, number))
     return found
 
 
 def _deleted(
-    row_of: dict[int, int], shown: set[int], sample_id: str, picture: PictureLabels
+    row_of: dict[int, int], shown: set[Status], sample_id: str, picture: PictureLabels
 ) -> list[Correction]:
     """Return what a person took away: labels of the statuses that were shown to them."""
     ours = picture.instances

@@ -234,6 +234,50 @@ def test_an_edited_cvat_file_comes_home_and_people_are_named_in_the_next_one(
     assert caught.value.code == "xml.unsafe"
 
 
+@pytest.mark.parametrize("ids", [True, False])
+def test_cvat_shows_what_is_for_review_and_only_what_was_touched_is_decided(
+    run: Path, tmp_path: Path, ids: bool
+) -> None:
+    def labels() -> dict[tuple[str, int], tuple[int, int, bytes, bool]]:
+        return {
+            (one.id, int(own.instance_ids[row])): (
+                int(own.statuses[row]),
+                int(own.class_ids[row]),
+                own.masks.counts[row],
+                bool(own.by_human[row]),
+            )
+            for one in commands.read_labels(run)
+            for own in [one.pictures[0].instances]
+            for row in range(len(own))
+        }
+
+    commands.relabel(run, overrides={"decide": {"judge": {"review_predicted_iou": 1.5}}})
+    before = labels()
+    assert {status for status, *_ in before.values()} == {Status.REVIEW}
+    (done,) = commands.export(run, "cvat", tmp_path / "cvat")
+    assert (done.written.labels, done.written.ignored) == (0, 6)
+    assert "6 ignored (status review, for people)" in done.lines()[0]
+    file = tmp_path / "cvat" / "annotations.xml"
+    tree = ElementTree.parse(file)
+    for attribute in [] if ids else tree.iter("attribute"):
+        attribute.text = ""  # as CVAT does where its task does not know them
+    tree.write(file)
+    assert corrections.apply(run, file).corrections == 0 and labels() == before
+
+    images = {one.get("name"): one for one in tree.iter("image")}
+    if ids:
+        images["001.png"][0][2].text = "accepted"
+    images["002.png"][0].set("label", "bus")
+    images["004.png"].remove(images["004.png"][0])
+    tree.write(file)
+    assert corrections.apply(run, file).corrections == (3 if ids else 2)
+    after = labels()
+    changed = {key[0] for key in before if after[key] != before[key]}
+    assert changed == {"002.png", "004.png", *(["001.png"] if ids else [])}
+    kept = before["001.png", 1][1:3]
+    assert after["001.png", 1] == ((0, *kept, True) if ids else before["001.png", 1])
+
+
 @pytest.mark.parametrize(
     ("segmentation", "code"),
     [

@@ -62,6 +62,7 @@ class Exported:
         out: The file, or the folder.
         written: Counts.
         read_back: What was found again.
+        ignored_as: What became of instances that are no labels.
         card: The file that describes the export for people; the same for programs is beside it.
     """
 
@@ -69,6 +70,7 @@ class Exported:
     out: Path
     written: ExportSummary
     read_back: ReadBack
+    ignored_as: str
     card: Path
 
     def lines(self) -> list[str]:
@@ -80,9 +82,10 @@ class Exported:
                 f"polygons have mask IoU {back.mean_iou:.4f} in the mean (bound {back.bound:g}), "
                 f"{back.min_iou:.4f} at the lowest"
             )
+        ignored_as = f" ({self.ignored_as})" if written.ignored else ""
         lines = [
             f"{self.out}: {written.samples} samples, {written.labels} labels, {written.ignored} "
-            f"ignored; read again: {back.labels} labels, {lost}"
+            f"ignored{ignored_as}; read again: {back.labels} labels, {lost}"
         ]
         if written.left_out:
             lines.append("left out: " + ", ".join(f"{name} {n}" for name, n in written.left_out))
@@ -99,6 +102,8 @@ class _Format:
         class_map: The default one; "" for the ontology's own names.
         ending: Of the file; "" for a folder.
         points: Whether it labels points: for runs with sweeps.
+        ignored_as: What becomes of what is no label, so that a trainer does not take it for
+            background; "" where that is left out.
     """
 
     write: Callable[[Job], ExportSummary]
@@ -106,6 +111,7 @@ class _Format:
     class_map: str = ""
     ending: str = ""
     points: bool = False
+    ignored_as: str = ""
 
 
 def _plain(write: Callable[..., ExportSummary]) -> Callable[[Job], ExportSummary]:
@@ -125,50 +131,62 @@ def _coco(job: Job) -> ExportSummary:
 
 
 FORMATS: dict[str, _Format] = {
-    "coco": _Format(_coco, compared(in_order(read_coco)), ending=".json"),
+    "coco": _Format(_coco, compared(in_order(read_coco)), ending=".json", ignored_as="iscrowd"),
     "coco-results": _Format(
         _plain(coco.write_results), compared(coco_results, keeps_ids=False), ending=".json"
     ),
-    "coco-panoptic": _Format(_plain(coco_panoptic.write), compared(in_order(coco_panoptic.read))),
+    "coco-panoptic": _Format(
+        _plain(coco_panoptic.write), compared(in_order(coco_panoptic.read)), ignored_as="iscrowd"
+    ),
     "cityscapes": _Format(
         _with_images(cityscapes.write),
         compared(cityscapes_labels, POLYGON_BOUND),
         class_map="road-to-cityscapes",
+        ignored_as="groups",
     ),
-    "cvat": _Format(_plain(cvat.write), compared(in_order(cvat.read))),
+    "cvat": _Format(
+        _plain(cvat.write), compared(in_order(cvat.read)), ignored_as="status review, for people"
+    ),
     "cutouts": _Format(_with_images(cutouts.write), compared(in_order(cutouts.read))),
     "yolo": _Format(
-        _with_images(yolo.write), compared(yolo_labels, POLYGON_BOUND, keeps_ids=False)
+        _with_images(yolo.write),
+        compared(yolo_labels, POLYGON_BOUND, keeps_ids=False),
+        ignored_as="painted grey in the pictures",
     ),
     "semantic-kitti": _Format(
         write_semantic_kitti,
         points_compared(semantic_kitti_points, instances_below=semantic_kitti.MAX_ID + 1),
         class_map="road-to-semantic-kitti",
         points=True,
+        ignored_as="class 0",
     ),
     "nuscenes-lidarseg": _Format(
         nuscenes_writer(nuscenes.write_lidarseg),
         points_compared(lidarseg_points, instances_below=0),
         class_map="road-to-nuscenes",
         points=True,
+        ignored_as="class 0",
     ),
     "nuscenes-panoptic": _Format(
         nuscenes_writer(nuscenes.write_panoptic),
         points_compared(panoptic_points, instances_below=nuscenes.FIRST_STUFF),
         class_map="road-to-nuscenes",
         points=True,
+        ignored_as="class 0",
     ),
     "kitti": _Format(
         kitti_writer(with_scores=False),
         kitti_compared(with_scores=False),
         class_map="road-to-kitti",
         points=True,
+        ignored_as="DontCare",
     ),
     "kitti-results": _Format(
         kitti_writer(with_scores=True),
         kitti_compared(with_scores=True),
         class_map="road-to-kitti",
         points=True,
+        ignored_as="DontCare",
     ),
     "ply": _Format(cloud_writer(".ply"), cloud_compared(".ply"), points=True),
     "pcd": _Format(cloud_writer(".pcd"), cloud_compared(".pcd"), points=True),
@@ -176,6 +194,7 @@ FORMATS: dict[str, _Format] = {
         _plain(label_png.write),
         compared(png_labels, keeps_ids=False),
         class_map="road-to-cityscapes",
+        ignored_as="void",
     ),
 }
 
@@ -279,7 +298,7 @@ def _export(
         to, job, written, back, spec=source.spec, class_map=name or source.ontology.name
     )
     beside = out.with_name(f"{out.stem}.card") if form.ending else out / "card"
-    return Exported(to, out, written, back, card.write(described, beside))
+    return Exported(to, out, written, back, form.ignored_as, card.write(described, beside))
 
 
 def _read_again(check: Check, job: Job, written: ExportSummary) -> ReadBack:

@@ -19,6 +19,7 @@ from pycocotools import mask as coco_mask
 from perception import masks as rle
 from perception.errors import RequestError, SampleError
 from perception.files import opened
+from perception.images import decode_image
 from perception.ontology import Target
 from perception.polygons import polygon_fault
 from perception.types import (
@@ -33,6 +34,7 @@ from perception.types import (
     RowAligned,
     SampleLabels,
     Status,
+    UInt8,
 )
 
 MAX_TEXT_BYTES = 1 << 24  # a label file of one picture
@@ -240,6 +242,28 @@ def link_to(link: Path, source: Path, owner: str) -> None:
     link.parent.mkdir(parents=True, exist_ok=True)
     link.unlink(missing_ok=True)
     link.symlink_to(source)
+
+
+def picture_pixels(image_root: Path, picture: PictureLabels, owner: str) -> UInt8:
+    """Return (H, W, 3) RGB: the picture that was labelled.
+
+    Raises:
+        RequestError: `path.outside_root`; `size.mismatch` for a picture that is another now;
+            `io.not_found` and the other codes of `decode_image`.
+    """
+    path = (image_root / picture.file_name).resolve()
+    if not path.is_relative_to(image_root.resolve()):
+        raise RequestError("path.outside_root", f"{owner}: leads to {path}")
+    try:
+        image = decode_image(path)
+    except SampleError as error:
+        raise RequestError(error.code, f"{owner}: {error.message}") from error
+    if image.shape[:2] != picture.size_hw:
+        raise RequestError(
+            "size.mismatch",
+            f"{path}: is {image.shape[:2]}, {picture.size_hw} was labelled; restore the picture",
+        )
+    return image
 
 
 def read_bytes(path: Path, limit: int) -> bytes:

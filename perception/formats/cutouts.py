@@ -2,6 +2,7 @@
 
 - OUT/cutouts/<class id>/<number>.png: RGBA, as large as the mask's box; alpha is 255 on the mask,
   0 beside it, where the colours are black. Names are numbers: no name from outside is a path.
+- What is no label is not cut out. Its absence teaches nothing: a cut-out shows an object, no scene.
 - OUT/index.json: for each, its picture, its place there, class, and what we know of it.
 """
 
@@ -24,11 +25,11 @@ from perception.formats import (
     known_of,
     load_json,
     objects_of,
+    picture_pixels,
     pictures_of,
     read_bytes,
     relative_name,
 )
-from perception.images import decode_image
 from perception.ontology import Target
 from perception.png import MAX_BYTES, RGBA, decode_png, encode_png
 from perception.types import Bool, ExportSummary, SampleLabels, Status, UInt8
@@ -58,20 +59,17 @@ def write(
             `size.mismatch` for one that is not the one that was labelled.
     """
     tally, outputs = Tally(), Outputs(out)
-    first, limit = True, image_root.resolve()
+    first = True
     with replacing(out / INDEX) as stream:
         stream.write(b'{"pictures": [')
         for sample, picture, owner in pictures_of(samples, tally):
-            source = (image_root / picture.file_name).resolve()
-            if not source.is_relative_to(limit):
-                raise RequestError("path.outside_root", f"{owner}: leads to {source}")
             image, rows = np.zeros((0, 0, 3), np.uint8), list[dict[str, Any]]()
             for row, fate in fates(picture.instances, target, statuses):
                 if fate != LABEL:
                     tally.left_out[fate] += 1
                     continue
                 if not rows:
-                    image = _image(source, picture.size_hw, owner)
+                    image = picture_pixels(image_root, picture, owner)
                 x0, y0, x1, y1 = (int(side) for side in picture.instances.masks.boxes_xyxy[row])
                 class_id = target.ids[int(picture.instances.class_ids[row])]
                 name = PurePosixPath(FOLDER, str(class_id), f"{tally.labels:06d}.png")
@@ -93,19 +91,6 @@ def write(
             first = False
         stream.write(b"]}\n")
     return tally.summary()
-
-
-def _image(path: Path, size_hw: tuple[int, int], owner: str) -> UInt8:
-    try:
-        image = decode_image(path)
-    except SampleError as error:
-        raise RequestError(error.code, f"{owner}: {error.message}") from error
-    if image.shape[:2] != size_hw:
-        raise RequestError(
-            "size.mismatch",
-            f"{path}: is {image.shape[:2]}, {size_hw} was labelled; restore the picture",
-        )
-    return image
 
 
 def _cut(pixels: UInt8, crop: Bool) -> UInt8:

@@ -5,6 +5,8 @@ Source: https://docs.cvat.ai/docs/dataset_management/formats/format-cvat/ and cv
 - `rle` holds row-major run lengths inside the box `left top width height`, the first run zeros.
 - Our id, score and status are attributes. CVAT drops attributes that its task does not know, so
   OUT/labels.json goes into the task's label editor ("Raw") first: then ids survive editing.
+- What is for review is in the file, too, with `status` review; labels have `status` accepted. A
+  person accepts by choosing that, rejects by deleting; what is left as it is stays for review.
 - `name` is the path of the picture in the task; pictures are matched by it.
 - XML 1.0 cannot hold control characters: a name with one is refused.
 - Read with defusedxml: a file from outside may not declare anything of its own.
@@ -45,6 +47,8 @@ from perception.types import Bool, ExportSummary, Int32, PictureLabels, SampleLa
 
 XML, LABELS = "annotations.xml", "labels.json"
 ATTRIBUTES = ("instance_id", "score", "status", "reasons")
+ACCEPTED, REVIEW = (status.name.lower() for status in (Status.ACCEPTED, Status.REVIEW))
+CHOICES = {"status": (ACCEPTED, REVIEW)}  # the first is what a new shape gets
 WITHOUT_AREA = ("polyline", "points", "skeleton", "cuboid", "ellipse", "tag")
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -58,8 +62,8 @@ def write(
         samples: Labels; images are numbered from 0 in their order.
         out: The folder.
         target: Class names to write.
-        statuses: Instances with these are written, whatever they are, the others left out: pass
-            review to have people look at it.
+        statuses: Instances with these are labels. Others for review are written as ignored, and the
+            rest is left out.
 
     Raises:
         RequestError: `export.name` for a name that XML cannot hold, `export.collision`,
@@ -79,7 +83,12 @@ def write(
 
 def _labels_json(names: list[str]) -> list[dict[str, Any]]:
     own = [
-        {"name": name, "input_type": "text", "mutable": False, "values": [""]}
+        {
+            "name": name,
+            "input_type": "select" if name in CHOICES else "text",
+            "mutable": False,
+            "values": list(CHOICES.get(name, ("",))),
+        }
         for name in ATTRIBUTES
     ]
     return [{"name": name, "type": "any", "attributes": own} for name in names]
@@ -108,9 +117,9 @@ def _meta(names: list[str]) -> ElementTree.Element:
             for tag, text in (
                 ("name", own),
                 ("mutable", "False"),
-                ("input_type", "text"),
-                ("default_value", ""),
-                ("values", ""),
+                ("input_type", "select" if own in CHOICES else "text"),
+                ("default_value", CHOICES.get(own, ("",))[0]),
+                ("values", "\n".join(CHOICES.get(own, ("",)))),
             ):
                 _add(attribute, tag, text)
     return meta
@@ -136,10 +145,11 @@ def _image(
     )
     instances = picture.instances
     for row, fate in fates(instances, target, statuses):
-        if fate != LABEL:
+        if fate not in (LABEL, REVIEW):
             tally.left_out[fate] += 1
             continue
-        tally.labels += 1
+        tally.labels += fate == LABEL
+        tally.ignored += fate == REVIEW
         x0, y0, x1, y1 = (int(side) for side in instances.masks.boxes_xyxy[row])
         crop = rle.decode_crop(instances.masks, row)
         values = {
@@ -156,6 +166,7 @@ def _image(
         mask = ElementTree.SubElement(image, "mask", values)
         known = known_of(instances, row)
         known["reasons"] = " ".join(known["reasons"])
+        known["status"] = ACCEPTED if fate == LABEL else REVIEW
         for name in ATTRIBUTES:
             text = "" if known[name] is None else str(known[name])
             _add(mask, "attribute", _xml_text(text, owner)).set("name", name)
@@ -183,7 +194,7 @@ def read(path: Path) -> Iterator[PictureObjects]:
     """Yield the pictures of a CVAT file from outside: `annotations.xml`, or the folder it is in.
 
     Masks, polygons and boxes become masks; shapes without an area are counted. Shapes that people
-    added have instance id 0.
+    added have instance id 0. What still has `status` review is ignored.
 
     Raises:
         RequestError: `xml.unsafe` for a file that declares types or entities; `cvat.invalid`;
@@ -241,7 +252,7 @@ def _picture(image: ElementTree.Element, file: Path) -> PictureObjects:
                 _instance_id(own.get("instance_id", ""), at),
                 shape.get("label", ""),
                 parse_number(own.get("score", "")),
-                False,
+                own.get("status", "").strip().lower() == REVIEW,
                 _mask(shape, size_hw, at),
             )
         )

@@ -10,6 +10,9 @@ Source: https://docs.ultralytics.com/datasets/segment; ultralytics/data/{utils,c
   coordinate above 1 makes it drop the picture. `download:` in a data.yaml is executed: never
   written here, refused when read.
 - A picture without objects has an empty file; without a file it would be "missing".
+- Whatever has no row is background to the trainer. So what may be an object and is no label is
+  painted over, in the grey that ultralytics pads pictures with, in a PNG that takes the picture's
+  place; pictures without such objects are links.
 
 From mask to ring and back: ultralytics rounds vertices down to pixels and fills with cv2.fillPoly,
 which paints the outline too. So a vertex may stand anywhere in its pixel of the outline; `write`
@@ -39,12 +42,15 @@ from perception.formats import (
     fates,
     link_to,
     parse_number,
+    picture_pixels,
     read_lines,
     relative_name,
 )
 from perception.ontology import Target
+from perception.png import encode_png
 from perception.polygons import fill_ring, ring_around
 from perception.types import (
+    Bool,
     Detections,
     ExportSummary,
     Int32,
@@ -55,6 +61,9 @@ from perception.types import (
     Status,
 )
 
+HIDDEN_RGB = (114, 114, 114)
+REVIEW = Status.REVIEW.name.lower()
+_MAY_BE_OBJECTS = (REVIEW, Status.REJECTED.name.lower(), Status.ACCEPTED.name.lower())
 TOLERANCE = 1e-3  # how far outside [0, 1] a coordinate may lie: rounding
 
 
@@ -79,17 +88,18 @@ def write(
     statuses: frozenset[Status],
     image_root: Path,
 ) -> ExportSummary:
-    """Write OUT/labels/*.txt, OUT/data.yaml, and links OUT/images/* to the pictures.
+    """Write OUT/labels/*.txt, OUT/data.yaml, and OUT/images/*: links, or pictures painted over.
 
     Args:
         samples: Labels.
         out: The folder.
         target: Its classes are numbered from 0 in the order of their ids.
-        statuses: Instances with these are labels; the others are left out.
+        statuses: Instances with these are labels; the others are painted over.
         image_root: Folder that the pictures' file names are relative to.
 
     Raises:
-        RequestError: `io.not_found` for a missing picture, `export.collision`, `path.outside_root`.
+        RequestError: `io.not_found` for a missing picture, `export.collision`,
+            `path.outside_root`; see `picture_pixels`.
     """
     if out.resolve() == image_root.resolve():
         raise RequestError(
@@ -105,16 +115,45 @@ def write(
         for picture in sample.pictures:
             owner = f"sample {sample.id!r}, {picture.file_name!r}"
             image, label = _names(picture.file_name, owner)
-            link, path = outputs.claim(image, owner), outputs.claim(label, owner)
-            link_to(link, image_root.resolve() / picture.file_name, owner)
-            rows = [row for row, fate in fates(picture.instances, target, statuses) if not fate]
-            for _, fate in fates(picture.instances, target, statuses):
-                tally.left_out[fate] += fate != LABEL
-            write_bytes(path, _text(picture, rows, index))
+            known = fates(picture.instances, target, statuses)
+            hidden = _hidden(picture, known)
+            if hidden.any():
+                pixels = picture_pixels(image_root, picture, owner)
+                painted = np.where(hidden[..., None], np.array(HIDDEN_RGB, np.uint8), pixels)
+                name = image.with_suffix(".png")
+                write_bytes(outputs.claim(name, owner), encode_png(painted))
+            else:
+                link = outputs.claim(image, owner)
+                link_to(link, image_root.resolve() / picture.file_name, owner)
+            rows = [row for row, fate in known if fate == LABEL]
+            write_bytes(outputs.claim(label, owner), _text(picture, rows, index))
             tally.labels += len(rows)
+            for _, fate in known:
+                tally.ignored += fate in _MAY_BE_OBJECTS
+                tally.left_out[fate] += fate not in {LABEL, *_MAY_BE_OBJECTS}
     names = {number: target.names[value] for number, value in enumerate(category_ids)}
     _write_yaml(out, names)
     return tally.summary()
+
+
+def _hidden(picture: PictureLabels, known: tuple[tuple[int, str], ...]) -> Bool:
+    """Return (H, W), what the trainer must not see: masks that are no label.
+
+    Of a label for review the whole box: its mask may be a part of the object. No pixel of a label.
+    """
+    hidden, labelled = (np.zeros(picture.size_hw, bool) for _ in range(2))
+    height, width = picture.size_hw
+    for row, fate in known:
+        if fate not in {LABEL, *_MAY_BE_OBJECTS}:
+            continue
+        x0, y0, x1, y1 = picture.instances.masks.boxes_xyxy[row]
+        onto = labelled if fate == LABEL else hidden
+        onto[y0:y1, x0:x1] |= rle.decode_crop(picture.instances.masks, row)
+        if fate == REVIEW:
+            box = np.clip(picture.instances.boxes_xyxy[row], 0, (width, height, width, height))
+            (x0, y0), (x1, y1) = np.floor(box[:2]).astype(int), np.ceil(box[2:]).astype(int)
+            hidden[y0:y1, x0:x1] = True
+    return hidden & ~labelled
 
 
 def _names(file_name: str, owner: str) -> tuple[PurePosixPath, PurePosixPath]:

@@ -37,7 +37,7 @@ def test_datumaro_reads_masks_classes_and_attributes(
     front = picture(
         [block(1, 2, 5, 4), ring, block(25, 0, 30, 20)], [6, 1, 7], [0, 0, 1], file_name="cam/a.png"
     )
-    cvat.write([sample(front)], tmp_path, target, statuses=ACCEPTED | {Status.REVIEW})
+    cvat.write([sample(front)], tmp_path, target, statuses=ACCEPTED)
     (tmp_path / "images/cam").mkdir(parents=True)
     cv2.imwrite(str(tmp_path / "images/cam/a.png"), np.zeros((20, 30, 3), np.uint8))
 
@@ -77,6 +77,25 @@ def test_reading_gives_back_what_was_written(
     np.testing.assert_array_equal(found.objects.scores, front.instances.scores[rows])
     for place, row in enumerate(rows):
         np.testing.assert_array_equal(rle.decode_one(found.objects.masks, place), owners == row + 1)
+
+
+def test_what_is_for_review_is_in_the_file_and_says_so(
+    tmp_path: Path, picture: Picture, sample: Sample, block: Block, target: Target
+) -> None:
+    front = picture(
+        [block(1, 2, 5, 4), block(10, 5, 20, 15), block(25, 0, 30, 20)], statuses=[0, 1, 2]
+    )
+    summary = cvat.write([sample(front)], tmp_path, target, statuses=ACCEPTED)
+    assert (summary.labels, summary.ignored) == (1, 1)
+    assert summary.left_out == (("rejected", 1),)
+    (found,) = cvat.read(tmp_path)
+    assert found.objects.ignored.tolist() == [False, True]
+    assert found.objects.instance_ids.tolist() == [1, 2]
+    status = json.loads((tmp_path / "labels.json").read_bytes())[0]["attributes"][2]
+    assert (status["input_type"], status["values"]) == ("select", ["accepted", "review"])
+    both = ACCEPTED | {Status.REVIEW}  # who counts them as labels has them as labels
+    assert cvat.write([sample(front)], tmp_path, target, statuses=both).labels == 2
+    assert not next(cvat.read(tmp_path)).objects.ignored.any()
 
 
 def test_runs_are_row_major_inside_the_box_and_begin_with_zeros(

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -44,9 +45,8 @@ def test_labels_names_and_links_stand_where_ultralytics_looks(
     tmp_path: Path, picture: Picture, sample: Sample, block: Block, target: Target
 ) -> None:
     front = picture(
-        [block(3, 5, 9, 10), block(10, 0, 12, 2), block(20, 0, 22, 2), block(0, 0, 0, 0)],
-        [6, 1, 13, 6],
-        [0, 1, 0, 0],
+        [block(3, 5, 9, 10), block(20, 0, 22, 2), block(0, 0, 0, 0)],
+        [6, 13, 6],
         file_name="cam/a.b.png",
     )
     root = _images(tmp_path / "data", front)
@@ -55,7 +55,7 @@ def test_labels_names_and_links_stand_where_ultralytics_looks(
         [sample(front)], tmp_path / "out", target, statuses=ACCEPTED, image_root=root
     )
 
-    assert summary.left_out == (("class.ignored", 1), ("mask.empty", 1), ("review", 1))
+    assert summary.left_out == (("class.ignored", 1), ("mask.empty", 1))
     assert (summary.samples, summary.labels, summary.ignored) == (1, 1, 0)
     # Person (24) is class 0, car (26) class 1. Pixels 3..8 x 5..9 of 30 x 20; vertices a tenth of
     # a pixel inside: 3.1 / 30, 5.1 / 20, 8.9 / 30, 9.9 / 20.
@@ -72,6 +72,44 @@ def test_labels_names_and_links_stand_where_ultralytics_looks(
         "names": {0: "person", 1: "car"},
     }
     assert yolo.read_names(tmp_path / "out/data.yaml") == ("person", "car")
+
+
+def test_what_may_be_an_object_and_is_no_label_is_painted_over(
+    tmp_path: Path, picture: Picture, sample: Sample, block: Block, target: Target
+) -> None:
+    # A trainer takes whatever has no row for background: silence must not be seen.
+    bitmaps = [block(3, 5, 9, 10), block(8, 4, 12, 8), block(20, 0, 22, 2), block(25, 9, 27, 12)]
+    bitmaps[1] &= ~bitmaps[0]  # masks are settled; its box still reaches over the label
+    front = picture(
+        bitmaps,
+        [6, 1, 13, 6],
+        [Status.ACCEPTED, Status.REVIEW, Status.REVIEW, Status.REJECTED],
+        file_name="a.jpg",
+    )
+    wide = front.instances.boxes_xyxy.copy()
+    wide[1], wide[3] = (8, 4, 14.5, 8), (24, 9, 30, 12)
+    front = replace(front, instances=replace(front.instances, boxes_xyxy=wide))
+    root = tmp_path / "data"
+    root.mkdir()
+    shade = np.full((20, 30, 3), (200, 90, 40), np.uint8)  # one colour: JPEG keeps it
+    cv2.imwrite(str(root / "a.jpg"), shade)
+    seen = cv2.imread(str(root / "a.jpg"))
+    before, out = (root / "a.jpg").read_bytes(), tmp_path / "out"
+    for _ in range(2):
+        summary = yolo.write([sample(front)], out, target, statuses=ACCEPTED, image_root=root)
+    assert (summary.labels, summary.ignored) == (1, 2)
+    assert summary.left_out == (("class.ignored", 1),)
+    assert [path.name for path in (out / "images").iterdir()] == ["a.png"]
+    assert [path.name for path in (out / "labels").iterdir()] == ["a.txt"]
+    painted = cv2.imread(str(out / "images/a.png"))
+    # For review the whole box, 8..14 x 4..7; what is rejected its mask; no pixel of the label.
+    hidden = (block(8, 4, 15, 8) | bitmaps[3]) & ~bitmaps[0]
+    assert (painted[hidden] == yolo.HIDDEN_RGB).all()
+    np.testing.assert_array_equal(painted[~hidden], seen[~hidden])
+    assert (root / "a.jpg").read_bytes() == before
+    other = picture([block(1, 1, 3, 3)], [6], [Status.REVIEW], size_hw=(20, 31), file_name="a.jpg")
+    with pytest.raises(RequestError, match=r"size\.mismatch.*restore the picture"):
+        yolo.write([sample(other)], out, target, statuses=ACCEPTED, image_root=root)
 
 
 def _again(bitmap: np.ndarray) -> np.ndarray:
