@@ -14,6 +14,7 @@ from perception import masks as rle
 from perception.errors import RequestError
 from perception.exports import card, checks, command
 from perception.formats import coco, cvat, yolo
+from perception.pages import words
 from perception.runs import folder
 from perception.types import SampleLabels, Status
 
@@ -209,6 +210,24 @@ def test_the_card_says_what_the_data_set_is(run: Path, tmp_path: Path) -> None:
     before = (tmp_path / "x.card.json").read_bytes()
     exports.export(run, "coco", tmp_path / "x.json", statuses=tuple(Status))
     assert (tmp_path / "x.card.json").read_bytes() == before  # no clock
+
+
+def test_cards_name_the_second_opinion(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = folder.read_spec(run)
+    of = {"file_name": "other.onnx", "sha256": "ab" * 32, "licence": "AGPL-3.0-only"}
+    asked = spec.model_copy(update={"second": spec.segmenter.model_copy(update=of)})
+    monkeypatch.setattr(folder, "read_spec", lambda path: asked)
+    (done,) = exports.export(run, "coco", tmp_path / "x.json")
+    row = f"| second_opinion | AGPL-3.0-only | other.onnx | {'ab' * 32} |"
+    assert row in done.card.read_text()
+    assert "second opinion AGPL-3.0-only" in words.how_made(run, asked)[0]
+    plan, counts = folder.read_plan(run, spec), folder.read_counts(run)
+    assert "Second opinion: other.onnx (sha256 abababababab)." in words.what_was_made(
+        asked, plan, counts
+    )
+    assert not any("Second opinion" in line for line in words.what_was_made(spec, plan, counts))
 
 
 def test_a_card_holds_no_markup_from_outside() -> None:

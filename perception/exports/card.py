@@ -69,7 +69,7 @@ def describe(
 
 
 def _of_run(spec: RunSpec) -> dict[str, Any]:
-    models = {"detector": spec.detector, "segmenter": spec.segmenter}
+    models = spec.models()
     return {
         "licences": {
             "source": spec.source_licence,

@@ -50,8 +50,7 @@ def how_made(run: Path, spec: RunSpec) -> list[str]:
     """Say licences, settings that differ from the defaults, and the speed."""
     licences = {
         "source": spec.source_licence,
-        "detector": spec.detector.licence,
-        "segmenter": spec.segmenter.licence,
+        **{name.replace("_", " "): model.licence for name, model in spec.models().items()},
     }
     listed = ", ".join(f"{name} {licence or 'unknown'}" for name, licence in licences.items())
     changed = spec.config.model_dump(mode="json", exclude_defaults=True)
@@ -90,7 +89,9 @@ def _models(spec: RunSpec) -> list[str]:
         "boxes": "Masks: the boxes, filled.",
     }
     masks = plain.get(segmenter.kind, f"Masks: {_model(segmenter.file_name, segmenter.sha256)}")
-    return [*lines, masks]
+    second = spec.second
+    asked = [f"Second opinion: {_model(second.file_name, second.sha256)}"] if second else []
+    return [*lines, masks, *asked]
 
 
 def _model(name: str, sha256: str) -> str:

@@ -54,6 +54,11 @@ class RunSpec(Settings):
     trust: TrustModel | None = None
     corrections: str = ""  # sha256 of `corrections/<hash12>.json`; "" where nobody corrected
 
+    def models(self) -> dict[str, ModelSpec]:
+        """Return what looked at the images, by its part."""
+        found = {"detector": self.detector, "segmenter": self.segmenter}
+        return found | ({"second_opinion": self.second} if self.second else {})
+
     def fingerprint(self) -> str:
         """Return the sha256 of the canonical form."""
         return records.sha256(records.to_json(self.model_dump(mode="json")))
@@ -236,9 +241,7 @@ def write_summary(run: Path, spec: RunSpec, counts: dict[str, Any] | None) -> No
             "labels": spec.label_set(),
             "licences": {
                 "source": spec.source_licence,
-                "detector": spec.detector.licence,
-                "segmenter": spec.segmenter.licence,
-                **({"second": spec.second.licence} if spec.second else {}),
+                **{name: model.licence for name, model in spec.models().items()},
             },
             "counts": counts,
         },
