@@ -25,7 +25,7 @@ _CLOSING = (yaml.BlockEndToken, yaml.FlowMappingEndToken, yaml.FlowSequenceEndTo
 
 Mode = Literal["detail", "exact", "fast"]
 Inference = Literal["auto", "openvino", "torch"]
-Precision = Literal["auto", "fp32", "bf16"]
+Precision = Literal["auto", "fp32", "mixed", "bf16"]
 
 
 class Settings(BaseModel):

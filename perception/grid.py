@@ -91,7 +91,7 @@ def settings_of(sides_px: Sequence[int]) -> tuple[Setting, ...]:
     """Return every mode, engine and precision that this machine has, then every kind of prompt."""
     engines = [("openvino", "fp32"), ("torch", "fp32")]
     if has_bf16():
-        engines.insert(1, ("openvino", "bf16"))
+        engines[1:1] = [("openvino", "mixed"), ("openvino", "bf16")]
     ways = tuple(
         Setting(mode, inference, precision, side_px)
         for side_px in sides_px

@@ -12,7 +12,7 @@ import torch
 from perception.bootstrap import harden
 from perception.config import ObserveConfig
 from perception.errors import RequestError
-from perception.inference import cache_folder, choose_inference, choose_precision
+from perception.inference import cache_folder, choose_inference, choose_precision, has_bf16
 from perception.types import Float32
 
 harden()  # before anything below imports ultralytics or OpenVINO
@@ -155,6 +155,18 @@ def test_both_engines_answer_alike_for_a_part_of_the_square(
     assert close(answers[1], answers[0])
 
 
+@pytest.mark.skipif(not has_bf16(), reason="this processor has no bfloat16")
+def test_mixed_encodes_as_bf16_and_decodes_as_fp32(tiny: Path, load: Callable[..., Engine]) -> None:
+    exact, mixed, rough = (
+        load(tiny, "openvino", precision=precision) for precision in ("fp32", "mixed", "bf16")
+    )
+    embedding = mixed.encode(noise(128, 128))
+    np.testing.assert_array_equal(embedding, rough.encode(noise(128, 128)))
+    assert np.abs(embedding - exact.encode(noise(128, 128))).max() > 0
+    logits = mixed.decode(embedding, TOKENS, BOXES, 1, None)[0]
+    np.testing.assert_array_equal(logits, exact.decode(embedding, TOKENS, BOXES, 1, None)[0])
+
+
 def test_openvino_gives_the_same_bytes_for_any_threads_and_chunk(
     tiny: Path, load: Callable[..., Engine]
 ) -> None:
@@ -241,8 +253,9 @@ def test_a_processor_without_bf16_is_told(
             return ["FP32"]
 
     monkeypatch.setattr(openvino, "Core", OldProcessor)
-    with pytest.raises(RequestError, match="no bfloat16 arithmetic; use fp32"):
-        load(tiny, "openvino", precision="bf16")
+    for precision in ("bf16", "mixed"):
+        with pytest.raises(RequestError, match=f"{precision}: .* no bfloat16 arithmetic; use fp32"):
+            load(tiny, "openvino", precision=precision)
 
 
 def test_openvino_has_nothing_to_report_with() -> None:
@@ -262,13 +275,14 @@ def test_openvino_has_nothing_to_report_with() -> None:
         ({"mode": "fast"}, "flags : avx2 avx512f\n", "fp32"),
         ({"mode": "fast"}, "", "fp32"),
         ({"mode": "exact"}, "flags : avx512_bf16\n", "fp32"),
-        ({"mode": "detail"}, "flags : avx512_bf16\n", "fp32"),
+        ({"mode": "detail"}, "flags : avx512_bf16\n", "mixed"),
+        ({"mode": "detail"}, "flags : avx2 avx512f\n", "fp32"),
         ({"mode": "fast", "inference": "torch"}, "flags : avx512_bf16\n", "fp32"),
         ({"mode": "fast", "precision": "fp32"}, "flags : avx512_bf16\n", "fp32"),
         ({"mode": "exact", "precision": "bf16"}, "flags : avx2\n", "bf16"),  # the engine refuses
     ],
 )
-def test_only_mode_fast_takes_bf16_by_itself(
+def test_each_mode_takes_the_bf16_that_it_can_afford_by_itself(
     settings: dict[str, str], processor: str, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("perception.inference.find_spec", lambda _: object())

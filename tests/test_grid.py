@@ -83,7 +83,7 @@ def test_every_setting_has_a_process_of_its_own(
     monkeypatch.setattr(lap, "call", call)
     rows = grid.measure(tmp_path, "sam.pt", (512,), tmp_path, lambda text: None)
     assert [row.setting for row in rows] == ran
-    assert len(ran) == 3 * (3 if bf16 else 2) + len(grid.PROMPTS)
+    assert len(ran) == 3 * (4 if bf16 else 2) + len(grid.PROMPTS)
     assert len(set(ran)) == len(ran)
     assert rows[0].to_dict()["mean_iou_by_size"] == {"small": 0.5, "medium": None, "large": None}
     with pytest.raises(RequestError, match="--sides"):

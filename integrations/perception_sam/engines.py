@@ -82,7 +82,7 @@ class TorchEngine:
         """Wrap a loaded `SAMModel`."""
         from perception_sam.modules import Decoder, Encoder
 
-        if config.precision == "bf16":
+        if config.precision in ("bf16", "mixed"):
             raise RequestError(
                 "precision.unavailable",
                 f"--precision {config.precision} goes with --inference openvino; PyTorch runs fp32",

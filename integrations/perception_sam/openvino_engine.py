@@ -23,7 +23,8 @@ from perception_sam.architecture import load_sam
 from perception_sam.engines import Int64
 
 CACHE_VERSION = 2  # of what `modules` computes: raise it when that changes
-_HINTS = {"fp32": "f32", "bf16": "bf16"}
+_ENCODER_HINTS = {"fp32": "f32", "mixed": "bf16", "bf16": "bf16"}
+_DECODER_HINTS = {"fp32": "f32", "mixed": "f32", "bf16": "bf16"}
 # Networks that keep what they compute in, up to a gigabyte each: the encoder and the decoder of
 # one shape. Others get theirs again when they are used, which costs no time that can be measured.
 WARM = 2
@@ -66,17 +67,17 @@ class OpenVinoEngine:
         self._core = openvino.Core()
         can = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         precision = choose_precision(config)
-        if precision == "bf16" and "BF16" not in can:
+        if precision != "fp32" and "BF16" not in can:
             raise RequestError(
                 "precision.unavailable",
-                "--precision bf16: this processor has no bfloat16 arithmetic; use fp32",
+                f"--precision {precision}: this processor has no bfloat16 arithmetic; use fp32",
             )
         self._options = {
             "INFERENCE_NUM_THREADS": max(config.threads // max(config.lanes, 1), 1),
             "ENABLE_CPU_PINNING": False,  # pinned, two processes share the first core
             "NUM_STREAMS": 1,
-            "INFERENCE_PRECISION_HINT": _HINTS[precision],
         }
+        self._precision = precision
         self._path = path
         self._sha256 = sha256_of(path)
         base = cache_folder()
@@ -160,10 +161,12 @@ class OpenVinoEngine:
 
     def _load(self, name: str, shape_hw: tuple[int, int]) -> Any:
         """Return a compiled network: the one that is kept, or a new one that then is."""
+        hints = _ENCODER_HINTS if name == "encoder" else _DECODER_HINTS
+        options = self._options | {"INFERENCE_PRECISION_HINT": hints[self._precision]}
         described = {
             "network": [CACHE_VERSION, name, *shape_hw],
             "weights": self._sha256,
-            "options": self._options,
+            "options": options,
             "openvino": self._openvino.__version__,
             "processor": self._core.get_property("CPU", "FULL_DEVICE_NAME"),
         }
@@ -171,10 +174,10 @@ class OpenVinoEngine:
         kept = self._kept / f"{digest[:32]}.blob" if self._kept else None
         if kept is not None and kept.is_file():
             try:
-                return self._core.import_model(kept.read_bytes(), "CPU", self._options)
+                return self._core.import_model(kept.read_bytes(), "CPU", options)
             except RuntimeError as error:  # torn, or of another build: made again below
                 logging.getLogger(__name__).warning("%s: made again: %s", kept, error)
-        compiled = self._core.compile_model(self._convert(name, shape_hw), "CPU", self._options)
+        compiled = self._core.compile_model(self._convert(name, shape_hw), "CPU", options)
         if kept is not None:
             try:
                 write_bytes(kept, compiled.export_model().getvalue())

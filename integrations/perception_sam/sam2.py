@@ -91,7 +91,7 @@ def load_sam2(path: Path, config: ObserveConfig) -> PromptedSam:
     Raises:
         RequestError: `extra.missing`, `weights.invalid`, `precision.unavailable`.
     """
-    if config.precision == "bf16":
+    if config.precision in ("bf16", "mixed"):
         raise RequestError(
             "precision.unavailable",
             f"{path}: is SAM 2, which runs in fp32 here, not {config.precision}",

@@ -80,8 +80,8 @@ def label(
             twice that where they are tiny), exact (as segment-anything: the whole image in a
             square of 1024), or fast (the part of that square that the image fills).
         inference: Who computes SAM: openvino, torch, or auto: OpenVINO on a CPU.
-        precision: Of SAM in OpenVINO: fp32, bf16, or auto: bf16 in mode fast where the processor
-            has it.
+        precision: Of SAM in OpenVINO: fp32, bf16, mixed (only the encoder in bf16), or auto: where
+            the processor has it bf16 in mode fast and mixed in mode detail.
         detect_engine: Of .onnx detectors: onnxruntime, openvino, or auto: openvino where it is
             installed and the device is the CPU.
         detect_tiles: native: the detector looks at tiles of its own input size too, where images
