@@ -62,12 +62,18 @@ class KnownWeights:
 
 
 def _sam(
-    name: str, file_name: str, sha256: str, size_bytes: int, parameters: int, note: str
+    name: str,
+    file_name: str,
+    sha256: str,
+    size_bytes: int,
+    parameters: int,
+    note: str,
+    folder: str = _SAM,
 ) -> KnownWeights:
     return KnownWeights(
         name=name,
         file_name=file_name,
-        url=f"{_SAM}/{file_name}",
+        url=f"{folder}/{file_name}",
         sha256=sha256,
         size_bytes=size_bytes,
         parameters=parameters,
@@ -81,17 +87,15 @@ def _sam(
 def _sam2(version: str, size: str, sha256: str, size_bytes: int, parameters: int) -> KnownWeights:
     folder = {"2": "072824", "2.1": "092824"}[version]
     file_name = f"sam{version}_hiera_{size}.pt"
-    return KnownWeights(
-        name=file_name.removesuffix(".pt"),
-        file_name=file_name,
-        url=f"{_SAM2}/{folder}/{file_name}",
-        sha256=sha256,
-        size_bytes=size_bytes,
-        parameters=parameters,
-        input_px=1024,
-        licence="Apache-2.0",
-        kind="segmenter",
-        note=f"Segment Anything {version}, {size.replace('_', ' ')}, for single images here.",
+    note = f"Segment Anything {version}, {size.replace('_', ' ')}, for single images here."
+    return _sam(
+        file_name.removesuffix(".pt"),
+        file_name,
+        sha256,
+        size_bytes,
+        parameters,
+        note,
+        f"{_SAM2}/{folder}",
     )
 
 

@@ -1,7 +1,10 @@
 """The engines under SAM against the `segment-anything` package, with random weights."""
 
 import sys
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +208,37 @@ def test_compiled_networks_are_kept_and_a_torn_one_is_made_again(
     assert "made again" in caplog.text
     # names of nodes count up within a process, and are part of the file
     assert len(kept.read_bytes()) == pytest.approx(len(whole), rel=0.01)
+
+
+def test_lanes_read_kept_networks_side_by_side_and_compile_one_by_one(
+    tiny: Path, load: Callable[..., Engine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    load(tiny, "openvino", lanes=2).encode(noise(64, 64))  # kept now
+    engine: Any = load(tiny, "openvino", lanes=2)
+    other: Any = load(tiny, "openvino", lanes=2)
+    both = threading.Barrier(2, timeout=20)
+    read = engine._read
+
+    def meet(*asked: Any) -> Any:
+        both.wait()
+        return read(*asked)
+
+    engine._read = meet
+    compiling = threading.Lock()
+
+    def compile_alone(*_: Any) -> object:
+        assert compiling.acquire(blocking=False)
+        time.sleep(0.05)
+        compiling.release()
+        return object()
+
+    other._compile = compile_alone
+    with ThreadPoolExecutor(2) as lanes:
+        answers = list(lanes.map(engine.encode, [noise(64, 64)] * 2))
+        made = list(lanes.map(lambda _: other._load("encoder", (128, 64)), range(2)))
+    np.testing.assert_array_equal(*answers)
+    assert made[0] is not made[1]  # lanes share no network
 
 
 def test_the_cache_can_be_turned_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,7 +83,7 @@ class OpenVinoEngine:
         base = cache_folder()
         self._kept = base / f"sam-{self._sha256[:16]}" if base else None
         self._networks: OrderedDict[str, _Network] = OrderedDict()  # the last used one last
-        self._one_loads = threading.Lock()  # compiling takes gigabytes
+        self._one_compiles = threading.Lock()  # it takes gigabytes
         self._one_chooses = threading.Lock()
         self._sam: Any = None
         if self._kept is None or not any(self._kept.glob("*.blob")):
@@ -141,7 +141,7 @@ class OpenVinoEngine:
         with self._one_chooses:
             if key not in self._networks:
                 height, width = shape_hw
-                self._networks[key] = _Network(partial(self._load_alone, name, (height, width)))
+                self._networks[key] = _Network(partial(self._load, name, (height, width)))
             network = self._networks[key]
             self._networks.move_to_end(key)
             network.users, network.is_warm = network.users + 1, True
@@ -154,10 +154,6 @@ class OpenVinoEngine:
                         compiled.release_memory()
                     one.is_warm = False
             return network
-
-    def _load_alone(self, name: str, shape_hw: tuple[int, int]) -> Any:
-        with self._one_loads:
-            return self._load(name, shape_hw)
 
     def _load(self, name: str, shape_hw: tuple[int, int]) -> Any:
         """Return a compiled network: the one that is kept, or a new one that then is."""
@@ -172,11 +168,26 @@ class OpenVinoEngine:
         }
         digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
         kept = self._kept / f"{digest[:32]}.blob" if self._kept else None
-        if kept is not None and kept.is_file():
-            try:
-                return self._core.import_model(kept.read_bytes(), "CPU", options)
-            except RuntimeError as error:  # torn, or of another build: made again below
-                logging.getLogger(__name__).warning("%s: made again: %s", kept, error)
+        found = self._read(kept, options)
+        if found is not None:
+            return found
+        with self._one_compiles:
+            found = self._read(kept, options)  # another lane may have made it meanwhile
+            return found or self._compile(name, shape_hw, kept, options)
+
+    def _read(self, kept: Path | None, options: dict[str, Any]) -> Any:
+        """Return the network that is kept, or None; lanes read side by side."""
+        if kept is None or not kept.is_file():
+            return None
+        try:
+            return self._core.import_model(kept.read_bytes(), "CPU", options)
+        except RuntimeError as error:  # torn, or of another build: it is made again
+            logging.getLogger(__name__).warning("%s: made again: %s", kept, error)
+            return None
+
+    def _compile(
+        self, name: str, shape_hw: tuple[int, int], kept: Path | None, options: dict[str, Any]
+    ) -> Any:
         compiled = self._core.compile_model(self._convert(name, shape_hw), "CPU", options)
         if kept is not None:
             try:
