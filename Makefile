@@ -10,9 +10,11 @@ test: setup oracles chromium  ## from a fresh clone to every check
 	$(MAKE) check
 
 # Tools that judge ours in tests. Their pins clash with ours, so they come without what they ask;
-# what follows datumaro and its like here is what they import.
+# what follows datumaro, moto and their like here is what they import.
 ORACLES := panopticapi-lite semantic-kitti-api cityscapesscripts pyquaternion datumaro \
-  orjson json-stream json-stream-rs-tokenizer imagesize lxml shapely tqdm nuscenes-devkit cachetools
+  orjson json-stream json-stream-rs-tokenizer imagesize lxml shapely tqdm nuscenes-devkit cachetools \
+  moto boto3 botocore s3transfer jmespath responses py-partiql-parser xmltodict cryptography cffi \
+  pycparser flask-cors
 oracles: setup $(ORACLES:%=.oracles/%)  ## without them their tests skip
 .oracles/%:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $@ $*

@@ -94,7 +94,7 @@ def resolve(request: LabelRequest) -> Resolved:
         )
     origin = sources.parse_source(request.source)
     refs = sources.find(origin)[: request.limit or None]
-    run, root = Path(request.out).resolve(), Path(refs[0].root)
+    run, root = Path(request.out).resolve(), refs[0].root
     _keep_out_of_the_source(run, origin, root)
     settings = _resolve_threads(_resolve_inference(settings), run, request)
     settings = _resolve_looks(settings, backends.choose_segmenter(request.segmenter))
@@ -119,8 +119,11 @@ def _check_engine(request: LabelRequest) -> None:
         )
 
 
-def _keep_out_of_the_source(run: Path, origin: Source, root: Path) -> None:
+def _keep_out_of_the_source(run: Path, origin: Source, source: str) -> None:
+    if origin.bucket:
+        return
     # A list file, or one picture, does not make its whole folder a dataset.
+    root = Path(source)
     inside = run.is_relative_to(root) and not origin.root.is_file()
     if inside or root.is_relative_to(run):
         raise RequestError(
@@ -173,7 +176,7 @@ def _resolve_looks(settings: Config, segmenter: Choice) -> Config:
     return settings.model_copy(update={"observe": observe})
 
 
-def _job(request: LabelRequest, origin: Source, root: Path, plan: Plan, settings: Config) -> Job:
+def _job(request: LabelRequest, origin: Source, root: str, plan: Plan, settings: Config) -> Job:
     if bool(request.detector) == bool(request.boxes):
         raise RequestError("config.invalid", "give either --detector WEIGHTS or --boxes FILE")
     ontology = load_ontology()
@@ -210,17 +213,19 @@ def _job(request: LabelRequest, origin: Source, root: Path, plan: Plan, settings
         second_path=str(second.path) if second else "",
         boxes=boxes,
         layout=origin.layout,
-        root=str(root),
+        root=root,
     )
 
 
 def _given(
-    request: LabelRequest, origin: Source, root: Path, plan: Plan, ontology: Ontology
+    request: LabelRequest, origin: Source, root: str, plan: Plan, ontology: Ontology
 ) -> tuple[ModelSpec, ClassMap]:
     """Return what stands for the detector where boxes are given, and the map of their classes."""
-    opened = prompts.open_boxes(request.boxes, origin.layout, root)
+    given = request.boxes
+    here = sources.label_root(root) if given == prompts.LABEL_2 else Path(root)
+    opened = prompts.open_boxes(given, origin.layout, here)
     prompts.check_boxes(opened, plan.samples)
-    digest = prompts.digest(request.boxes, root)
+    digest = prompts.digest(given, here)
     if request.class_map:
         mapping = load_class_map(request.class_map)
     else:

@@ -4,18 +4,24 @@ parse_source("kitti:/data/kitti") -> Source;  find -> SampleRef, ...;  load_samp
 """
 
 import pkgutil
+import tempfile
 from collections import Counter
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from pydantic import Field, ValidationError
 
+from perception import buckets
+from perception.buckets import Bucket
 from perception.config import Settings, load_yaml
-from perception.errors import RequestError, SampleError
+from perception.errors import SCRATCH, RequestError, SampleError
 from perception.images import decode_image
 from perception.ontology import data_folder
-from perception.synthetic.read import DRIVE_LICENCE, is_drive
+from perception.synthetic.read import DRIVE_FILES, DRIVE_LICENCE, is_drive
 from perception.types import Picture, Sample, SampleRef, Scene
 
 LAYOUTS: dict[str, str] = {
@@ -25,6 +31,9 @@ LAYOUTS: dict[str, str] = {
     "nuscenes": "perception.readers.nuscenes",
     "semantic-kitti": "perception.readers.semantic_kitti",
 }
+# nuScenes' tables are read as a whole, gigabytes of them: no worker can fetch them for each sample.
+IN_BUCKETS = ("images", "kitti", "kitti-raw", "semantic-kitti")
+WILDCARDS = "*?["
 
 
 class Reader(Protocol):
@@ -77,6 +86,7 @@ class Source:
         root: What the layout's `find` takes.
         licence: Of the data.
         split_file: List of the sample ids to take; "" for all.
+        bucket: The root, where it lies in a bucket: `root` does not count then.
     """
 
     name: str
@@ -84,17 +94,24 @@ class Source:
     root: Path
     licence: str
     split_file: str = ""
+    bucket: Bucket | None = None
+
+    def __str__(self) -> str:
+        """Return the root."""
+        return str(self.bucket or self.root)
 
 
 def parse_source(text: str) -> Source:
     """Understand "LAYOUT:ROOT", a path to a manifest (*.yaml), or a path to images.
 
-    A path that exists wins over a layout of the same spelling.
+    A path that exists wins over a layout of the same spelling. A root may lie in a bucket.
 
     Raises:
         RequestError: `source.unknown` for a layout that is not known, `source.invalid`,
-            `config.invalid`, `config.unsafe`, `io.not_found`.
+            `config.invalid`, `config.unsafe`, `io.not_found`; `bucket.*`.
     """
+    if buckets.is_bucket(text):
+        return _of_layout("images", text)
     prefix, colon, rest = text.partition(":")
     if not text or "\0" in text:
         raise RequestError("source.invalid", f"source {text!r}: expected LAYOUT:ROOT or a path")
@@ -103,10 +120,10 @@ def parse_source(text: str) -> Source:
             raise RequestError(
                 "source.invalid", f"source {text!r}: expected a path after the colon"
             )
-        return _of_layout(prefix, Path(rest))
+        return _of_layout(prefix, rest)
     if Path(text).suffix.lower() in {".yaml", ".yml"}:
         return _of_manifest(Path(text))
-    return _of_layout("images", Path(text))
+    return _of_layout("images", text)
 
 
 def find(source: Source) -> tuple[SampleRef, ...]:
@@ -116,15 +133,38 @@ def find(source: Source) -> tuple[SampleRef, ...]:
         RequestError: `source.duplicate` naming ids that are not unique, `source.empty`,
             `source.invalid` for a split that names unknown samples; see the readers for more.
     """
-    refs = _reader(source.layout).find(source.root)
+    if source.bucket is None:
+        refs = _reader(source.layout).find(source.root)
+    else:
+        refs = _find_in_bucket(source.layout, source.bucket)
     repeated = [name for name, count in Counter(ref.id for ref in refs).items() if count > 1]
     if repeated:
         raise RequestError(
-            "source.duplicate", f"{source.root}: ids are not unique: {', '.join(repeated[:5])}"
+            "source.duplicate", f"{source}: ids are not unique: {', '.join(repeated[:5])}"
         )
     if source.split_file:
         refs = _split(refs, Path(source.split_file))
     return tuple(sorted(refs, key=lambda ref: ref.id))
+
+
+@contextmanager
+def at_hand(ref: SampleRef, *, pictures: bool = True) -> Iterator[SampleRef]:
+    """Give a sample whose files are local: itself, or a copy of it that goes at the end.
+
+    Args:
+        ref: The sample.
+        pictures: Whether its pictures are wanted.
+
+    Raises:
+        BucketError: `bucket.*`. Objects that are missing are missing in the copy too.
+    """
+    if not buckets.is_bucket(ref.root):
+        yield ref
+        return
+    names = [picture.file_name for picture in ref.pictures] if pictures else []
+    names += [*([ref.sweep_file] if ref.sweep_file else []), *ref.calib_files]
+    with buckets.fetched(buckets.parse(ref.root), names) as root:
+        yield replace(ref, root=str(root))
 
 
 def load_scene(ref: SampleRef) -> Scene:
@@ -133,7 +173,32 @@ def load_scene(ref: SampleRef) -> Scene:
     Raises:
         SampleError: `path.outside_root`, `calib.invalid`, `cloud.malformed`, `size.mismatch`,
             `io.not_found`, `io.denied`, `io.failed`.
+        BucketError: `bucket.*`.
     """
+    with at_hand(ref, pictures=ref.layout == "kitti-raw") as here:  # it compares the image's size
+        return _load_scene(here)
+
+
+def load_sample(ref: SampleRef) -> Sample:
+    """Load a sample: its images decoded, its scene read.
+
+    Raises:
+        SampleError: as `load_scene`; `image.*`, see `decode_image`.
+        BucketError: `bucket.*`.
+    """
+    with at_hand(ref) as here:
+        pictures = tuple(
+            Picture(
+                camera=picture.camera,
+                file_name=picture.file_name,
+                image_rgb=decode_image(_confined(here, picture.file_name)),
+            )
+            for picture in here.pictures
+        )
+        return Sample(id=ref.id, pictures=pictures, scene=_load_scene(here))
+
+
+def _load_scene(ref: SampleRef) -> Scene:
     if ref.sweep_file:
         _confined(ref, ref.sweep_file)
     for name in ref.calib_files:
@@ -143,21 +208,46 @@ def load_scene(ref: SampleRef) -> Scene:
     return _reader(ref.layout).load_scene(ref)
 
 
-def load_sample(ref: SampleRef) -> Sample:
-    """Load a sample: its images decoded, its scene read.
+@lru_cache(maxsize=1)
+def _label_copies(root: str) -> "tempfile.TemporaryDirectory[str]":
+    """Copy a bucket's folders label_2: small files, needed while the process lives."""
+    bucket = buckets.parse(root)
+    copies = tempfile.TemporaryDirectory(prefix=f"{SCRATCH}{bucket.scheme}-")
+    names = [name for name in bucket.sizes() if PurePosixPath(name).parent.name == "label_2"]
+    buckets.fetch_all(bucket, names, Path(copies.name) / bucket.path)
+    return copies
 
-    Raises:
-        SampleError: as `load_scene`; `image.*`, see `decode_image`.
-    """
-    pictures = tuple(
-        Picture(
-            camera=picture.camera,
-            file_name=picture.file_name,
-            image_rgb=decode_image(_confined(ref, picture.file_name)),
+
+def label_root(root: str) -> Path:
+    """Return a root whose folders label_2 are local: the root itself, or a copy of them alone."""
+    if not buckets.is_bucket(root):
+        return Path(root)
+    return Path(_label_copies(root).name) / buckets.parse(root).path
+
+
+def _find_in_bucket(layout: str, root: Bucket) -> tuple[SampleRef, ...]:
+    """Plan a dataset by the names of its objects."""
+    if layout not in IN_BUCKETS:
+        raise RequestError(
+            "source.bucket",
+            f"{root}: {layout} is not read from buckets, only {', '.join(IN_BUCKETS)}; copy it",
         )
-        for picture in ref.pictures
-    )
-    return Sample(id=ref.id, pictures=pictures, scene=load_scene(ref))
+    parts = root.path.split("/")
+    wild = next((i for i, part in enumerate(parts) if set(part) & set(WILDCARDS)), len(parts))
+    listed = root.beside("/".join(parts[:wild]))
+    names = {"": 0} if wild == len(parts) and root.has("") else listed.sizes()
+    if not names:
+        raise RequestError("io.not_found", f"{root}: holds no object; expected a dataset")
+    if layout == "kitti-raw" and "/" in root.path:  # its calibration may lie beside it
+        above = root.beside(root.path.rpartition("/")[0])
+        names |= {f"../{name}": size for name, size in above.sizes(deep=False).items()}
+    with buckets.skeleton(listed, names) as place:
+        if names == {"": 0} and root.path.endswith(".txt"):  # a list of images
+            place.write_bytes(listed.beside("/".join(parts[:-1])).read(parts[-1]) or b"")
+        refs = _reader(layout).find(place.joinpath(*parts[wild:]))
+        return tuple(
+            replace(ref, root=buckets.address_of(listed, place, Path(ref.root))) for ref in refs
+        )
 
 
 def load_manifest(path: Path) -> Manifest:
@@ -177,12 +267,15 @@ def load_manifest(path: Path) -> Manifest:
         raise RequestError("config.invalid", f"{path}: {key}: {fault['msg']}") from error
 
 
-def _of_layout(layout: str, root: Path) -> Source:
+def _of_layout(layout: str, root: str) -> Source:
     _reader(layout)
     folder = LAYOUTS[layout].rpartition(".")[2]
     manifest = load_manifest(data_folder() / folder / "dataset.yaml")
-    licence = DRIVE_LICENCE if is_drive(root) else manifest.licence  # KITTI's layout, not its data
-    return Source(name=manifest.name, layout=layout, root=root, licence=licence)
+    bucket = buckets.parse(root) if buckets.is_bucket(root) else None
+    synthetic = all(map(bucket.has, DRIVE_FILES)) if bucket else is_drive(Path(root))
+    licence = DRIVE_LICENCE if synthetic else manifest.licence  # KITTI's layout, not its data
+    here = Path() if bucket else Path(root)
+    return Source(manifest.name, layout, here, licence, bucket=bucket)
 
 
 def _of_manifest(path: Path) -> Source:
@@ -199,6 +292,7 @@ def _of_manifest(path: Path) -> Source:
         root=path.parent / manifest.root,
         licence=manifest.licence,
         split_file=str(path.parent / manifest.split) if manifest.split else "",
+        bucket=buckets.parse(manifest.root) if buckets.is_bucket(manifest.root) else None,
     )
 
 

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -173,3 +173,39 @@ def oracle(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
             pytest.skip(f"{name} is not installed: `make oracles` does that ({error})")
 
     return load
+
+
+SERVER = """
+import os, sys, threading
+from moto.server import ThreadedMotoServer
+
+os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # it says each request
+server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+server.start()
+print(server.get_host_and_port()[1], flush=True)
+sys.stdin.read()
+os._exit(0)
+"""
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """Start an S3 server of this machine alone, moto's; yield its address."""
+    home = Path(os.environ.get("PERCEPTION_ORACLES", str(ROOT / ".oracles")))
+    if not (home / "moto").is_dir():
+        pytest.skip("moto is not installed: `make oracles` does that")
+    path = os.pathsep.join(str(folder) for folder in home.glob("*"))
+    server = subprocess.Popen(
+        [sys.executable, "-c", SERVER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": path},
+    )
+    assert server.stdin and server.stdout
+    port = server.stdout.readline().strip()
+    assert port, "moto did not start"
+    yield f"http://127.0.0.1:{port}"
+    server.stdin.close()
+    server.wait()
+    server.stdout.close()

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from perception import __version__, backends, prompts, weights
+from perception import __version__, backends, prompts, sources, weights
 from perception.config import Settings
 from perception.errors import RequestError
 from perception.pipeline import Models, Rules
@@ -45,7 +45,7 @@ class Job(Settings):
         second_path: Weights of the second segmenter on this machine; "" without one.
         boxes: What `--boxes` said; "" where a detector looks.
         layout: Of the source.
-        root: Of the source.
+        root: Of the source, a folder or a place in a bucket.
     """
 
     run: str
@@ -86,7 +86,9 @@ def load_models(job: Job) -> Models:
     config = job.spec.config.observe
     detector: Detector
     if job.boxes:
-        detector = prompts.open_boxes(job.boxes, job.layout, Path(job.root))
+        own = job.boxes == prompts.LABEL_2
+        root = sources.label_root(job.root) if own else Path(job.root)
+        detector = prompts.open_boxes(job.boxes, job.layout, root)
     else:
         with _told("detector"):
             path = Path(job.detector_path)

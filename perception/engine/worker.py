@@ -11,7 +11,7 @@ from perception import pipeline, report, sources
 from perception.engine.ahead import Readers
 from perception.engine.effort import Meter
 from perception.engine.job import PREVIEW_SAMPLES, Job, load_models, rules_of
-from perception.errors import SampleError
+from perception.errors import BucketError, SampleError
 from perception.files import is_storage_fault, write_bytes
 from perception.lanes import side_by_side
 from perception.pipeline import Models
@@ -87,7 +87,7 @@ def observe_one(
         stage = "observe"
         seen = pipeline.observe(sample, models)
     except Exception as error:  # one bad sample must not end the run; its reason is kept
-        if is_storage_fault(error):  # a library's temporary files: not the sample's fault
+        if is_storage_fault(error) or isinstance(error, BucketError):  # not the sample's fault
             raise
         return _quarantined(ref, stage, error), ()
     found = any(len(picture.detections) for picture in seen)
@@ -111,6 +111,8 @@ def decide_shard(run: Path, spec: RunSpec, plan: Plan, index: int) -> bool:
                 scene = sources.load_scene(ref)
                 stage = "decide"
                 sample_labels = pipeline.decide(ref.id, seen, scene, rules)
+            except BucketError:
+                raise
             except Exception as error:  # as in observe_one
                 outcome = _quarantined(ref, stage, error)
         decided.append((outcome, sample_labels))

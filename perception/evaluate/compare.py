@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from perception.buckets import is_bucket
 from perception.errors import RequestError, SampleError
 from perception.evaluate import kitti, tables
 from perception.evaluate.bootstrap import weights_of
@@ -122,7 +123,12 @@ def _with_root(truth: str, refs: dict[str, SampleRef]) -> str:
         raise RequestError(
             "truth.unknown", "--truth kitti: the run's source is no kitti:ROOT; give kitti:ROOT"
         )
-    return f"{kitti.PREFIX}{roots.pop()}"
+    root = roots.pop()
+    if is_bucket(root):
+        raise RequestError(
+            "truth.unknown", f"--truth kitti: {root} lies in a bucket; copy it and give kitti:COPY"
+        )
+    return f"{kitti.PREFIX}{root}"
 
 
 def _all_samples(run: Path, refs: dict[str, SampleRef], truth: Truth) -> Iterator[SampleLabels]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from perception.buckets import is_bucket
 from perception.errors import PerceptionError, RequestError
 from perception.exports import card
 from perception.exports.checks import (
@@ -51,6 +52,8 @@ from perception.synthetic.read import is_drive, read_truth_labels
 from perception.types import ExportSummary, SampleLabels, SampleRef, Status
 
 ALL = "all"
+# They link to the images, or cut out of them: these must be local.
+NEED_IMAGES = frozenset({"cityscapes", "cutouts", "yolo"})
 
 
 @dataclass(frozen=True)
@@ -231,12 +234,12 @@ def export(
 
     Returns:
         What was written: one entry, or several for "all", which leaves out points where there is no
-        sweep, and those of a drive.
+        sweep, and those of a drive, and what needs the images where these lie in a bucket.
 
     Raises:
-        RequestError: `export.unknown`, `export.occupied`, `id.overflow`, `export.collision`,
-            `run.incomplete`; `export.lossy` if reading it again does not give back the labels, or
-            polygons lose more than their bound.
+        RequestError: `export.unknown`, `export.images`, `export.occupied`, `id.overflow`,
+            `export.collision`, `run.incomplete`; `export.lossy` if reading it again does not give
+            back the labels, or polygons lose more than their bound.
     """
     if to not in FORMATS and to != ALL:
         known = ", ".join((*FORMATS, ALL))
@@ -253,6 +256,13 @@ def export(
             "lidarseg and panoptic",
         )
     source = _open(path)
+    away = source.refs[0].root if source.refs and is_bucket(source.refs[0].root) else ""
+    if away and to != ALL and to in NEED_IMAGES:
+        raise RequestError(
+            "export.images",
+            f"--to {to} needs the images, which lie in {away}: label a copy of them, or choose "
+            "another format",
+        )
     if to != ALL:
         return (_export(source, to, place, chosen, classes),)
     if classes:
@@ -263,7 +273,7 @@ def export(
     return tuple(
         _export(source, name, place / f"{name}{form.ending}", chosen, "")
         for name, form in FORMATS.items()
-        if swept or not form.points
+        if (swept or not form.points) and not (away and name in NEED_IMAGES)
     )
 
 

@@ -20,13 +20,14 @@ from perception.types import (
     unknown_signals,
 )
 
+DRIVE_FILES = ("truth.json", "card.json")  # what tells it from other datasets of its layout
 DRIVE_LICENCE = "CC0-1.0"  # of what `perception synthesize` writes
 NUSCENES_VERSION, SWEEP = "v1.0-synthetic", "LIDAR_TOP"
 
 
 def is_drive(path: Path) -> bool:
     """Tell whether a folder is a synthetic drive."""
-    return (path / "truth.json").is_file() and (path / "card.json").is_file()
+    return all((path / name).is_file() for name in DRIVE_FILES)
 
 
 def in_nuscenes_layout(drive: Path) -> bool:
