@@ -15,7 +15,7 @@ import numpy as np
 from perception import pipeline, sources
 from perception.errors import RequestError
 from perception.evaluate import read_truth
-from perception.evaluate.bootstrap import draw_weights, interval
+from perception.evaluate.bootstrap import paired
 from perception.evaluate.kitti import PREFIX
 from perception.evaluate.points import MIN_OBJECT_POINTS, prompted
 from perception.evaluate.report import Figure, text_table
@@ -169,10 +169,7 @@ def _boxed(picture: TruePicture) -> TruePicture:
 
 def gain(ours: Scores, theirs: Scores, seed: int = 0) -> Figure:
     """Return how much the mean IoU of the same objects is higher, with an interval over objects."""
-    differences = ours.ious - theirs.ious
-    weights = draw_weights(len(differences), seed)
-    drawn = weights @ differences / max(len(differences), 1)
-    return interval(float(differences.mean()), drawn, len(differences))
+    return paired(ours.ious, theirs.ious, seed)
 
 
 def lines(scores: dict[str, Scores]) -> list[str]:

@@ -37,7 +37,19 @@ KITTI = (
     "Misc",
     "DontCare",
 )
-VOCABULARIES = {"coco80": COCO80, "kitti": KITTI}
+# https://www.nuscenes.org/nuscenes, and what our synthetic drives call lights and signs
+NUSCENES = (
+    "animal",
+    *(f"human.pedestrian.{kind}" for kind in ("adult", "child", "construction_worker")),
+    *(f"human.pedestrian.{kind}" for kind in ("personal_mobility", "police_officer")),
+    *("human.pedestrian.stroller", "human.pedestrian.wheelchair"),
+    *(f"movable_object.{kind}" for kind in ("barrier", "debris", "pushable_pullable")),
+    *("movable_object.trafficcone", "static_object.bicycle_rack", "static.manmade"),
+    *(f"vehicle.{kind}" for kind in ("bicycle", "bus.bendy", "bus.rigid", "car", "construction")),
+    *("vehicle.emergency.ambulance", "vehicle.emergency.police"),
+    *("vehicle.motorcycle", "vehicle.trailer", "vehicle.truck"),
+)
+VOCABULARIES = {"coco80": COCO80, "kitti": KITTI, "nuscenes": NUSCENES}
 
 FILES = sorted((data_folder() / "ontologies").glob("*.yaml"))
 MAPS = [path.stem for path in FILES if "-to-" in path.stem]

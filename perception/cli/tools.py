@@ -64,6 +64,7 @@ def evaluate(
     truth: str,
     class_map: str = "",
     seed: int = 0,
+    against: Path | None = None,
     page: Path | None = None,
     as_json: AsJson = False,
 ) -> int:
@@ -73,10 +74,13 @@ def evaluate(
 
     Args:
         run: A finished run.
-        truth: A synthetic drive, a COCO .json, cityscapes:FOLDER, kitti:ROOT (label_2: boxes, and
-            points in 3D boxes), or kitti for the root that the run was made from.
+        truth: A synthetic drive, a COCO .json, cityscapes:FOLDER, kitti:ROOT or nuscenes:ROOT
+            (boxes, and points in 3D boxes), or kitti or nuscenes for the root that the run was made
+            from.
         class_map: From the truth's class names to ours: a shipped class map or a YAML file.
         seed: Of the bootstrap.
+        against: Another run on the same samples, or another label set, RUN/labels/HASH:
+            differences object by object, with intervals.
         page: Also write an HTML page here.
         as_json: Print one JSON object for programs.
     """
@@ -84,7 +88,7 @@ def evaluate(
     from perception.evaluate import to_html
     from perception.files import write_bytes
 
-    report = compare(run, truth, class_map=class_map, seed=seed)
+    report = compare(run, truth, class_map=class_map, seed=seed, against=against)
     if page is not None:
         write_bytes(page, to_html(report).encode())
     say(report.to_dict(), as_json, report.lines(intervals=False))

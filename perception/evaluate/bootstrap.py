@@ -74,6 +74,14 @@ def of_sums(
     return interval(float(point[0]), drawn, n)
 
 
+def paired(ours: Float64, theirs: Float64, seed: int) -> Figure:
+    """Return the mean difference of (N,) values of the same things, with an interval over them."""
+    differences = ours - theirs
+    drawn = draw_weights(len(differences), seed) @ differences / max(len(differences), 1)
+    point = float(differences.mean()) if len(differences) else float("nan")
+    return interval(point, drawn, len(differences))
+
+
 def per_scene(scenes: Int64, values: npt.NDArray[np.generic], count: int) -> Float64:
     """Return (count,) sums of `values` by scene number."""
     sums = np.bincount(scenes, weights=values.astype(np.float64), minlength=count)

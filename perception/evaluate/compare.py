@@ -12,16 +12,18 @@ import numpy as np
 
 from perception.buckets import is_bucket
 from perception.errors import RequestError, SampleError
-from perception.evaluate import kitti, tables
+from perception.evaluate import kitti, nuscenes, tables
 from perception.evaluate.bootstrap import weights_of
 from perception.evaluate.cuboids import CuboidRows, count_cuboids, cuboid_table
 from perception.evaluate.instances import Comparison, compare, label_ranges
 from perception.evaluate.loaders import read_truth
-from perception.evaluate.points import PointCounts, count_points, prompted
+from perception.evaluate.paired import paired_table
+from perception.evaluate.points import MATCHES, PointCounts, count_points, prompted
 from perception.evaluate.report import Report
-from perception.evaluate.rows import label_table, object_table
+from perception.evaluate.rows import label_table, object_rows, object_table
 from perception.evaluate.truth import TruePicture, Truth, Vocabulary
 from perception.ontology import ClassMap, load_class_map
+from perception.readers.nuscenes import version_of
 from perception.runs import folder
 from perception.runs.labels import NO_POINTS
 from perception.sources import load_scene
@@ -41,13 +43,21 @@ NOTES = (
     "Intervals draw scenes: those that the card of a synthetic drive names, elsewhere samples.",
     "Samples of one street resemble each other more than these know; one scene has no interval.",
 )
+CEILING = (
+    "This truth has boxes for points. Rows `ceiling` are what the best labels reach against them: "
+    "the exact truth of a synthetic drive; elsewhere the boxes' points without ground and hidden "
+    "ones."
+)
+PAIRED = "Differences are this run less the other, of the same objects; intervals draw objects."
 NO_MASKS = (
     "This truth has boxes and no masks: figures of masks have no value, there is no yield and no "
     "panoptic quality, and labels are matched by the boxes around their masks."
 )
 
 
-def evaluate(run: Path, truth: str, *, class_map: str = "", seed: int = 0) -> Report:
+def evaluate(
+    run: Path, truth: str, *, class_map: str = "", seed: int = 0, against: Path | None = None
+) -> Report:
     """Compare the current label set of a finished run with truth.
 
     A quarantined sample counts as one without labels: the objects on its images are missed; its
@@ -55,11 +65,13 @@ def evaluate(run: Path, truth: str, *, class_map: str = "", seed: int = 0) -> Re
 
     Args:
         run: The run folder.
-        truth: A COCO file, a synthetic drive's folder, "cityscapes:FOLDER", "kitti:ROOT", or
-            "kitti" for the root that the run was made from.
+        truth: A COCO file, a synthetic drive's folder, "cityscapes:FOLDER", "kitti:ROOT",
+            "nuscenes:ROOT", or "kitti" or "nuscenes" for the root that the run was made from.
         class_map: From the class names of a COCO file to the run's ontology: shipped or a YAML
             file; "" if they are the ontology's own.
         seed: Of the bootstrap.
+        against: Another run on the same samples, or a label set, RUN/labels/HASH: the table
+            "paired" has the differences, object by object.
 
     Raises:
         RequestError: `run.incomplete`, `truth.mismatch` if no image of the run is in the truth, see
@@ -71,10 +83,11 @@ def evaluate(run: Path, truth: str, *, class_map: str = "", seed: int = 0) -> Re
         refs = {ref.id: ref for ref in folder.read_plan(run, spec).samples}
         known = read_truth(_with_root(truth, refs), spec.ontology, mapped)
         report = evaluate_labels(
-            _all_samples(run, refs, known),
+            _all_samples(run, "", refs, known),
             known,
             sweep_of=lambda sample_id: load_scene(refs[sample_id]).points_lidar,
             seed=seed,
+            against=() if against is None else _all_samples(*_labels_in(against), refs, known),
         )
     except SampleError as error:  # a file of the truth, or a sweep that went since
         raise RequestError(error.code, error.message) from error
@@ -105,7 +118,7 @@ def compare_pictures(run: Path, truth: str) -> tuple[list[Comparison], Vocabular
     try:
         refs = {ref.id: ref for ref in folder.read_plan(run, spec).samples}
         known = read_truth(_with_root(truth, refs), spec.ontology)
-        for sample in _all_samples(run, refs, known):
+        for sample in _all_samples(run, "", refs, known):
             _count(replace(sample, points=NO_POINTS), known, None, counted)
     except SampleError as error:
         raise RequestError(error.code, error.message) from error
@@ -115,24 +128,35 @@ def compare_pictures(run: Path, truth: str) -> tuple[list[Comparison], Vocabular
 
 
 def _with_root(truth: str, refs: dict[str, SampleRef]) -> str:
-    """Return the truth as `read_truth` takes it: "kitti" alone means the run's own source."""
-    if truth != kitti.OWN_ROOT:
+    """Return the truth as `read_truth` takes it: a layout alone means the run's own source."""
+    if truth not in {kitti.OWN_ROOT, nuscenes.OWN_ROOT}:
         return truth
-    roots = {ref.root for ref in refs.values() if ref.layout == "kitti"}
+    own = [ref for ref in refs.values() if ref.layout == truth]
+    roots = {ref.root for ref in own}
     if len(roots) != 1:
         raise RequestError(
-            "truth.unknown", "--truth kitti: the run's source is no kitti:ROOT; give kitti:ROOT"
+            "truth.unknown",
+            f"--truth {truth}: the run's source is no {truth}:ROOT; give {truth}:ROOT",
         )
     root = roots.pop()
     if is_bucket(root):
         raise RequestError(
-            "truth.unknown", f"--truth kitti: {root} lies in a bucket; copy it and give kitti:COPY"
+            "truth.unknown",
+            f"--truth {truth}: {root} lies in a bucket; copy it and give {truth}:COPY",
         )
-    return f"{kitti.PREFIX}{root}"
+    version = f"/{version_of(own[0])}" if truth == nuscenes.OWN_ROOT else ""
+    return f"{truth}:{root}{version}"
 
 
-def _all_samples(run: Path, refs: dict[str, SampleRef], truth: Truth) -> Iterator[SampleLabels]:
-    for outcome, labels in folder.read_labels(run):
+def _labels_in(path: Path) -> tuple[Path, str]:
+    """Return run and label set; "" for the current one."""
+    return (path.parent.parent, path.name) if path.parent.name == "labels" else (path, "")
+
+
+def _all_samples(
+    run: Path, label_set: str, refs: dict[str, SampleRef], truth: Truth
+) -> Iterator[SampleLabels]:
+    for outcome, labels in folder.read_labels(run, label_set):
         if outcome.status == "quarantined":
             yield _without_labels(refs[outcome.sample_id], truth)
         else:
@@ -178,6 +202,7 @@ class _Counted:
     """What goes on record while samples pass by; memory holds one sweep."""
 
     scene_names: list[str] = field(default_factory=list)  # of each sample with truth
+    sample_ids: list[str] = field(default_factory=list)  # likewise
     comparisons: list[Comparison] = field(default_factory=list)
     points: dict[str, list[tuple[int, PointCounts]]] = field(
         default_factory=lambda: {view: [] for view in VIEWS}
@@ -187,6 +212,7 @@ class _Counted:
     unknown_pictures: int = 0
     unknown_sweeps: int = 0
     no_flags: int = 0
+    has_ceiling: bool = False
 
 
 def evaluate_labels(
@@ -195,6 +221,7 @@ def evaluate_labels(
     *,
     sweep_of: Callable[[str], Float32] | None = None,
     seed: int = 0,
+    against: Iterable[SampleLabels] = (),
 ) -> Report:
     """Compare labels with truth.
 
@@ -204,11 +231,37 @@ def evaluate_labels(
         sweep_of: From the id of a sample to its points, (P, 3), for the range rings; without it
             there is only the ring "all".
         seed: Of the bootstrap.
+        against: Other labels of the same samples, for paired differences.
     """
-    counted = _Counted()
+    counted, others = _Counted(), _Counted()
     for sample in samples:
         _count(sample, truth, sweep_of, counted)
-    return _report(counted, truth, seed)
+    for sample in against:
+        _count(sample, truth, sweep_of, others)
+    report = _report(counted, truth, seed)
+    if not others.samples:
+        return report
+    table = paired_table(_each_object(counted, truth), _each_object(others, truth), seed)
+    return replace(report, tables=(*report.tables, table), notes=(*report.notes, PAIRED))
+
+
+def _each_object(counted: _Counted, truth: Truth) -> dict[str, dict[tuple[str, int], float]]:
+    """Return the IoU of each true object by kind of figure: by sample or image, and number."""
+    found: dict[str, dict[tuple[str, int], float]] = {}
+    if truth.has_masks:
+        found["mask"] = {
+            (one.truth.file_name, row): float(iou)
+            for one in counted.comparisons
+            for row, iou in enumerate(object_rows(one).best_ious)
+        }
+    view = "seen" if counted.points["seen"] else "all"
+    for way, name in enumerate(MATCHES):
+        found[f"points {view}, {name}"] = {
+            (counted.sample_ids[number], object_id): ious[way]
+            for number, one in counted.points[view]
+            for object_id, ious in one.object_ious.items()
+        }
+    return found
 
 
 def _count(
@@ -227,6 +280,7 @@ def _count(
         return
     number = len(counted.scene_names)
     counted.scene_names.append(truth.scene_of(sample.id))
+    counted.sample_ids.append(sample.id)
     sweep = _sweep(sample, sweep_of)
     ranges_m = label_ranges(sample.points, sweep) if len(sweep) else {}
     for labels, true in pictures:
@@ -242,6 +296,8 @@ def _count(
     if true_cuboids is not None:
         rows = count_cuboids(sample.cuboids, true_cuboids, points, links)
         counted.cuboids.append((number, rows))
+    best = truth.find_best(sample.id, len(points))
+    counted.has_ceiling |= best is not None
     counted.no_flags += not points.has_seen
     for view, only_seen in VIEWS.items():
         if only_seen and not points.has_seen:
@@ -254,6 +310,7 @@ def _count(
             links,
             only_seen=only_seen,
             ignored=ignored,
+            best=best,
         )
         counted.points[view].append((number, one))
 
@@ -316,7 +373,8 @@ def _report(counted: _Counted, truth: Truth, seed: int) -> Report:
             parts += tables.point_tables(view, counts, truth.point_classes, of_sweeps)
     boxes = cuboid_table(counted.cuboids, truth.point_classes, weights)
     parts += [boxes] if boxes is not None else []
-    notes = NOTES if truth.has_masks else (NO_MASKS, *NOTES)
+    notes = (*(() if truth.has_masks else (NO_MASKS,)), *NOTES)
+    notes += (CEILING,) if counted.has_ceiling else ()
     return Report(
         truth=truth.name, seed=seed, counts=_counts(counted), tables=tuple(parts), notes=notes
     )

@@ -11,15 +11,16 @@ with sides and top moved out 0.1 m and the bottom where it is, so that the road 
 Source: http://www.cvlibs.net/datasets/kitti/eval_object.php (devkit readme).
 """
 
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from perception import sources
 from perception.errors import SampleError
+from perception.evaluate.boxed import BOX_MARGIN_M, no_masks, points_of, standing_in_sight
 from perception.evaluate.truth import (
     ANY_CLASS,
-    BACKGROUND,
     VOID,
     TruePicture,
     TruePoints,
@@ -32,12 +33,11 @@ from perception.geometry import points_in_view, transform
 from perception.images import probe_image
 from perception.ontology import ClassMap, Ontology, load_class_map
 from perception.readers import kitti_object
-from perception.types import Bool, Cuboids, Float32, Float64, Int32, Masks, SampleRef, Scene
+from perception.types import Bool, Cuboids, Float32, Float64, Int32, SampleRef, Scene
 
 PREFIX = "kitti:"
 OWN_ROOT = "kitti"  # the root that the run was made from
 MISC = "Misc"
-BOX_MARGIN_M = 0.1  # sides and top of a 3D box move out by this, the bottom does not
 
 
 def kitti_truth(root: Path, ontology: Ontology) -> Truth:
@@ -73,6 +73,13 @@ def kitti_truth(root: Path, ontology: Ontology) -> Truth:
         class_ids = _class_ids(objects, ontology, class_map)
         return _points(ref, scene, objects, class_ids)
 
+    def find_best(sample_id: str, count: int) -> TruePoints | None:
+        true = find_points(sample_id, count)
+        if true is None:
+            return None
+        ref = refs[sample_id]
+        return standing_in_sight(true, sources.load_scene(ref), [image_size(ref)])
+
     def find_cuboids(sample_id: str) -> Cuboids | None:
         ref = labelled(sample_id)
         if ref is None or not ref.calib_files:
@@ -89,6 +96,7 @@ def kitti_truth(root: Path, ontology: Ontology) -> Truth:
         find_points=find_points,
         has_masks=False,
         find_cuboids=find_cuboids,
+        find_best=find_best,
     )
 
 
@@ -152,7 +160,7 @@ def _picture(name: str, ref: SampleRef, ontology: Ontology, class_map: ClassMap)
     return TruePicture(
         file_name=name,
         size_hw=size_hw,
-        masks=Masks(boxes_xyxy=np.zeros((n, 4), np.int32), counts=(b"",) * n, size_hw=size_hw),
+        masks=no_masks(n, size_hw),
         boxes_xyxy=objects.boxes_xyxy,
         class_ids=class_ids,
         ignored=class_ids == ANY_CLASS,
@@ -167,24 +175,19 @@ def _dont_care(objects: KittiObjects) -> Bool:
 
 def _points(ref: SampleRef, scene: Scene, objects: KittiObjects, class_ids: Int32) -> TruePoints:
     """Return the truth of a sweep; instance ids are 1 + the row in the label file."""
-    count = len(scene.points_lidar)
-    rows, uv, _ = points_in_view(scene.cameras[0], scene.points_lidar, image_size(ref))
-    seen = np.zeros(count, bool)
-    seen[rows] = True
-    known = seen.copy()
+    size_hw = image_size(ref)
+    rows, uv, _ = points_in_view(scene.cameras[0], scene.points_lidar, size_hw)
+    known = np.zeros(len(scene.points_lidar), bool)
+    known[rows] = True
     for x0, y0, x1, y1 in objects.boxes_xyxy[_dont_care(objects)]:
         here = (uv[:, 0] >= x0) & (uv[:, 0] < x1) & (uv[:, 1] >= y0) & (uv[:, 1] < y1)
         known[rows[here]] = False
-    real = np.flatnonzero(~_dont_care(objects))
-    inside = sweep_in_boxes(ref, scene.points_lidar, objects[real])
-    boxes = inside.sum(axis=0)
-    found_class = np.where(known, BACKGROUND, VOID).astype(np.int32)
-    found_id = np.zeros(count, np.int32)
-    for number, points in zip(real, inside, strict=True):
-        alone = points & (boxes == 1)
-        if class_ids[number] == ANY_CLASS:
-            found_class[points] = VOID
-        else:
-            found_class[alone], found_id[alone] = class_ids[number], number + 1
-    found_class[boxes > 1] = VOID
-    return TruePoints(found_class, found_id, seen, has_seen=True)
+    inside = np.zeros((len(objects), len(scene.points_lidar)), bool)
+    real = ~_dont_care(objects)
+    inside[real] = sweep_in_boxes(ref, scene.points_lidar, objects[real])
+    found = points_of(inside, class_ids, scene, [size_hw])
+    in_a_box = inside.any(axis=0)
+    return replace(
+        found,
+        class_ids=np.where(known | in_a_box, found.class_ids, VOID).astype(np.int32),
+    )

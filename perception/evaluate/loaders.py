@@ -4,9 +4,11 @@ read_truth("truth.json", ontology)          COCO instances; images matched by fi
 read_truth("drive", ontology)               a synthetic drive, see `drives`
 read_truth("cityscapes:gtFine", ontology)   *_gtFine_instanceIds.png, matched by the stem
 read_truth("kitti:ROOT", ontology)          label_2, see `kitti`
+read_truth("nuscenes:ROOT", ontology)       3D boxes of key frames, see `nuscenes`
 read_truth("coco-panoptic:p.json", ontology, class_map)     things of COCO's panoptic files
 """
 
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import cv2
@@ -15,7 +17,7 @@ import numpy.typing as npt
 
 from perception import masks as masks_
 from perception.errors import RequestError
-from perception.evaluate import coco_panoptic, kitti
+from perception.evaluate import coco_panoptic, kitti, nuscenes
 from perception.evaluate.drives import drive_truth
 from perception.evaluate.truth import (
     ANY_CLASS,
@@ -28,6 +30,7 @@ from perception.evaluate.truth import (
 from perception.formats import coco, read_bytes
 from perception.formats.coco import CocoPicture
 from perception.ontology import ClassMap, Ontology, load_class_map
+from perception.synthetic.read import is_drive
 from perception.types import Int32, Masks
 
 CITYSCAPES = "cityscapes:"
@@ -41,7 +44,7 @@ _MAX_BYTES = 1 << 30
 
 
 def read_truth(text: str, ontology: Ontology, class_map: ClassMap | None = None) -> Truth:
-    """Open a truth: a COCO file, a drive's folder, "cityscapes:FOLDER" or "kitti:ROOT".
+    """Open a truth: a COCO file, a drive's folder, "cityscapes:FOLDER", "kitti:ROOT", ...
 
     Args:
         text: What a person types.
@@ -59,7 +62,11 @@ def read_truth(text: str, ontology: Ontology, class_map: ClassMap | None = None)
         path = Path(text.removeprefix(coco_panoptic.PREFIX))
         return coco_panoptic.panoptic_truth(path, ontology, class_map)
     if text.startswith(kitti.PREFIX):
-        return kitti.kitti_truth(Path(text.removeprefix(kitti.PREFIX)), ontology)
+        root = Path(text.removeprefix(kitti.PREFIX))
+        return _with_exact(kitti.kitti_truth(root, ontology), root, ontology)
+    if text.startswith(nuscenes.PREFIX):
+        root = Path(text.removeprefix(nuscenes.PREFIX))
+        return _with_exact(nuscenes.nuscenes_truth(root, ontology), root, ontology)
     path = Path(text)
     if path.suffix.lower() == ".json":
         return coco_truth(path, ontology, class_map)
@@ -68,8 +75,16 @@ def read_truth(text: str, ontology: Ontology, class_map: ClassMap | None = None)
     raise RequestError(
         "truth.unknown",
         f"{text}: expected a COCO instances file (.json), a drive's folder with truth.json, or "
-        "cityscapes:FOLDER, kitti:ROOT or coco-panoptic:FILE.json",
+        "cityscapes:FOLDER, kitti:ROOT, nuscenes:ROOT or coco-panoptic:FILE.json",
     )
+
+
+def _with_exact(boxed: Truth, root: Path, ontology: Ontology) -> Truth:
+    """Let the exact truth of a synthetic drive be the ceiling of its boxes."""
+    if not is_drive(root):
+        return boxed
+    exact = drive_truth(root, coco_truth(_drive_file(root), ontology), ontology)
+    return replace(boxed, find_best=exact.find_points)
 
 
 def coco_truth(path: Path, ontology: Ontology, class_map: ClassMap | None = None) -> Truth:

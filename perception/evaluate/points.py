@@ -51,12 +51,16 @@ class PointCounts:
         panoptic: (6, K, 4) see `segment_counts`.
         objects: (6, 2, 4) by the two ways of `MATCHES`: objects, sum of their IoU, points in common
             with their match, points of the union.
+        ceiling: (6, 4) as `objects`, of the best labels, by highest IoU; zeros without them.
+        object_ious: Id of each object to its IoU by the two ways.
         coverage: (6, 2, 4) points by `COVERAGE`: of all points, of points on objects.
     """
 
     classes: Float64
     panoptic: Float64
     objects: Float64
+    ceiling: Float64
+    object_ious: dict[int, tuple[float, float]]
     coverage: Float64
 
 
@@ -100,6 +104,7 @@ def count_points(
     *,
     only_seen: bool,
     ignored: frozenset[int] = frozenset(),
+    best: TruePoints | None = None,
 ) -> PointCounts:
     """Count one sample.
 
@@ -112,6 +117,7 @@ def count_points(
             were found to be one; the best of them is its match.
         only_seen: Leave out what no camera sees, and the ignored objects.
         ignored: Ids of true objects that are ignored on the images.
+        best: The best labels, where the truth is one of boxes.
     """
     rings = range_rings(points_lidar) if len(points_lidar) else np.zeros(len(truth), np.int64)
     counted = truth.class_ids != VOID
@@ -132,10 +138,17 @@ def count_points(
             table, true.class_ids, nothing_ignored, ours.class_ids, class_ids, MIN_SEGMENT_POINTS
         )
     everything = _predicted(labels, classes, accepted_only=False)
+    objects, object_ious = _object_counts(true, ours, everything, counted, rings, links)
+    ceiling = np.zeros((len(RINGS), 4))
+    if best is not None:
+        perfect = _segments(np.where(best.class_ids > 0, best.class_ids, 0), best.instance_ids)
+        ceiling = _object_counts(true, perfect, perfect, counted, rings, {})[0][:, 0]
     return PointCounts(
         classes=per_class,
         panoptic=panoptic,
-        objects=_object_counts(true, ours, everything, counted, rings, links),
+        objects=objects,
+        ceiling=ceiling,
+        object_ious=object_ious,
         coverage=_coverage(labels, ours.rows > 0, true.rows > 0, counted, rings),
     )
 
@@ -188,8 +201,9 @@ def _object_counts(
     counted: Bool,
     rings: Int64,
     links: Mapping[int, frozenset[int]],
-) -> Float64:
-    """Return (6, 2, 4), see `PointCounts`; an object without a match has IoU 0."""
+) -> tuple[Float64, dict[int, tuple[float, float]]]:
+    """Return (6, 2, 4) and the IoUs, see `PointCounts`; without a match an object has IoU 0."""
+    each: dict[int, tuple[float, float]] = {}
     counts = np.zeros((len(RINGS), len(MATCHES), 4))
     height = len(true.class_ids) + 1
     tables = [
@@ -203,6 +217,7 @@ def _object_counts(
         ring = int(np.median(rings[counted & (true.rows == row + 1)]))
         own = links.get(int(true.instance_ids[row]), frozenset())
         linked = np.isin(everything.instance_ids, list(own))
+        found_ious = []
         for way, allowed in enumerate((np.ones(len(accepted.class_ids), bool), linked)):
             common = tables[way][row + 1, 1:]
             union = size + tables[way][:, 1:].sum(axis=0) - common
@@ -211,7 +226,9 @@ def _object_counts(
             found = (ious[best], common[best], union[best]) if best >= 0 else (0, 0, size)
             for place in {0, ring}:
                 counts[place, way] += (1, *found)
-    return counts
+            found_ious.append(float(found[0]))
+        each[int(true.instance_ids[row])] = (found_ious[0], found_ious[1])
+    return counts, each
 
 
 def _coverage(

@@ -234,7 +234,7 @@ def point_tables(
     return (
         _iou_table(view, per_class, classes, weights),
         _point_quality(view, panoptic, classes, weights),
-        _object_table(view, objects, weights),
+        _object_table(view, objects, np.stack([one.ceiling for one in counts]), weights),
         _coverage_table(view, coverage, weights),
     )
 
@@ -278,20 +278,23 @@ def _point_quality(view: str, counts: Float64, classes: Vocabulary, weights: Int
     return Table(f"points.{view}.pq", title, RINGS, tuple(rows))
 
 
-def _object_table(view: str, counts: Float64, weights: Int64) -> Table:
+def _object_table(view: str, counts: Float64, ceiling: Float64, weights: Int64) -> Table:
     rows = []
-    for way, match_name in enumerate(MATCHES):
+    ways = {name: counts[:, :, way] for way, name in enumerate(MATCHES)}
+    if ceiling.any():
+        ways["ceiling"] = ceiling
+    for name, of_way in ways.items():
         for kind, (part, whole) in {"mean": (1, 0), "pooled": (2, 3)}.items():
             figures = (
                 of_sums(
-                    counts[:, ring, way][:, [part, whole]],
+                    of_way[:, ring][:, [part, whole]],
                     weights,
                     lambda s: share(s[:, 0], s[:, 1]),
-                    int(counts[:, ring, way, 0].sum()),
+                    int(of_way[:, ring, 0].sum()),
                 )
                 for ring in range(len(RINGS))
             )
-            rows.append((f"{kind}, {match_name}", tuple(figures)))
+            rows.append((f"{kind}, {name}", tuple(figures)))
     title = f"IoU of the points of an object of 10 points or more, {view}; n: objects"
     return Table(f"points.{view}.objects", title, RINGS, tuple(rows))
 

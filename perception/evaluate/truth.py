@@ -140,6 +140,8 @@ class Truth:
         scene_of: From the id of a sample to its scene: samples of one scene resemble each other.
         find_cuboids: From the id of a sample to its 3D boxes, with the ids of `TruePoints`; None
             where there are none.
+        find_best: As `find_points`: the best labels that can be had where the truth is boxes, see
+            `boxed`; None where it is exact.
     """
 
     name: str
@@ -150,6 +152,7 @@ class Truth:
     has_masks: bool = True
     scene_of: Callable[[str], str] = str  # each sample a scene of its own
     find_cuboids: Callable[[str], Cuboids | None] = lambda sample_id: None
+    find_best: Callable[[str, int], TruePoints | None] = lambda sample_id, count: None
 
 
 def no_points(sample_id: str, count: int) -> TruePoints | None:

@@ -180,6 +180,16 @@ def sweep_token(ref: SampleRef) -> str:
     return shots[SWEEP].token
 
 
+def T_world_from_lidar(ref: SampleRef) -> Float64:
+    """Return where the LiDAR was at the moment of its key frame."""
+    root, version = Path(ref.root), version_of(ref)
+    index = _read_index(root, version)
+    shots = index.shots.get(ref.id, {})
+    if SWEEP not in shots:
+        raise SampleError("io.not_found", f"{root / version}: sample {ref.id} has no {SWEEP}")
+    return _T_world_from_sensor(shots[SWEEP], index, root / version)
+
+
 def _camera(
     shot: _Shot, sweep: _Shot, T_world_from_lidar: Float64, index: _Index, root: Path, where: Path
 ) -> Camera:

@@ -311,16 +311,16 @@ def read_counts(run: Path) -> dict[str, Any]:
     return counts
 
 
-def read_labels(run: Path) -> Iterator[tuple[Outcome, SampleLabels]]:
-    """Yield every sample of a run's current label set, in the order of the plan.
+def read_labels(run: Path, label_set: str = "") -> Iterator[tuple[Outcome, SampleLabels]]:
+    """Yield every sample of a label set, the current one by default, in the order of the plan.
 
     Raises:
-        RequestError: `run.incomplete` if the run has not finished.
+        RequestError: `run.incomplete` if the run has not finished, `run.damaged` for no such set.
     """
     spec = read_spec(run)
     read_counts(run)
     for index in range(len(read_plan(run, spec))):
-        yield from labels.read(run, spec.label_set(), index)
+        yield from labels.read(run, label_set or spec.label_set(), index)
 
 
 def usable_labels(run: Path) -> Iterator[SampleLabels]:

@@ -100,7 +100,9 @@ def true_picture(
 
 
 def truth_of(
-    pictures: Sequence[TruePicture] = (), points: Mapping[str, TruePoints] | None = None
+    pictures: Sequence[TruePicture] = (),
+    points: Mapping[str, TruePoints] | None = None,
+    best: Mapping[str, TruePoints] | None = None,
 ) -> Truth:
     by_name = {picture.file_name: picture for picture in pictures}
     return Truth(
@@ -109,6 +111,7 @@ def truth_of(
         point_classes=vocabulary_of(ROAD),
         find_picture=by_name.get,
         find_points=lambda sample_id, count: (points or {}).get(sample_id),
+        find_best=lambda sample_id, count: (best or {}).get(sample_id),
     )
 
 

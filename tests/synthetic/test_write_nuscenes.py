@@ -11,9 +11,10 @@ import pytest
 from perception import commands, masks, sources
 from perception.ablation import EVERYTHING, ablate
 from perception.errors import RequestError
-from perception.evaluate import evaluate
+from perception.evaluate import evaluate, read_truth
 from perception.formats import coco, nuscenes
 from perception.geometry import points_in_view
+from perception.ontology import load_ontology
 from perception.synthetic.command import synthesize
 from perception.synthetic.constants import LIDAR
 from perception.synthetic.drive import Frame, Renderer
@@ -190,6 +191,30 @@ def test_labels_of_six_cameras_are_judged_by_the_drives_truth(drive: Path, tmp_p
     rows = tables["labels"]["rows"]
     ranges = [row for name, row in rows.items() if name.endswith(" m") and row["recall"]["n"]]
     assert len(ranges) >= 3
+
+
+def test_the_boxes_of_a_drive_hold_the_points_of_its_objects(
+    drive: Path, sample: Sample, frame: Frame
+) -> None:
+    road, count = load_ontology(), len(sample.scene.points_lidar)
+    exact, boxed = (read_truth(name, road) for name in (str(drive), f"nuscenes:{drive}"))
+    true, inside, best = (
+        find(sample.id, count) for find in (exact.find_points, boxed.find_points, boxed.find_best)
+    )
+    assert true is not None and inside is not None and best is not None
+    np.testing.assert_array_equal(best.instance_ids, true.instance_ids)  # the ceiling is the truth
+    judged = 0
+    for number in np.unique(true.instance_ids[true.instance_ids > 0]):
+        mine = true.instance_ids == number
+        (row,) = np.flatnonzero(frame.objects.ids == number)
+        if mine.sum() >= 10 and frame.objects.speeds_m_s[row] == 0:
+            held = inside.instance_ids[mine]
+            assert (held > 0).mean() > 0.9 and len(np.unique(held[held > 0])) == 1
+            assert set(inside.class_ids[mine & (inside.class_ids > 0)].tolist()) == set(
+                boxed.point_classes(true.class_ids[mine][:1]).tolist()
+            )
+            judged += 1
+    assert judged >= 5
 
 
 def test_an_object_that_two_cameras_show_counts_once(frame: Frame) -> None:
