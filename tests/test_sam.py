@@ -135,21 +135,31 @@ def test_wobble_leaves_the_masks_alone(tiny: SamSegmenter, checkpoint: Path) -> 
 
 
 class Remembers:
-    """An engine that keeps what it was asked, embedding by embedding; its masks are full."""
+    """An engine that keeps what it was asked, embedding by embedding; its masks are full.
+
+    Cells of its embeddings hold the number of the image, their row and their column: what is asked
+    about a part of an embedding is kept in pixels of the whole.
+    """
 
     def __init__(self) -> None:
         self.asked: list[list[Float32]] = []
 
-    def encode(self, pixels: Float32) -> int:
+    def encode(self, pixels: Float32) -> Float32:
         self.asked.append([])
-        return len(self.asked) - 1
+        rows, columns = np.mgrid[: pixels.shape[2] // 16, : pixels.shape[3] // 16]
+        number = np.full(rows.shape, len(self.asked) - 1)
+        return np.stack([number, rows, columns])[None].astype(np.float32)
 
     def decode(
-        self, embedding: int, tokens_xy: Float32, kinds: Any, masks_each: int, low: Any
+        self, embedding: Float32, tokens_xy: Float32, kinds: Any, masks_each: int, low: Any
     ) -> tuple[Float32, Float32]:
-        self.asked[embedding].append(tokens_xy)
+        number, row, column = embedding[0, :, 0, 0]
+        height, width = (side * 16 for side in embedding.shape[2:])
+        assert (tokens_xy >= 0).all() and (tokens_xy <= [width, height]).all()
+        self.asked[int(number)].append(tokens_xy + np.float32([column, row]) * 16)
         count = len(tokens_xy)
-        return np.ones((count, 1, 256, 256), np.float32), np.ones((count, 1), np.float32)
+        logits = np.ones((count, 1, height // 4, width // 4), np.float32)
+        return logits, np.ones((count, 1), np.float32)
 
 
 def test_jittered_boxes_are_decoded_in_the_view_of_their_box() -> None:
@@ -271,14 +281,15 @@ def test_openvino_gives_the_same_evidence_for_any_threads_and_chunk(
     image, found = real_image()[:300, :500], []
     boxes = np.array([[20, 30, 80, 90], [100, 0, 480, 299], [300, 200, 311, 215]], np.float32)
     for threads, chunk in ((1, 1), (2, 8)):
-        settings = {"threads": threads, "prompt_chunk": chunk, "mode": mode, "wobble": 3}
+        settings = {"threads": threads, "prompt_chunk": chunk, "mode": mode}
+        settings |= {"wobble": 3 * (mode == "detail")}  # networks of more shapes take time
         config = ObserveConfig.model_validate({"inference": "openvino", **settings})
         found.append(load_segmenter(checkpoint, config)(image, boxes))
     assert found[0].masks.counts == found[1].masks.counts
     assert found[0].logits.data == found[1].logits.data
     np.testing.assert_array_equal(found[0].predicted_ious, found[1].predicted_ious)
     np.testing.assert_array_equal(found[0].wobbles, found[1].wobbles)
-    assert not np.isnan(found[0].wobbles).all()
+    assert np.isnan(found[0].wobbles).all() == (mode != "detail")
 
 
 def test_one_pixel_images_pass(tiny: SamSegmenter) -> None:

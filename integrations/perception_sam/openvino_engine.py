@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from perception.bootstrap import harden
 from perception.config import ObserveConfig
 from perception.errors import RequestError
@@ -103,7 +105,7 @@ class OpenVinoEngine:
     ) -> tuple[Float32, Float32]:
         """See `Engine`."""
         name = f"decoder{masks_each}{'' if low_logits is None else '+logits'}"
-        inputs = [embedding, tokens_xy, kinds]
+        inputs = [np.ascontiguousarray(embedding), tokens_xy, kinds]
         if low_logits is not None:
             inputs.append(low_logits[:, None])
         try:

@@ -136,7 +136,7 @@ class EmbeddedImage:
                 self._engine, self._embedding, np.stack(tokens), np.stack(kinds), self._chunk
             )
             low = np.concatenate([logits[:, 0] for logits, _ in parts])
-            steady[:, rows] = steadiness(own[rows], low, self._view)
+            steady[:, rows] = steadiness(own[rows], low, self._view.filled_hw)
         return steady
 
     def _tokens(self, prompt: Prompt) -> tuple[Float32, Int64]:

@@ -16,8 +16,17 @@ from perception.config import ObserveConfig
 from perception.types import Float32, LogitCrops, Masks, Segments, UInt8
 from perception_sam.crops import Finished, finish
 from perception_sam.engines import Engine, decode_in_chunks
-from perception_sam.views import Rows, View, filled, pixels_of, square, tiles
-from perception_sam.wobble import jitter, steadiness
+from perception_sam.views import (
+    CELL_PX,
+    PATCH_PX,
+    Rows,
+    View,
+    filled,
+    pixels_of,
+    square,
+    tiles,
+)
+from perception_sam.wobble import jitter, part_around, steadiness
 
 BOX_KINDS = (2, 3)  # of a box's two corners, see `Engine.decode`
 
@@ -42,11 +51,9 @@ class SamSegmenter:
                 part = rows[place : place + len(logits)]
                 for row, low, iou in zip(part, logits[:, 0], ious[:, 0], strict=True):
                     answers[int(row)] = finish(low, view), float(iou), view
-                if self._config.wobble:
-                    moved = jitter(boxes_xyxy[part], self._config.wobble, size_hw)
-                    others = self._decode(embedding, view, moved.reshape(-1, 4))
-                    low = np.concatenate([found[:, 0] for found, _ in others])
-                    steady[:, part] = steadiness(logits[:, 0], low, view)
+                    if self._config.wobble:
+                        box = boxes_xyxy[row]
+                        steady[:, row] = self._steadiness(embedding, view, size_hw, box, low)
                 place += len(logits)
         found = joined([answers[row] for row in range(len(boxes_xyxy))], size_hw)
         return replace(found, wobbles=steady[0], consensus_ious=steady[1])
@@ -68,6 +75,27 @@ class SamSegmenter:
                 self._engine, embedding, corners[part], kinds[part], chunk, 1, logits[:, 0]
             )
             start = part.stop
+
+    def _steadiness(
+        self, embedding: Any, view: View, size_hw: tuple[int, int], box_xyxy: Float32, own: Float32
+    ) -> Float32:
+        """Return (2,): see `wobble.steadiness`; `own` are the box's (h, w) logits.
+
+        Decoded once in any view: the first masks of what is tiny wobble as the second do.
+        """
+        grid_h, grid_w = own.shape[0] * CELL_PX // PATCH_PX, own.shape[1] * CELL_PX // PATCH_PX
+        x0, y0, x1, y1 = part_around(box_xyxy, view, (grid_h, grid_w))
+        moved = jitter(box_xyxy[None], self._config.wobble, size_hw)
+        start_xy = np.array([x0, y0], np.float32) * PATCH_PX
+        corners = view.to_input(moved.astype(np.float64).reshape(-1, 2, 2)) - start_xy
+        kinds = np.array([BOX_KINDS] * len(corners))
+        part = embedding[:, :, y0:y1, x0:x1]
+        parts = decode_in_chunks(self._engine, part, corners, kinds, self._config.prompt_chunk)
+        others = np.concatenate([logits[:, 0] for logits, _ in parts])
+        cells = PATCH_PX // CELL_PX
+        mine = own[None, cells * y0 : cells * y1, cells * x0 : cells * x1]
+        filled_hw = (view.filled_hw[0] - y0 * PATCH_PX, view.filled_hw[1] - x0 * PATCH_PX)
+        return np.concatenate(steadiness(mine, others, filled_hw))
 
     def _views(self, size_hw: tuple[int, int], boxes_xyxy: Float32) -> list[tuple[View, Rows]]:
         if not len(boxes_xyxy):

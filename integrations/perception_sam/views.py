@@ -26,6 +26,7 @@ WORTH = 1.5  # the whole image shows less than 1 / WORTH of a tile's resolution:
 ZOOMS = ((2, 64), (1, SIDE_PX // 2))
 CONTEXT_PX = 128  # of the input, round the objects of a tile; tiles lie so that each can have it
 CELL_PX = 4  # of the input per cell of the mask logits
+PATCH_PX = 16  # of the input per cell of the embedding
 MEAN_RGB, STD_RGB = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 # What each of the 256 values of a channel becomes.
 _NORMAL = (np.arange(256, dtype=np.float32) - np.array(MEAN_RGB, np.float32)[:, None]) / np.array(
