@@ -38,6 +38,7 @@ RIVALS = {  # what `perception bench` races against
     "prepare": "perception_ultralytics.rivals:prepare",
 }
 CASTERS = {"open3d": "perception_open3d.caster:load_caster"}
+RECORDERS = {"rerun": "perception_rerun.recorder:load_recorder"}
 ENGINES = {"local": "perception.engine.local:run", "ray": "perception_ray.engine:run"}
 
 

@@ -17,7 +17,7 @@ from perception.config import load_yaml
 ROOT = Path(__file__).resolve().parent.parent
 INTEGRATIONS = sorted(path.parent.name for path in ROOT.glob("integrations/*/__init__.py"))
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-HEAVY = ("torch", "torchvision", "ultralytics", "openvino", "onnxruntime", "open3d", "ray")
+HEAVY = ("torch", "torchvision", "ultralytics", "openvino", "onnxruntime", "open3d", "ray", "rerun")
 FOLDERS = (".ci", "configs", "datasets", "integrations", "perception", "tests")
 ENVIRONMENT = os.environ | {
     "PYTHONPATH": os.pathsep.join(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from perception.cli.terminal import FINE, QUARANTINED, AsJson, Flag, say, show_progress
+from perception.errors import RequestError
 
 
 def synthesize(
@@ -104,6 +105,7 @@ def show(
     frames: int = 8,
     review: Flag = False,
     status: str = "accepted,review",
+    rerun: Flag = False,
     as_json: AsJson = False,
 ) -> int:
     """Write a folder whose index.html opens from disk: pictures, points in 3D, figures.
@@ -120,8 +122,12 @@ def show(
         review: In place of the report, pages to accept and reject labels, the most doubtful first;
             they make a file of decisions.
         status: With --review, which labels: accepted, review, rejected.
+        rerun: Also write recording.rrd for Rerun's viewer (needs the extra rerun); not with
+            --review.
         as_json: Print one JSON object for programs.
     """
+    if review and rerun:
+        raise RequestError("option.invalid", "--rerun writes what the report shows: drop --review")
     if review:
         from perception.commands import parse_statuses
         from perception.pages.review import review as write_review
@@ -133,9 +139,11 @@ def show(
         return FINE
     from perception.pages import show as write_page
 
-    shown = write_page(run, out, truth=truth, class_map=class_map, frames=frames)
-    value = {**asdict(shown), "page": str(shown.page)}
-    say(value, as_json, [*shown.made, *shown.good, f"open {shown.page}"])
+    shown = write_page(run, out, truth=truth, class_map=class_map, frames=frames, rerun=rerun)
+    recording = str(shown.recording) if shown.recording else None
+    value = {**asdict(shown), "page": str(shown.page), "recording": recording}
+    play = [f"play: rerun {recording}"] if recording else []
+    say(value, as_json, [*shown.made, *shown.good, *play, f"open {shown.page}"])
     return FINE
 
 

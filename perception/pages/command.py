@@ -1,13 +1,16 @@
 """`perception show`: a finished run as a folder that a browser opens from disk."""
 
+import pkgutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from perception import report, sources
+from perception.backends import RECORDERS
 from perception.errors import RequestError, SampleError
 from perception.evaluate import evaluate
 from perception.files import write_bytes
@@ -18,10 +21,21 @@ from perception.pages.sweeps import pack_sweep, palettes
 from perception.runs import folder, labels
 from perception.runs.folder import Plan, RunSpec
 from perception.runs.shards import Outcome
-from perception.types import SampleLabels, SampleRef
+from perception.types import Sample, SampleLabels, SampleRef
 
 FRAMES = 8
+RECORDING = "recording.rrd"
 WEB = ("style.css", "point_view.js", "show.js", "three.min.js", "three_LICENSE.txt")
+
+
+class Recorder(Protocol):
+    """What takes the samples of a page for a viewer of its own."""
+
+    def add(self, number: int, sample: Sample, labels: SampleLabels) -> None:
+        """Take a sample, as number so many."""
+
+    def close(self) -> None:
+        """Write what is left."""
 
 
 @dataclass(frozen=True)
@@ -33,16 +47,24 @@ class Shown:
         frames: Samples on it.
         made: What was labelled, with what: sentences.
         good: How good the labels are: sentences; none without truth.
+        recording: For Rerun's viewer; None unless it was asked for.
     """
 
     page: Path
     frames: int
     made: tuple[str, ...]
     good: tuple[str, ...]
+    recording: Path | None = None
 
 
 def show(
-    run: Path, out: Path, *, truth: str = "", class_map: str = "", frames: int = FRAMES
+    run: Path,
+    out: Path,
+    *,
+    truth: str = "",
+    class_map: str = "",
+    frames: int = FRAMES,
+    rerun: bool = False,
 ) -> Shown:
     """Write index.html and what it needs into a folder.
 
@@ -52,9 +74,11 @@ def show(
         truth: As for `evaluate`; "" for a page without figures.
         class_map: As for `evaluate`.
         frames: How many samples at most, evenly spaced over the run.
+        rerun: Write the same samples as a recording for Rerun's viewer too.
 
     Raises:
-        RequestError: `output.exists`, `option.invalid`, `run.incomplete`; see `evaluate` for more.
+        RequestError: `output.exists`, `option.invalid`, `run.incomplete`, `extra.missing`; see
+            `evaluate` for more.
     """
     if frames < 1:
         raise RequestError("option.invalid", f"--frames {frames}: expected 1 or more")
@@ -64,9 +88,15 @@ def show(
     spec = folder.read_spec(run)
     plan = folder.read_plan(run, spec)
     found = evaluate(run, truth, class_map=class_map) if truth else None
+    recording = out / RECORDING if rerun else None
+    recorder: Recorder | None = None
+    if recording is not None:
+        recorder = pkgutil.resolve_name(RECORDERS["rerun"])(recording, spec.ontology)
     shown = []
     for number, (ref, outcome, sample) in enumerate(_chosen(run, spec, plan, frames)):
-        shown.append(_frame(out, number, ref, outcome, sample, spec))
+        shown.append(_frame(out, number, ref, outcome, sample, spec, recorder))
+    if recorder is not None:
+        recorder.close()
     made = [*words.what_was_made(spec, plan, counts), *words.how_made(run, spec)]
     card = card_html(run, out, spec, plan)
     good = words.how_good(found) if found else []
@@ -76,7 +106,7 @@ def show(
         write_bytes(out / name, (web / name).read_bytes())
     write_bytes(out / "data.js", data_js(palettes(spec.ontology), shown).encode())
     write_bytes(out / "index.html", page_html(title, made, shown, found, good, card).encode())
-    return Shown(out / "index.html", len(shown), tuple(made), tuple(good))
+    return Shown(out / "index.html", len(shown), tuple(made), tuple(good), recording)
 
 
 def _chosen(
@@ -94,7 +124,13 @@ def _chosen(
 
 
 def _frame(
-    out: Path, number: int, ref: SampleRef, outcome: Outcome, sample: SampleLabels, spec: RunSpec
+    out: Path,
+    number: int,
+    ref: SampleRef,
+    outcome: Outcome,
+    sample: SampleLabels,
+    spec: RunSpec,
+    recorder: Recorder | None,
 ) -> Frame:
     """Draw one sample; its pictures are numbered, so that no name from outside is a path here."""
     if outcome.status == "quarantined":
@@ -108,6 +144,8 @@ def _frame(
     changed = [picture.size_hw for picture in loaded.pictures] != sizes
     if changed or len(points_lidar) != len(sample.points):
         return Frame(ref.id, note="is not the sample any more that was labelled")
+    if recorder is not None:
+        recorder.add(number, loaded, sample)
     names = {entry.id: entry.name for entry in spec.ontology.classes}
     pictures = []
     for place, (picture, own) in enumerate(zip(loaded.pictures, sample.pictures, strict=True)):

@@ -4,9 +4,11 @@ import base64
 import hashlib
 import html
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import resources
@@ -282,6 +284,71 @@ def test_the_verb_prints_what_the_page_says(
     assert capsys.readouterr().out.splitlines()[-1] == f"open {tmp_path / 'a' / 'index.html'}"
     assert cli.run(["show", str(photos), "--out", str(tmp_path / "b"), "--json"]) == cli.FINE
     assert json.loads(capsys.readouterr().out)["frames"] == 8
+
+
+# In a process of its own: Python opens no socket, and none of the libraries' is open at the end.
+RECORD = """
+import os, sys
+def watch(event, arguments):
+    if event.startswith("socket."):
+        raise SystemExit(f"{event} {arguments}")
+sys.addaudithook(watch)
+from pathlib import Path
+from perception.pages import show
+shown = show(Path(sys.argv[1]), Path(sys.argv[2]), rerun=True)
+assert shown.recording == Path(sys.argv[2]) / "recording.rrd"
+assert os.environ["RERUN_ANALYTICS"] == "disabled"
+held = {os.readlink(file) for file in Path("/proc/self/fd").iterdir() if file.is_symlink()}
+for kind in ("tcp", "tcp6", "udp", "udp6"):  # its runtime has a pair of its own
+    table = Path("/proc/self/net") / kind
+    for line in table.read_text().splitlines()[1:] if table.is_file() else ():
+        assert f"socket:[{line.split()[9]}]" not in held, line
+"""
+
+
+def test_a_recording_holds_the_points_with_their_classes_and_asks_nobody(
+    drive: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("rerun", reason="rerun-sdk is not installed")
+    from rerun.chunk import RrdReader
+
+    home, out = tmp_path / "home", tmp_path / "report"
+    home.mkdir()
+    environment = os.environ | {"HOME": str(home), "PYTHONPATH": os.pathsep.join(sys.path)}
+    for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "RERUN_ANALYTICS"):
+        environment.pop(name, None)
+    done = subprocess.run(
+        [sys.executable, "-c", RECORD, str(drive), str(out)],
+        env=environment,
+        cwd=home,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not list(home.rglob("*rerun*")) and (out / "index.html").is_file()
+    found: dict[str, list[Any]] = {}
+    for chunk in RrdReader(out / "recording.rrd").stream():
+        found.setdefault(chunk.entity_path, []).append(chunk.to_record_batch().to_pydict())
+    points = [rows for rows in found["/sweep/points"] if "Points3D:positions" in rows]
+    places = [place for rows in points for place in rows["Points3D:positions"]]
+    kinds = [kind for rows in points for kind in rows["Points3D:class_ids"]]
+    assert len(places) == len(kinds) == 2  # one for each sample
+    for place, kind in zip(places, kinds, strict=True):
+        # on the car, beside it, behind the camera; the fourth is nowhere
+        np.testing.assert_allclose(place, [[5, 0, 0], [10, 5.5, 0], [-10, 0, 0]])
+        assert kind == [6, 65_535, 65_535]
+    assert [name for name in found if name.startswith("/pictures") and name.endswith("/masks")]
+
+
+def test_without_rerun_the_extra_is_named_and_no_page_is_begun(
+    drive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "rerun", None)
+    with pytest.raises(RequestError, match=r"extra\.missing: .*driving-perception\[rerun\]"):
+        show(drive, tmp_path / "report", rerun=True)
+    assert not (tmp_path / "report").exists()
+    assert cli.run(["show", str(drive), "--out", str(tmp_path / "x"), "--rerun", "--review"]) == 2
 
 
 def test_the_vendored_script_is_the_one_that_the_readme_tells_how_to_make() -> None:
