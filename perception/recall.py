@@ -208,6 +208,7 @@ def compare(
             boxes_xyxy=chosen.boxes_xyxy,
             class_ids=judged[counts],
             scores=chosen.scores,
+            trusts=np.full(len(chosen), np.nan, np.float32),
             accepted=np.ones(len(chosen), bool),
             ranges_m=np.full(len(chosen), np.nan, np.float32),
         ),

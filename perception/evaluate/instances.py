@@ -49,6 +49,7 @@ class Labels(RowAligned):
         boxes_xyxy: (N, 4) float32 prompt boxes.
         class_ids: (N,) int32, as they are judged.
         scores: (N,) float32 detector scores.
+        trusts: (N,) float32, fitted chance of being right; NaN where nothing was fitted.
         accepted: (N,) bool; the others are for review.
         ranges_m: (N,) float32, see `label_ranges`; NaN where a label has no points.
     """
@@ -58,6 +59,7 @@ class Labels(RowAligned):
     boxes_xyxy: Float32
     class_ids: Int32
     scores: Float32
+    trusts: Float32
     accepted: Bool
     ranges_m: Float32
 
@@ -186,6 +188,7 @@ def judged_labels(
         boxes_xyxy=rows.boxes_xyxy[kept],
         class_ids=class_ids[kept],
         scores=rows.scores[kept],
+        trusts=rows.trusts[kept],
         accepted=rows.statuses[kept] == Status.ACCEPTED,
         ranges_m=np.array(
             [ranges_m.get(int(i), np.nan) for i in rows.instance_ids[kept]], np.float32

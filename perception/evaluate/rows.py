@@ -22,6 +22,7 @@ class LabelRows(RowAligned):
         scenes: (L,) number of the sample.
         class_ids: (L,) as judged.
         scores: (L,) detector scores.
+        trusts: (L,) fitted chance of being right; NaN where nothing was fitted.
         areas: (L,) pixels: of the matched object's mask, of its own where there is none.
         ranges_m: (L,) of its labelled points; without any, of the matched object; NaN if neither.
         ious: (L,) mask IoU with the object that it is matched to from 0.5 on; 0 for none.
@@ -34,6 +35,7 @@ class LabelRows(RowAligned):
     scenes: Int64
     class_ids: Int32
     scores: Float32
+    trusts: Float32
     areas: Int64
     ranges_m: Float32
     ious: Float64
@@ -86,6 +88,7 @@ def label_rows(found: Comparison) -> LabelRows:
         scenes=np.full(len(to), found.scene, np.int64),
         class_ids=found.labels.class_ids,
         scores=found.labels.scores,
+        trusts=found.labels.trusts,
         areas=areas,
         ranges_m=ranges_m,
         ious=ious,
@@ -135,6 +138,7 @@ _NO_LABELS = LabelRows(
     scenes=_NONE,
     class_ids=np.zeros(0, np.int32),
     scores=np.zeros(0, np.float32),
+    trusts=np.zeros(0, np.float32),
     areas=_NONE,
     ranges_m=np.zeros(0, np.float32),
     ious=np.zeros(0),

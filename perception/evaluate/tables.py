@@ -194,8 +194,13 @@ def _quality_rows(
 
 
 def yield_table(labels: LabelRows, objects: ObjectRows, weights: Int64) -> Table:
-    """Yield at 95, of all objects and by size; the threshold and what is right there."""
+    """Yield at 95, of all objects and by size; the threshold and what is right there.
+
+    Labels are ranked by trust where it was fitted, else by the detector's score.
+    """
     counted = labels[~labels.excused_75]
+    fitted = len(counted) > 0 and bool(np.isfinite(counted.trusts).all())
+    ranks = counted.trusts if fitted else counted.scores
     groups: dict[str, tuple[float, float]] = {"all": (0, np.inf), **SIZES_PX}
     ours, true = (
         np.stack([(areas >= low) & (areas < high) for low, high in groups.values()], axis=1)
@@ -205,7 +210,7 @@ def yield_table(labels: LabelRows, objects: ObjectRows, weights: Int64) -> Table
     totals = np.stack([per_scene(objects.scenes, column, scenes) for column in true.T], axis=1)
     once = np.ones((1, scenes), np.int64)
     point, drawn = (
-        yields_at(counted.scores, counted.right, counted.scenes, ours, totals.astype(np.int64), w)
+        yields_at(ranks, counted.right, counted.scenes, ours, totals.astype(np.int64), w)
         for w in (once, weights)
     )
     taken = int(point.taken[0])
@@ -219,7 +224,10 @@ def yield_table(labels: LabelRows, objects: ObjectRows, weights: Int64) -> Table
                 interval(float(point.precisions[0]), drawn.precisions, taken),
             )
         rows.append((name, (figure, *extra)))
-    title = "share of true objects with an accepted, right label where 95 % of labels are right"
+    title = (
+        "share of true objects with an accepted, right label where 95 % of labels are right, by "
+        + ("trust" if fitted else "the detector's score")
+    )
     return Table("yield", title, ("yield at 95", "threshold", "right"), tuple(rows))
 
 

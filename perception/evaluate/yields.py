@@ -1,11 +1,12 @@
 """Yield at 95: how much of the world comes out as labels that one may trust.
 
-Let the accepted labels that count (see `instances`) have scores s_1 >= ... >= s_L, and call a label
-right if it is matched to a true object of its class with a mask IoU of at least 0.75. For a
-threshold t, the labels with s >= t are taken, all of equal score together. Among the t that occur
-as scores and at which at least 95 % of the labels taken are right, the loosest (least) is chosen,
-even where a stricter one is below 95 %. The yield is the number of right labels taken there, over
-the number of all true objects (ignored regions are none).
+Let the accepted labels that count (see `instances`) have scores s_1 >= ... >= s_L: their trust
+where it was fitted (on other scenes, or it flatters), else the detector's. Call a label right if it
+is matched to a true object of its class with a mask IoU of at least 0.75. For a threshold t, the
+labels with s >= t are taken, all of equal score together. Among the t that occur as scores and at
+which at least 95 % of the labels taken are right, the loosest (least) is chosen, even where a
+stricter one is below 95 %. The yield is the number of right labels taken there, over the number of
+all true objects (ignored regions are none).
 
 No such t, or no accepted label: the yield is 0. No true object: it has no value. The yield of a
 size is the share of the objects of that size found at the same, common threshold.
@@ -52,7 +53,7 @@ def yields_at(
     """Compute the yield for every row of weights.
 
     Args:
-        scores: (L,) of the accepted labels that count.
+        scores: (L,) of the accepted labels that count, or their trust.
         right: (L,) bool.
         scenes: (L,) the sample of each.
         groups: (L, G) bool: the groups (sizes) of the object that a right label is matched to.

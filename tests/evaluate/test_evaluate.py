@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -158,6 +159,15 @@ def test_shuffled_classes_score_what_a_hand_count_says(make: SimpleNamespace) ->
     assert values["panoptic/car/PQ"] == pytest.approx(3 / 4)
     assert values["panoptic/mean/PQ"] == pytest.approx((3 / 4 + 1 / 2) / 2)
     assert values["yield/all/yield at 95"] == 0.0  # all of one score, 4 of 6 right
+    # Trust tells the two wrong ones apart; where one label lacks it, nothing was fitted.
+    trusts = np.array([0.9, 0.8, 0.7, 0.3, 0.6, 0.2], np.float32)
+    for last, expected, ranked in ((0.2, 4 / 6, "by trust"), (np.nan, 0.0, "detector's score")):
+        trusts[-1] = last
+        trusted = replace(labels, instances=replace(labels.instances, trusts=trusts.copy()))
+        report = evaluate_labels([make.sample(trusted)], make.truth_of([truth]))
+        assert values_of(report)["yield/all/yield at 95"] == pytest.approx(expected)
+        (table,) = [one for one in report.tables if one.name == "yield"]
+        assert table.title.endswith(ranked)
 
 
 def test_nothing_at_all_is_a_report_without_values(make: SimpleNamespace) -> None:
