@@ -16,8 +16,10 @@ from perception.geometry import (
     field_limit,
     points_in_view,
     project,
+    quaternion_fault,
     rigid,
     rotation_fault,
+    rotation_of_quaternion,
     transform,
 )
 from perception.types import Camera, Float64, Lens
@@ -77,7 +79,7 @@ def test_a_point_behind_the_camera_is_not_mirrored_into_the_image() -> None:
     ],
     ids=["none", "behind", "z about 0", "not finite", "outside", "largest float32"],
 )
-def test_nothing_is_projected_and_nothing_warns(points: list[list[float]]) -> None:
+def test_row_23_nothing_is_projected_and_nothing_warns(points: list[list[float]]) -> None:
     for dtype in (np.float32, np.float64):  # warnings are errors in this suite
         given = np.array(points, dtype).reshape(-1, 3)
         rows, uv, depth_m = points_in_view(CAMERA, given, SIZE_HW)  # type: ignore[arg-type]
@@ -250,3 +252,30 @@ def test_a_bent_image_has_no_points_where_there_are_none(camera: Camera) -> None
         assert (rows.shape, uv.shape, depth_m.shape) == ((0,), (0, 2), (0,))
     centre = bend(camera, np.zeros((1, 2)))  # straight ahead: no division by a radius of zero
     np.testing.assert_array_equal(centre, [[0, 0]])
+
+
+def test_row_25_a_quaternion_has_its_real_part_first() -> None:
+    # A quarter turn about z takes x to y. Read as x, y, z, w it would turn about x.
+    half = math.sqrt(0.5)
+    quarter = rotation_of_quaternion(np.array([half, 0, 0, half]))
+    np.testing.assert_allclose(quarter @ [1, 0, 0], [0, 1, 0], atol=1e-12)
+    np.testing.assert_allclose(quarter @ [0, 0, 1], [0, 0, 1], atol=1e-12)
+    rng = np.random.default_rng(0)
+    for x, y, z, w in rng.normal(size=(20, 4)):
+        unit = np.array([w, x, y, z]) / np.linalg.norm([w, x, y, z])
+        expected = Rotation.from_quat([x, y, z, w]).as_matrix()  # scipy has it last
+        np.testing.assert_allclose(rotation_of_quaternion(unit), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("norm", [1, 1.0009, 0.9991])
+def test_row_25_rounded_quaternions_are_made_unit(norm: float) -> None:
+    given = norm * np.array([0.5, -0.5, 0.5, -0.5])
+    assert quaternion_fault(given) == ""
+    assert rotation_fault(rotation_of_quaternion(given)) == ""
+
+
+@pytest.mark.parametrize("norm", [0, 0.5, 0.998, 1.002, 2, math.nan, math.inf])
+def test_row_25_what_is_no_unit_quaternion_is_told_with_its_norm(norm: float) -> None:
+    with np.errstate(invalid="ignore"):
+        fault = quaternion_fault(np.array([norm, 0, 0, 0.0]))
+    assert fault.startswith(f"is no unit quaternion: its norm is {norm:.6g}, expected 1 +- 0.001")

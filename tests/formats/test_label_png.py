@@ -85,7 +85,7 @@ def test_empty_masks_and_ignored_classes_take_no_number(
         (1, 0, False),
     ],
 )
-def test_ids_that_16_bits_cannot_hold_are_refused_and_never_wrapped_round(
+def test_row_20_ids_that_16_bits_cannot_hold_are_refused_and_never_wrapped_round(
     tmp_path: Path, picture: Picture, sample: Sample, instances: int, category: int, fits: bool
 ) -> None:
     size_hw = (1, instances)

@@ -79,7 +79,7 @@ def test_reading_gives_back_what_was_written(
     assert sem.tolist() == [target.ids.get(c, 0) for c in classes]
 
 
-def test_an_instance_id_above_16_bits_is_refused_and_nothing_is_written(
+def test_row_20_an_instance_id_above_16_bits_is_refused_and_nothing_is_written(
     tmp_path: Path, picture: Picture, sample: Sample, block: Block, target: Target
 ) -> None:
     front = picture([block(0, 0, 3, 3)], first_id=65536)

@@ -134,7 +134,7 @@ def test_a_mask_begins_half_a_pixel_before_its_first_pixel_centre() -> None:
     ],
     ids=["none", "behind", "z about 0", "outside the image", "not finite"],
 )
-def test_what_no_camera_sees_is_unknown(points: list[tuple[float, float, float]]) -> None:
+def test_row_23_what_no_camera_sees_is_unknown(points: list[tuple[float, float, float]]) -> None:
     labels = lift([view(np.ones(SIZE_HW, bool))], cloud(*points), CONFIG)
     assert told(labels) == [NOTHING] * len(points)
 

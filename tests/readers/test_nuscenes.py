@@ -104,7 +104,7 @@ def test_a_point_is_seen_from_where_the_camera_was_when_it_looked(
     assert (back.time_gap_s, front.time_gap_s) == (0.015, -0.035)
 
 
-def test_points_land_where_the_devkits_chain_has_them(
+def test_row_25_points_land_where_the_devkits_chain_has_them(
     tmp_path: Path, nuscenes_tables: Tables, write_nuscenes: Write
 ) -> None:
     points = np.random.default_rng(0).uniform(-40, 40, (3000, 3)).astype(np.float32)
