@@ -17,7 +17,8 @@ from scipy.spatial import cKDTree
 
 from perception.config import LiftConfig
 from perception.geometry import project, transform
-from perception.lift.separate import View, link_places
+from perception.lift.links import link_places
+from perception.lift.separate import View
 from perception.lift.sight import Rows, Sight, beam_spacing_px
 from perception.types import Bool, Float32, Float64, MaskOffset, Status
 

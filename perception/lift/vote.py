@@ -18,7 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from perception.lift.separate import NOBODY, Parts, View
+from perception.lift.links import NOBODY
+from perception.lift.separate import Parts, View
 from perception.lift.sight import Rows, Sight
 from perception.types import (
     Bool,
