@@ -2,12 +2,14 @@
 
 import os
 import pkgutil
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from perception import backends, hygiene
+from perception.buckets import is_bucket
 from perception.config import merge, parse_config, read_overrides
 from perception.engine.effort import Effort
 from perception.engine.job import Placement
@@ -16,9 +18,10 @@ from perception.errors import RequestError
 from perception.exports import FORMATS, export
 from perception.ontology import load_class_map
 from perception.request import LabelRequest, Resolved, resolve
-from perception.runs import evidence, folder, labels, lock, offsets, shards
+from perception.runs import copies, evidence, folder, labels, lock, offsets, shards
+from perception.runs.copies import RunCopy
 from perception.runs.folder import RunSpec
-from perception.runs.timings import Timings
+from perception.runs.timings import TIMINGS, Timings
 from perception.trust.model import read_model
 from perception.types import SampleLabels, Status
 
@@ -36,6 +39,7 @@ __all__ = [
 ]
 
 NO_TRUST = "none"  # --trust none
+LOOK_S = 30.0  # between two looks at a lock in a bucket
 Progress = Callable[[int, int], None]  # samples done, samples in all
 
 
@@ -48,16 +52,23 @@ class Run:
     """A finished run.
 
     Attributes:
-        folder: The run folder.
+        folder: The run folder; not there where the run is in a bucket.
         counts: Samples by status, instances by status, class and reason.
+        bucket: Where the run is, if that is a bucket; else "".
     """
 
     folder: Path
     counts: dict[str, Any]
+    bucket: str = ""
+
+    @property
+    def address(self) -> str:
+        """Return where the run is: a folder, or a place in a bucket."""
+        return self.bucket or str(self.folder)
 
     def labels(self) -> Iterator[SampleLabels]:
         """Yield the labels of every sample that was not quarantined, in the order of the plan."""
-        return read_labels(self.folder)
+        return read_labels(self.address)
 
 
 @dataclass(frozen=True)
@@ -65,14 +76,14 @@ class Planned:
     """What `label` would do.
 
     Attributes:
-        folder: The run folder.
+        folder: The run folder, or its address in a bucket.
         samples: Samples in all.
         shards: Shards in all.
         shards_done: Shards that are there and whole.
         fingerprint: Of the run.
     """
 
-    folder: Path
+    folder: Path | str
     samples: int
     shards: int
     shards_done: int
@@ -85,10 +96,19 @@ def plan(request: LabelRequest) -> Planned:
     Raises:
         RequestError: for anything wrong with the request.
     """
-    resolved = resolve(request)
+    if is_bucket(request.out):
+        with copies.opened(str(request.out)) as copy:
+            resolved = _resolve_there(request, copy)
+            copy.bring(copies.is_state)
+            return _planned(resolved, copy)
+    return _planned(resolve(request), None)
+
+
+def _planned(resolved: Resolved, copy: RunCopy | None) -> Planned:
     run, spec, samples = Path(resolved.job.run), resolved.job.spec, resolved.plan
-    whole = sum(_whole(run, spec, index) for index in range(len(samples)))
-    return Planned(run, len(samples.samples), len(samples), whole, spec.fingerprint())
+    whole = sum(_whole(run, spec, index, copy) for index in range(len(samples)))
+    place = str(copy.bucket) if copy else run
+    return Planned(place, len(samples.samples), len(samples), whole, spec.fingerprint())
 
 
 def label(request: LabelRequest, progress: Progress = no_progress) -> Run:
@@ -101,6 +121,8 @@ def label(request: LabelRequest, progress: Progress = no_progress) -> Run:
     Raises:
         RequestError: before any work, for anything wrong with the request.
     """
+    if is_bucket(request.out):
+        return _label_there(request, progress)
     resolved = resolve(request)
     run = Path(resolved.job.run)
     folder.refuse_occupied(run)
@@ -111,18 +133,79 @@ def label(request: LabelRequest, progress: Progress = no_progress) -> Run:
         return Run(run, _work(resolved, request, progress))
 
 
-def _work(resolved: Resolved, request: LabelRequest, progress: Progress) -> dict[str, Any]:
+def _label_there(request: LabelRequest, progress: Progress) -> Run:
+    """Label into a bucket, by way of a copy of the run."""
+    with copies.opened(str(request.out)) as copy:
+        resolved = _resolve_there(request, copy)
+        with lock.held_in(copy.bucket, request.break_lock) as check:
+            copy.list()
+            if request.overwrite and (copy.place / copies.SETTINGS).exists():
+                copy.discard()
+                (copy.place / copies.SETTINGS).unlink()
+            copy.bring(copies.is_state)
+            folder.begin(copy.place, resolved.job.spec, resolved.plan)
+            copy.put(copies.PLAN, copies.SETTINGS)
+            counts = _work(resolved, request, progress, copy, check)
+            check()
+            copy.put("quarantine.jsonl", TIMINGS, copies.SETTINGS)
+        return Run(copy.place, counts, str(copy.bucket))
+
+
+def _resolve_there(request: LabelRequest, copy: RunCopy) -> Resolved:
+    """Resolve a request for a run in a bucket; its settings are brought.
+
+    Raises:
+        RequestError: as `resolve`; `config.invalid`, `path.inside_source`.
+    """
+    if request.new_run:
+        raise RequestError("config.invalid", "--new-run looks for folders; give another --out")
+    if request.engine != "local":  # its workers cannot reach the copy
+        raise RequestError(
+            "config.invalid",
+            f"--out {copy.bucket}: runs in buckets need --engine local (and --workers N); for "
+            "--engine ray give a folder that every node mounts",
+        )
+    copy.list()
+    copy.bring(lambda name: name == copies.SETTINGS)
+    resolved = resolve(replace(request, out=copy.place))
+    job = resolved.job.model_copy(update={"bucket": str(copy.bucket)})
+    out, root = f"{job.bucket}/", f"{job.root}/"
+    if out.startswith(root) or root.startswith(out):
+        raise RequestError(
+            "path.inside_source",
+            f"--out {job.bucket} lies inside or around the source {job.root}; choose another place",
+        )
+    return replace(resolved, job=job)
+
+
+def _work(
+    resolved: Resolved,
+    request: LabelRequest,
+    progress: Progress,
+    copy: RunCopy | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
     job, samples = resolved.job, resolved.plan
     run, total = Path(job.run), len(samples.samples)
-    missing = [index for index in range(len(samples)) if not _whole(run, job.spec, index)]
+    missing = [index for index in range(len(samples)) if not _whole(run, job.spec, index, copy)]
     resumed = total - sum(len(samples.shard(index)) for index in missing)
     timings = Timings(run, resumed, request.engine, request.workers)
     timings.write()
     progress(resumed, total)
 
     decided = labels.folder_of(run, job.spec.label_set())
+    looked = time.monotonic()
+
+    def keep_up() -> None:
+        """Tell a bucket the time, and look after the lock there."""
+        nonlocal looked
+        if copy is not None and time.monotonic() - looked >= LOOK_S:
+            check()
+            copy.put(TIMINGS)
+            looked = time.monotonic()
 
     def done(index: int, effort: Effort) -> None:
+        keep_up()
         if request.strict_calibration:
             _refuse_offsets(shards.stated_counts(decided, index)[1])
         timings.add(len(samples.shard(index)), effort.to_dict())
@@ -137,6 +220,8 @@ def _work(resolved: Resolved, request: LabelRequest, progress: Progress) -> dict
         engine = pkgutil.resolve_name(backends.ENGINES[request.engine])
         workers = min(request.workers, len(missing))
         engine(job, handed_out(), Placement(workers, request.address, request.dashboard), done)
+    if copy is not None:
+        copy.bring_quarantined(decided, range(len(samples)))
     counts = folder.finish(run, job.spec, samples)
     timings.finish()
     if request.strict_calibration:
@@ -150,10 +235,10 @@ def _refuse_offsets(tallies: dict[str, Any]) -> None:
         raise RequestError("calibration.off", "; ".join(wrong))
 
 
-def _whole(run: Path, spec: RunSpec, index: int) -> bool:
-    return shards.shard_is_whole(evidence.folder_of(run), index) and shards.shard_is_whole(
-        labels.folder_of(run, spec.label_set()), index
-    )
+def _whole(run: Path, spec: RunSpec, index: int, copy: RunCopy | None = None) -> bool:
+    is_whole = copy.has_shard if copy else shards.shard_is_whole
+    folders = evidence.folder_of(run), labels.folder_of(run, spec.label_set())
+    return all(is_whole(place, index) for place in folders)
 
 
 def relabel(
@@ -172,7 +257,7 @@ def relabel(
     Sweeps and calibration are read again from the source; images only for the previews.
 
     Args:
-        run: The run folder.
+        run: The run folder, or its address in a bucket.
         overrides: Nested settings that win over the file and over what the run has.
         config: YAML with settings.
         class_map: Another class map.
@@ -186,26 +271,27 @@ def relabel(
         RequestError: `relabel.observe` for a setting that needs the models again, such as a score
             below the run's floor; `run.damaged`; `config.invalid`.
     """
-    path = Path(run).resolve()
-    spec = folder.read_spec(path)
-    before = spec.config.model_dump(mode="json")
-    asked = parse_config(
-        merge(merge(before, read_overrides(config)), overrides or {}), str(config or "options")
-    )
-    if asked.observe != spec.config.observe or asked.shard_size != spec.config.shard_size:
-        raise RequestError(
-            "relabel.observe",
-            "only `decide` settings can be changed without the models; use `label`",
+    with copies.changing(run) as path:
+        spec = folder.read_spec(path)
+        before = spec.config.model_dump(mode="json")
+        asked = parse_config(
+            merge(merge(before, read_overrides(config)), overrides or {}), str(config or "options")
         )
-    mapping = load_class_map(class_map) if class_map else spec.class_map
-    spec = spec.with_decisions(asked.decide, mapping)
-    if trust:
-        model = None if trust == NO_TRUST else read_model(Path(trust))
-        spec = spec.model_copy(update={"trust": model})
-    done = decide_run(path, spec, workers, progress)
-    if not keep_per_class:
-        return done
-    return decide_run(path, hygiene.with_floor(path, spec, keep_per_class), workers, progress)
+        if asked.observe != spec.config.observe or asked.shard_size != spec.config.shard_size:
+            raise RequestError(
+                "relabel.observe",
+                "only `decide` settings can be changed without the models; use `label`",
+            )
+        mapping = load_class_map(class_map) if class_map else spec.class_map
+        spec = spec.with_decisions(asked.decide, mapping)
+        if trust:
+            model = None if trust == NO_TRUST else read_model(Path(trust))
+            spec = spec.model_copy(update={"trust": model})
+        done = decide_run(path, spec, workers, progress)
+        if keep_per_class:
+            floored = hygiene.with_floor(path, spec, keep_per_class)
+            done = decide_run(path, floored, workers, progress)
+    return replace(done, bucket=str(run)) if is_bucket(run) else done
 
 
 def decide_run(run: Path, spec: RunSpec, workers: int = 0, progress: Progress = no_progress) -> Run:
@@ -221,7 +307,8 @@ def decide_run(run: Path, spec: RunSpec, workers: int = 0, progress: Progress = 
 
 def read_labels(run: Path | str) -> Iterator[SampleLabels]:
     """Yield the labels of every sample of a finished run that was not quarantined."""
-    yield from folder.usable_labels(Path(run))
+    with copies.reading(run, evidence=False) as place:
+        yield from folder.usable_labels(place)
 
 
 def parse_statuses(text: str) -> tuple[Status, ...]:

@@ -29,7 +29,7 @@ class LabelRequest:
 
     Attributes:
         source: "LAYOUT:ROOT" (see `sources.LAYOUTS`), a path, or a dataset.yaml.
-        out: The run folder.
+        out: The run folder, or an address in a bucket.
         segmenter: A SAM checkpoint, YOLO-seg weights (.onnx), "grabcut" or "boxes".
         detector: YOLO or YOLOX weights; exclusive with `boxes`.
         boxes: "label_2", a COCO JSON file, or a folder of KITTI or YOLO txt files.

@@ -1,6 +1,8 @@
-"""Sources in buckets, on an S3 server of this machine (moto's)."""
+"""Sources and runs in buckets, on an S3 server of this machine (moto's)."""
 
 import http.client
+import os
+import pkgutil
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,9 +10,13 @@ from typing import Any
 
 import pytest
 
-from perception import buckets, commands, sources
+from perception import backends, buckets, cli, commands, sources
 from perception.commands import LabelRequest, Run
+from perception.engine.effort import Effort, Meter
+from perception.engine.job import Job
+from perception.engine.worker import Worker
 from perception.errors import BucketError, RequestError
+from perception.runs import lock
 from perception.types import SampleRef
 
 Draw = Callable[..., Path]
@@ -202,3 +208,147 @@ def test_a_plan_cannot_reach_beyond_the_folder_above_its_root(
     ref = SampleRef("x", "kitti", f"{address}/deep", (), calib_files=("../../000.png",))
     with sources.at_hand(ref) as here:
         assert [path for path in Path(here.root).parents[4].rglob("*") if path.is_file()] == []
+
+
+def files_there(address: str) -> dict[str, int]:
+    return buckets.parse(address).sizes()
+
+
+def bytes_there(address: str) -> dict[str, bytes]:
+    bucket = buckets.parse(address)
+    return {name: bucket.read(name) or b"" for name in bucket.sizes()}
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a lock in a bucket settle at once, nobody else is there; work in this very process."""
+    monkeypatch.setattr(lock, "SETTLE_S", 0.0)
+    plain = pkgutil.resolve_name
+
+    def in_this_process(job: Job, indices: Any, placement: object, done: Any) -> None:
+        worker = Worker(job, Meter())
+        for index in indices:
+            seen = worker.observe(index, frozenset(), lambda place: None, ahead=False)
+            worker.finish(index, seen)
+            done(index, Effort())
+
+    def resolve(name: str) -> Any:
+        return in_this_process if name == backends.ENGINES["local"] else plain(name)
+
+    monkeypatch.setattr(pkgutil, "resolve_name", resolve)
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_run_in_a_bucket_has_the_bytes_of_a_local_one_and_every_verb_reads_it(
+    tmp_path: Path, pictures: Draw, put: Put, snapshot: Snapshot, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = pictures(tmp_path / "src", 5)
+    out = f"{put()}/runs/a"
+    local = label(f"images:{source}", tmp_path / "a")
+    away = label(f"images:{source}", out)
+    assert away.address == out and away.counts == local.counts
+    there, here = bytes_there(out), snapshot(tmp_path / "a")
+    here = {name: data for name, data in here.items() if (tmp_path / "a" / name).is_file()}
+    assert there.keys() == {*here, "timings.json"} - {"lock.json"}
+    assert {name: there[name] for name in here if name != "timings.json"} == {
+        name: data for name, data in here.items() if name != "timings.json"
+    }
+    assert [sample.id for sample in away.labels()] == [sample.id for sample in local.labels()]
+    commands.export(out, "coco", tmp_path / "b.json")
+    commands.export(tmp_path / "a", "coco", tmp_path / "a.json")
+    assert (tmp_path / "b.json").read_bytes() == (tmp_path / "a.json").read_bytes()
+    assert cli.run(["status", out]) == 0 and cli.run(["verify", out]) == 0
+    assert "finished: 5 of 5 samples" in capsys.readouterr().out
+    assert cli.run(["show", out, "--out", str(tmp_path / "page")]) == 0
+    again = bytes_there(out)
+    assert label(f"images:{source}", out).counts == local.counts
+    assert {n for n, data in bytes_there(out).items() if data != again[n]} <= {"timings.json"}
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_relabelled_run_in_a_bucket_has_the_bytes_of_a_local_one(
+    tmp_path: Path, pictures: Draw, put: Put, snapshot: Snapshot
+) -> None:
+    source, strict = pictures(tmp_path / "src", 3), {"decide": {"judge": {"min_score": 0.9}}}
+    out = f"{put()}/runs/a"
+    for run in (tmp_path / "a", out):
+        label(f"images:{source}", run)
+        commands.relabel(run, overrides=strict)
+    there, here = bytes_there(out), snapshot(tmp_path / "a")
+    names = [
+        name for name in here if name.endswith((".parquet", ".json")) and name != "timings.json"
+    ]
+    assert len(names) == 13 and all(there[name] == here[name] for name in names)
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize("cut", ["evidence/000001.json", "labels/", "evidence/000001.parquet"])
+def test_what_a_kill_left_between_data_and_marker_is_made_again_and_nothing_else(
+    cut: str, tmp_path: Path, pictures: Draw, put: Put
+) -> None:
+    source, out = pictures(tmp_path / "src", 4), f"{put()}/runs/a"
+    label(f"images:{source}", out)
+    whole, bucket = bytes_there(out), buckets.parse(out)
+    gone = [n for n in whole if n.startswith(cut) and "000000" not in n and n.endswith(cut[-4:])]
+    gone = gone or [n for n in whole if n.startswith(cut) and n.endswith("000001.json")]
+    for name in gone:
+        bucket.remove(name)
+    resumed: list[int] = []
+    looking = LabelRequest(
+        f"images:{source}", out, "boxes", detector="bright", overrides={"shard_size": 2}
+    )
+    commands.label(looking, lambda done, total: resumed.append(done))
+    assert gone and resumed[0] == 2
+    after = bytes_there(out)
+    assert {n for n, data in whole.items() if after.get(n) != data} <= {"timings.json"}
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_second_run_is_refused_and_names_the_holder(
+    tmp_path: Path, pictures: Draw, put: Put
+) -> None:
+    source, out = pictures(tmp_path / "src", 1), f"{put()}/runs/a"
+    with lock.held_in(buckets.parse(out)):
+        assert code_of(lambda: label(f"images:{source}", out), f"process {os.getpid()} on") == (
+            "run.locked"
+        )
+    assert files_there(out) == {}
+    with lock.held_in(buckets.parse(out)) as check:
+        buckets.parse(out).write("lock.json", b"somebody")
+        assert code_of(check, "does not say who") == "run.locked"
+    assert buckets.parse(out).read("lock.json") == b"somebody"  # not ours: it stays
+    label(f"images:{source}", out, break_lock=True)
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_place_that_is_taken_or_inside_the_source_is_refused(
+    tmp_path: Path, pictures: Draw, put: Put
+) -> None:
+    source = pictures(tmp_path / "src", 1)
+    address = put(source)
+    for out, code in (
+        (address, "run.occupied"),
+        ("s3://no-such-bucket/run", "bucket.missing"),
+        (f"{address}/../x", "source.invalid"),
+    ):
+        assert code_of(lambda out=out: label(f"images:{source}", out)) == code
+    assert code_of(lambda: label(address, f"{address}/run")) == "path.inside_source"
+    assert set(files_there(address)) == {"000.png"}
+
+
+def test_ray_does_not_keep_runs_in_buckets_yet(tmp_path: Path, pictures: Draw, put: Put) -> None:
+    source = pictures(tmp_path / "src", 1)
+    ask = lambda: label(f"images:{source}", f"{put()}/run", engine="ray")  # noqa: E731
+    assert code_of(ask, "--engine local") == "config.invalid"
+
+
+def test_the_command_line_takes_addresses_and_ends_clean(
+    tmp_path: Path, pictures: Draw, put: Put, command: Callable[..., Any]
+) -> None:
+    address = put(pictures(tmp_path / "src", 3))
+    out = address.replace("drive", "runs/a")
+    options = ("--detector", "bright", "--segmenter", "boxes", "--workers", "2")
+    process = command("label", f"images:{address}", "--out", out, *options)
+    told, wrong = process.communicate(timeout=300)
+    assert process.returncode == 0 and f"labels in {out}" in told, wrong
+    assert "Traceback" not in wrong and "lock.json" not in files_there(out)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def label(
     source: str,
     *,
-    out: Path,
+    out: str,
     segmenter: str,
     detector: str = "",
     boxes: str = "",
@@ -61,8 +61,8 @@ def label(
 
     Args:
         source: kitti:ROOT, kitti-raw:ROOT, semantic-kitti:ROOT, nuscenes:ROOT, images:ROOT, a path
-            (folder, glob, list file, image) or a dataset.yaml.
-        out: The run folder.
+            (folder, glob, list file, image) or a dataset.yaml. ROOT may be s3://BUCKET/PATH.
+        out: The run folder, or s3://BUCKET/PATH.
         segmenter: A SAM checkpoint, YOLO-seg weights (.onnx); grabcut and boxes need none.
         detector: YOLO weights, .onnx or .pt, or YOLOX weights, .onnx.
         boxes: In place of a detector: label_2, a COCO .json, or a folder of KITTI or YOLO .txt.
@@ -144,7 +144,7 @@ def label(
 
 
 def relabel(
-    run: Path,
+    run: str,
     *,
     min_score: float | None = None,
     config: Path | None = None,
@@ -184,7 +184,7 @@ def relabel(
 
 
 def export(
-    run: Path,
+    run: str,
     *,
     to: str,
     out: Path,
@@ -249,7 +249,7 @@ def _show_run(run: "Run", as_json: bool) -> int:
         lines.append(f"{'warning: ' if offset.is_off else 'calibration: '}{offset.text()}")
     if samples["quarantined"]:
         listed = ", ".join(f"{code} {n}" for code, n in sorted(counts["quarantined_by"].items()))
-        lines.append(f"quarantined: {listed}; see {run.folder / 'quarantine.jsonl'}")
-    lines.append(f"labels in {run.folder}, pictures in {run.folder / 'preview'}")
-    say({"run": str(run.folder), "counts": counts}, as_json, lines)
+        lines.append(f"quarantined: {listed}; see {run.address}/quarantine.jsonl")
+    lines.append(f"labels in {run.address}, pictures in {run.address}/preview")
+    say({"run": run.address, "counts": counts}, as_json, lines)
     return QUARANTINED if samples["quarantined"] else FINE

@@ -60,7 +60,7 @@ def synthesize(
 
 
 def evaluate(
-    run: Path,
+    run: str,
     *,
     truth: str,
     class_map: str = "",
@@ -88,8 +88,10 @@ def evaluate(
     from perception.evaluate import evaluate as compare
     from perception.evaluate import to_html
     from perception.files import write_bytes
+    from perception.runs.copies import reading
 
-    report = compare(run, truth, class_map=class_map, seed=seed, against=against)
+    with reading(run, evidence=False) as place:
+        report = compare(place, truth, class_map=class_map, seed=seed, against=against)
     if page is not None:
         write_bytes(page, to_html(report).encode())
     say(report.to_dict(), as_json, report.lines(intervals=False))
@@ -97,7 +99,7 @@ def evaluate(
 
 
 def show(
-    run: Path,
+    run: str,
     *,
     out: Path,
     truth: str = "",
@@ -126,20 +128,24 @@ def show(
             --review.
         as_json: Print one JSON object for programs.
     """
+    from perception.runs.copies import reading
+
     if review and rerun:
         raise RequestError("option.invalid", "--rerun writes what the report shows: drop --review")
     if review:
         from perception.commands import parse_statuses
         from perception.pages.review import review as write_review
 
-        done = write_review(run, out, statuses=frozenset(parse_statuses(status)))
+        with reading(run, evidence=False) as place:
+            done = write_review(place, out, statuses=frozenset(parse_statuses(status)))
         unreadable = f"; {done.unreadable} samples could not be read" if done.unreadable else ""
         lines = [f"{done.labels} labels to look at{unreadable}", f"open {done.page}"]
         say({**asdict(done), "page": str(done.page)}, as_json, lines)
         return FINE
     from perception.pages import show as write_page
 
-    shown = write_page(run, out, truth=truth, class_map=class_map, frames=frames, rerun=rerun)
+    with reading(run, evidence=False) as place:
+        shown = write_page(place, out, truth=truth, class_map=class_map, frames=frames, rerun=rerun)
     recording = str(shown.recording) if shown.recording else None
     value = {**asdict(shown), "page": str(shown.page), "recording": recording}
     play = [f"play: rerun {recording}"] if recording else []
@@ -194,7 +200,7 @@ def train(
     return FINE
 
 
-def status(run: Path, *, as_json: AsJson = False) -> int:
+def status(run: str, *, as_json: AsJson = False) -> int:
     """Say how far a run is, also while it works.
 
     perception status runs/kitti
@@ -203,14 +209,16 @@ def status(run: Path, *, as_json: AsJson = False) -> int:
         run: The run folder.
         as_json: Print one JSON object for programs.
     """
+    from perception.runs.copies import reading_state
     from perception.runs.status import read_status
 
-    found = read_status(run)
+    with reading_state(run) as place:
+        found = read_status(place)
     say(found.to_dict(), as_json, found.lines())
     return FINE
 
 
-def verify(run: Path, *, as_json: AsJson = False) -> int:
+def verify(run: str, *, as_json: AsJson = False) -> int:
     """Check every hash and every promise of a run; exits with 1 if something is wrong.
 
     perception verify runs/kitti
@@ -219,9 +227,11 @@ def verify(run: Path, *, as_json: AsJson = False) -> int:
         run: The run folder.
         as_json: Print one JSON object for programs.
     """
+    from perception.runs.copies import reading
     from perception.runs.verify import verify as check
 
-    verdict = check(run)
+    with reading(run) as place:
+        verdict = check(place)
     say(asdict(verdict), as_json, verdict.lines())
     return QUARANTINED if verdict.faults else FINE
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from perception import __version__, backends, prompts, sources, weights
+from perception import __version__, backends, buckets, prompts, sources, weights
 from perception.config import Settings
 from perception.errors import RequestError
 from perception.pipeline import Models, Rules
@@ -14,6 +14,7 @@ from perception.ports import Detector
 from perception.quality.correct import by_image
 from perception.remedies import in_one_line
 from perception.runs import corrections, folder
+from perception.runs.copies import RunCopy
 from perception.runs.folder import RunSpec
 
 PREVIEW_SAMPLES = 100  # overlays of a run: enough to judge it by eye, few enough to cost nothing
@@ -38,7 +39,7 @@ class Job(Settings):
     """Plain values only: this crosses process borders as JSON.
 
     Attributes:
-        run: The run folder, absolute.
+        run: The run folder, absolute; of a run in a bucket, its copy.
         spec: The settings of the run.
         detector_path: Weights of the detector on this machine; "" where boxes are given.
         segmenter_path: Weights of the segmenter on this machine.
@@ -46,6 +47,7 @@ class Job(Settings):
         boxes: What `--boxes` said; "" where a detector looks.
         layout: Of the source.
         root: Of the source, a folder or a place in a bucket.
+        bucket: Where the run is, if that is a bucket; else "".
     """
 
     run: str
@@ -56,6 +58,11 @@ class Job(Settings):
     boxes: str
     layout: str
     root: str
+    bucket: str = ""
+
+    def run_copy(self) -> RunCopy | None:
+        """Return the run's copy, if it is one."""
+        return RunCopy(buckets.parse(self.bucket), Path(self.run)) if self.bucket else None
 
     def rules(self) -> Rules:
         """Return what decisions depend on."""

@@ -140,9 +140,10 @@ class Supervisor:
         elif self._deaths[index, place] > DEATHS_ALLOWED:
             if place == NO_SAMPLE:  # decisions or the disk: nothing to leave out
                 raise RequestError("process.crash", f"shard {index}: the worker died twice: {how}")
-            records.write_json(
-                self._poison / f"{shards.shard_name(index)}-{place:04d}.json", {"how": how}
-            )
+            name = f"{shards.shard_name(index)}-{place:04d}.json"
+            records.write_json(self._poison / name, {"how": how})
+            if (copy := self._job.run_copy()) is not None:
+                copy.put(f"{self._poison.name}/{name}")
 
     def _poisoned(self, index: int) -> set[int]:
         found = self._poison.glob(f"{shards.shard_name(index)}-*.json")

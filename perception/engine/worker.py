@@ -35,6 +35,7 @@ class Worker:
         self._plan = read_plan(self._run, job.spec)
         self._models = meter.watch(load_models(job))
         self._readers = Readers()
+        self._copy = job.run_copy()
 
     def observe(
         self, index: int, poisoned: frozenset[int], begin: Callable[[int], None], *, ahead: bool
@@ -48,7 +49,10 @@ class Worker:
             ahead: Whether samples are read before their turn, and looked at side by side; else a
                 crash is surely the fault of the one that was begun last.
         """
-        if shards.shard_is_whole(evidence.folder_of(self._run), index):
+        seen = evidence.folder_of(self._run)
+        if self._copy is not None and not shards.shard_is_whole(seen, index):
+            self._copy.bring_shard(seen, index)
+        if shards.shard_is_whole(seen, index):
             return None
         refs = self._plan.shard(index)
         healthy = [ref for place, ref in enumerate(refs) if place not in poisoned]
@@ -66,9 +70,20 @@ class Worker:
 
     def finish(self, index: int, seen: Seen | None) -> None:
         """Make a shard whole: write its evidence, then decide from what was written."""
+        folders = evidence.folder_of(self._run), labels.folder_of(self._run, self._spec.label_set())
+        copy = self._copy
         if seen is not None:
             evidence.write(self._run, index, seen)
+            if copy is not None:
+                copy.put_shard(folders[0], index)
         decide_shard(self._run, self._spec, self._plan, index)
+        if copy is not None:
+            first = index * self._plan.shard_size
+            drawn = self._plan.shard(index)[: max(0, PREVIEW_SAMPLES - first)]
+            copy.put_previews(str(_file_stem(ref.id)) for ref in drawn)
+            copy.put_shard(folders[1], index)
+            for folder in folders:
+                copy.drop_data(folder, index)
 
 
 def observe_one(

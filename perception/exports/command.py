@@ -46,7 +46,7 @@ from perception.formats import (
     yolo,
 )
 from perception.ontology import Ontology, load_class_map, load_ontology, target_of
-from perception.runs import folder
+from perception.runs import copies, folder
 from perception.runs.folder import RunSpec
 from perception.synthetic.read import is_drive, read_truth_labels
 from perception.types import ExportSummary, SampleLabels, SampleRef, Status
@@ -225,7 +225,7 @@ def export(
     """Write a run's labels, or a synthetic drive's truth, in a format that others read.
 
     Args:
-        run: The run folder, or a drive's.
+        run: The run folder, its address in a bucket, or a drive's.
         to: One of `FORMATS`, or "all": each into a file or folder of its own below `out`.
         out: A file (coco, coco-results), replaced if it is there, or a folder that holds nothing:
             files of another export would mix in.
@@ -244,7 +244,13 @@ def export(
     if to not in FORMATS and to != ALL:
         known = ", ".join((*FORMATS, ALL))
         raise RequestError("export.unknown", f"--to {to}: expected one of {known}")
-    path, place, chosen = Path(run), Path(out), frozenset(statuses)
+    with copies.reading(run, evidence=False) as path:
+        return _export_all(path, to, Path(out), frozenset(statuses), classes)
+
+
+def _export_all(
+    path: Path, to: str, place: Path, chosen: frozenset[Status], classes: str
+) -> tuple[Exported, ...]:
     if place.is_dir() and any(place.iterdir()):
         raise RequestError(
             "export.occupied", f"{place}: is a folder that holds files; choose another --out"

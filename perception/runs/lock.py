@@ -9,16 +9,19 @@ import fcntl
 import json
 import os
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from perception.errors import RequestError
+from perception.buckets import Bucket
+from perception.errors import BucketError, RequestError
 from perception.files import TEMPORARY, storage_faults
 
 LOCK = "lock.json"
+SETTLE_S = 2.0  # that a lock in a bucket is left alone; a put of its size takes 0.1 s or less
 _STAT_STATE, _STAT_START = 0, 19  # fields of /proc/PID/stat after the command's name
 
 
@@ -69,6 +72,47 @@ def held(run: Path, break_lock: bool = False) -> Iterator[None]:
             (run / LOCK).unlink(missing_ok=True)
 
 
+@contextmanager
+def held_in(bucket: Bucket, break_lock: bool = False) -> Iterator[Callable[[], None]]:
+    """Hold a run in a bucket.
+
+    pyarrow cannot put an object on condition that there is none, so two may write their lock at
+    once. Each waits and looks again: the last one to write holds it (Fischer's algorithm), unless a
+    write takes longer than the wait.
+
+    Args:
+        bucket: The run's place.
+        break_lock: As in `held`.
+
+    Yields:
+        What to call now and then: it raises `run.locked` if the lock is somebody else's by now.
+
+    Raises:
+        RequestError: `run.locked`, naming the holder; `bucket.*`.
+    """
+    mine = _to_bytes(_me())
+    there = bucket.read(LOCK)
+    if there is not None and not break_lock:
+        holder = _parse(there)
+        if not (holder and _is_gone(holder)):
+            raise RequestError("run.locked", _refusal(bucket, holder))
+
+    def check() -> None:
+        found = bucket.read(LOCK)
+        if found != mine:
+            raise RequestError("run.locked", _refusal(bucket, _parse(found) if found else None))
+
+    bucket.write(LOCK, mine)
+    time.sleep(SETTLE_S)
+    check()
+    try:
+        yield check
+    finally:
+        with suppress(BucketError):  # what ended the run, perhaps: the lock is stale then
+            if bucket.read(LOCK) == mine:
+                bucket.remove(LOCK)
+
+
 def holder_of(run: Path) -> str:
     """Return who works on a run, for people; "" where nobody does, or for certain no longer."""
     holder = _read(run / LOCK)
@@ -94,17 +138,17 @@ def _take(run: Path, me: Holder, break_lock: bool) -> None:
 
 def _create(run: Path, me: Holder) -> bool:
     """Write the lock unless there is one: whole at once, where the file system has links."""
-    data = json.dumps(asdict(me), sort_keys=True, indent=1) + "\n"
+    data = _to_bytes(me)
     temporary = run / f"{TEMPORARY}lock-{me.host}-{me.pid}"
     try:
-        temporary.write_text(data)
+        temporary.write_bytes(data)
         os.link(temporary, run / LOCK)
     except FileExistsError:
         return False
     except (PermissionError, NotImplementedError, FileNotFoundError):
         # No links here, or the holder has swept the temporary away: it will be refused below.
         try:
-            with (run / LOCK).open("x") as stream:
+            with (run / LOCK).open("xb") as stream:
                 stream.write(data)
         except FileExistsError:
             return False
@@ -116,13 +160,24 @@ def _create(run: Path, me: Holder) -> bool:
 def _read(path: Path) -> Holder | None:
     """Return the holder; None where there is none, or none that can be understood."""
     try:
-        return Holder(**json.loads(path.read_bytes()))
-    except (FileNotFoundError, ValueError, TypeError):
+        return _parse(path.read_bytes())
+    except FileNotFoundError:
         return None
 
 
-def _refusal(run: Path, holder: Holder | None) -> str:
-    who = f"{run / LOCK} does not say who" if holder is None else str(holder)
+def _parse(data: bytes) -> Holder | None:
+    try:
+        return Holder(**json.loads(data))
+    except (ValueError, TypeError):
+        return None
+
+
+def _to_bytes(holder: Holder) -> bytes:
+    return (json.dumps(asdict(holder), sort_keys=True, indent=1) + "\n").encode()
+
+
+def _refusal(run: Path | Bucket, holder: Holder | None) -> str:
+    who = str(holder) if holder else f"{run}/{LOCK} does not say who"
     return (
         f"{run}: another process works on this run: {who}. Wait for it, or choose another --out; "
         "if it is certain that it has ended, pass --break-lock"

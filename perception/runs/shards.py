@@ -94,19 +94,28 @@ def shard_is_whole(folder: Path, index: int) -> bool:
     return _read_checked(folder, index) is not None
 
 
-def _read_checked(folder: Path, index: int) -> bytes | None:
-    data_path = folder / f"{shard_name(index)}.parquet"
+def stated(folder: Path, index: int) -> dict[str, Any] | None:
+    """Return what a shard's JSON file states of it; None if it is missing or damaged."""
     try:
         stated = records.read_json(folder / f"{shard_name(index)}.json")
         own = stated.pop("own_sha256", "") if isinstance(stated, dict) else ""
-        if own != records.sha256(records.to_json(stated)):
-            return None
-        if data_path.stat().st_size != stated["bytes"]:
+        return stated if own == records.sha256(records.to_json(stated)) else None
+    except (RequestError, ValueError):  # ValueError: a NaN, half a surrogate
+        return None
+
+
+def _read_checked(folder: Path, index: int) -> bytes | None:
+    data_path = folder / f"{shard_name(index)}.parquet"
+    found = stated(folder, index)
+    if found is None:
+        return None
+    try:
+        if data_path.stat().st_size != found["bytes"]:
             return None
         data = data_path.read_bytes()
-    except (RequestError, FileNotFoundError, ValueError):  # ValueError: a NaN, half a surrogate
+    except FileNotFoundError:
         return None
-    return data if records.sha256(data) == stated["sha256"] else None
+    return data if records.sha256(data) == found["sha256"] else None
 
 
 def read_shard(folder: Path, index: int, schema: pa.Schema) -> list[Row]:

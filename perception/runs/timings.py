@@ -8,6 +8,7 @@ from typing import Any
 
 from perception.runs import records
 
+TIMINGS = "timings.json"
 EVERY_S = 2.0  # seconds between two writings: a write waits for the disk
 
 
@@ -16,7 +17,7 @@ class Timings:
 
     def __init__(self, run: Path, samples_resumed: int, engine: str, workers: int) -> None:
         """Start the clock; nothing is written yet."""
-        self._path = run / "timings.json"
+        self._path = run / TIMINGS
         self._started, self._written = time.time(), 0.0
         self._resumed, self._engine, self._workers = samples_resumed, engine, workers
         self._finished: float | None = None

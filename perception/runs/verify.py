@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from perception.errors import PerceptionError, RequestError
+from perception.errors import PerceptionError, RequestError, in_bucket
 from perception.files import TEMPORARY
 from perception.runs import evidence, labels, lock, records, shards
 from perception.runs.folder import Plan, RunSpec, read_plan, read_spec, sum_up
@@ -34,7 +34,7 @@ class Verdict:
         """Say it to people."""
         missing = f", {self.missing} still missing: `label` again resumes" if self.missing else ""
         found = f"{len(self.faults)} faults" if self.faults else "all as promised"
-        return [*self.faults, f"{self.shards} shards read{missing}: {found}"]
+        return [*map(in_bucket, self.faults), f"{self.shards} shards read{missing}: {found}"]
 
 
 def verify(run: Path) -> Verdict:
