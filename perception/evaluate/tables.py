@@ -41,7 +41,6 @@ LABEL_COLUMNS = (
 UNKNOWN_RANGE = "unknown range"
 N_BOX_COLUMNS = 4  # precision and recall, the first ones: the others need masks
 QUALITIES = ("PQ", "SQ", "RQ")
-OBJECT_COLUMNS = tuple(f"{kind}, {way}" for way in MATCHES for kind in ("mean", "pooled"))
 GROUPS = ("all points", "points on objects")
 
 
