@@ -278,7 +278,10 @@ def _export(request: GainRequest, arm: str, part: str) -> None:
     counts = {
         "images": written.samples,
         "labels": written.labels,
-        "left_out": dict(written.left_out),
+        "left_out": {
+            **dict(written.left_out),
+            **({"painted over": written.ignored} if written.ignored else {}),
+        },
     }
     records.write_json(out / "counts.json", counts)
 
