@@ -76,7 +76,8 @@ def load() -> Callable[..., Engine]:
     def load(path: Path, inference: str, **settings: Any) -> Engine:
         if inference == "openvino":
             pytest.importorskip("openvino")
-        config = {"threads": 2, "inference": inference, **settings}
+        # fp32, or a processor with bfloat16 would round what is compared to 1e-4
+        config = {"threads": 2, "inference": inference, "precision": "fp32", **settings}
         return load_engine(path, ObserveConfig.model_validate(config))
 
     return load

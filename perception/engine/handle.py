@@ -165,7 +165,8 @@ class Child:
             else:
                 with self._lock:
                     self._answers[message.get("shard", _NO_SHARD)].put(message)
-        self._how = self._hung or self._obituary()
+        obituary = self._obituary()  # waits for the end of a killed child, too: no zombie stays
+        self._how = self._hung or obituary
         with self._lock:
             self.has_ended = True
             for answers in self._answers.values():
