@@ -1,6 +1,5 @@
 """Benchmarks: quality on real data, memory, size. Each prints what a README line states."""
 
-import resource
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from perception.ontology import load_class_map, load_ontology
 from perception.pipeline import Models, Rules
 from perception.ports import Segmenter
 from perception.runs import evidence, folder
+from perception.runs.timings import peak_bytes
 from perception.types import Bool, Sample, SampleRef
 
 # Cityscapes: ids of things with instances (cityscapesscripts, helpers/labels.py).
@@ -198,19 +198,10 @@ def measure() -> None:
     corners = rng.uniform(0, 0.8, (int(boxes), 2)) * [int(width), int(height)]
     sides = rng.uniform(20, 0.2 * int(height), (int(boxes), 2))
     prompts_xyxy = np.concatenate([corners, corners + sides], axis=1).astype(np.float32)
-    before, started = _peak_gb(), time.perf_counter()
+    before, started = peak_bytes(), time.perf_counter()
     segmenter(np.asarray(image, np.uint8), prompts_xyxy)
     seconds = time.perf_counter() - started
-    sys.stdout.write(f"\n{before:.3f} {_peak_gb():.3f} {seconds:.2f}\n")
-
-
-def _peak_gb() -> float:
-    """Return this process's own peak; `ru_maxrss` would keep that of the process that forked it."""
-    status = Path("/proc/self/status")
-    if status.is_file():
-        fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
-        return int(fields["VmHWM"].split()[0]) / 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    sys.stdout.write(f"\n{before / 1e9:.3f} {peak_bytes() / 1e9:.3f} {seconds:.2f}\n")
 
 
 def evidence_size(run: Path) -> dict[str, float]:
