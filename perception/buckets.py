@@ -190,7 +190,7 @@ def scratch(bucket: Bucket) -> Iterator[Path]:
         The place's own folder in it, not made yet.
     """
     with tempfile.TemporaryDirectory(prefix=f"{SCRATCH}{bucket.scheme}-") as top:
-        yield _local(Path(top).resolve(), bucket)
+        yield Path(top).resolve() / bucket.path
 
 
 @contextmanager
@@ -260,10 +260,6 @@ def fetch_all(bucket: Bucket, names: Iterable[str], place: Path) -> None:
     with ThreadPoolExecutor(LANES) as lanes:
         for _ in lanes.map(lambda name: bucket.fetch(name, place / name), names):
             pass
-
-
-def _local(top: Path, bucket: Bucket) -> Path:
-    return top / bucket.path
 
 
 @lru_cache(maxsize=8)

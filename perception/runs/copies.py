@@ -18,9 +18,10 @@ from perception.errors import RequestError
 from perception.files import TEMPORARY
 from perception.runs import shards
 from perception.runs.lock import LOCK, held_in
+from perception.runs.timings import TIMINGS
 
 SETTINGS, PLAN = "run.json", "plan.jsonl"
-_AT_TOP = {SETTINGS, PLAN, "quarantine.jsonl", "timings.json", LOCK}
+_AT_TOP = {SETTINGS, PLAN, "quarantine.jsonl", TIMINGS, LOCK}
 _FOLDERS = ("evidence/", "labels/", "poison/", "corrections/", "preview/")
 
 
