@@ -15,11 +15,12 @@ from dataclasses import replace
 import numpy as np
 
 from perception.config import LiftConfig
+from perception.errors import SampleError
 from perception.evaluate.truth import ANY_CLASS, BACKGROUND, VOID, TruePoints
 from perception.geometry import points_in_view
 from perception.lift.ground import find_ground
 from perception.lift.sight import look
-from perception.types import Bool, Int32, Masks, Scene
+from perception.types import Bool, Int32, Masks, SampleRef, Scene
 
 BOX_MARGIN_M = 0.1  # sides and top of a 3D box move out by this, the bottom does not
 GROUND_M = LiftConfig().ground_m
@@ -28,6 +29,19 @@ GROUND_M = LiftConfig().ground_m
 def no_masks(count: int, size_hw: tuple[int, int]) -> Masks:
     """Return empty masks, for objects that have boxes only."""
     return Masks(np.zeros((count, 4), np.int32), (b"",) * count, size_hw)
+
+
+def require_count(ref: SampleRef, scene: Scene, count: int) -> None:
+    """Refuse a sweep that has changed since it was labelled.
+
+    Raises:
+        SampleError: `label.count_mismatch`, naming both counts.
+    """
+    if len(scene.points_lidar) != count:
+        raise SampleError(
+            "label.count_mismatch",
+            f"{ref.sweep_file}: {len(scene.points_lidar)} points, the run labelled {count}",
+        )
 
 
 def points_of(

@@ -12,13 +12,19 @@ Source: http://www.cvlibs.net/datasets/kitti/eval_object.php (devkit readme).
 """
 
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from perception import sources
-from perception.errors import SampleError
-from perception.evaluate.boxed import BOX_MARGIN_M, no_masks, points_of, standing_in_sight
+from perception.evaluate.boxed import (
+    BOX_MARGIN_M,
+    no_masks,
+    points_of,
+    require_count,
+    standing_in_sight,
+)
 from perception.evaluate.truth import (
     ANY_CLASS,
     VOID,
@@ -51,6 +57,8 @@ def kitti_truth(root: Path, ontology: Ontology) -> Truth:
     known = [class_map(kind) for kind in kitti_label.TYPES if kind not in {MISC, DONT_CARE}]
     classes = vocabulary_of(ontology, [name for name in known if name is not None])
 
+    scene_of = lru_cache(maxsize=1)(sources.load_scene)  # asked for twice per sweep
+
     def labelled(frame: str) -> SampleRef | None:
         ref = refs.get(frame)
         return ref if ref is not None and label_path(ref).is_file() else None
@@ -63,12 +71,8 @@ def kitti_truth(root: Path, ontology: Ontology) -> Truth:
         ref = labelled(sample_id)
         if ref is None or not ref.calib_files or not ref.sweep_file:
             return None
-        scene = sources.load_scene(ref)
-        if len(scene.points_lidar) != count:
-            raise SampleError(
-                "label.count_mismatch",
-                f"{ref.sweep_file}: {len(scene.points_lidar)} points, the run labelled {count}",
-            )
+        scene = scene_of(ref)
+        require_count(ref, scene, count)
         objects = kitti_label.read(label_path(ref))
         class_ids = _class_ids(objects, ontology, class_map)
         return _points(ref, scene, objects, class_ids)
@@ -78,7 +82,7 @@ def kitti_truth(root: Path, ontology: Ontology) -> Truth:
         if true is None:
             return None
         ref = refs[sample_id]
-        return standing_in_sight(true, sources.load_scene(ref), [image_size(ref)])
+        return standing_in_sight(true, scene_of(ref), [image_size(ref)])
 
     def find_cuboids(sample_id: str) -> Cuboids | None:
         ref = labelled(sample_id)

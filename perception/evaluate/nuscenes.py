@@ -18,8 +18,13 @@ from pathlib import Path
 import numpy as np
 
 from perception import sources
-from perception.errors import SampleError
-from perception.evaluate.boxed import BOX_MARGIN_M, no_masks, points_of, standing_in_sight
+from perception.evaluate.boxed import (
+    BOX_MARGIN_M,
+    no_masks,
+    points_of,
+    require_count,
+    standing_in_sight,
+)
 from perception.evaluate.truth import (
     ANY_CLASS,
     TruePicture,
@@ -150,11 +155,7 @@ def nuscenes_truth(root: Path, ontology: Ontology) -> Truth:
         if ref is None or ref.id not in boxes or not ref.sweep_file:
             return None
         scene = scene_of(ref)
-        if len(scene.points_lidar) != count:
-            raise SampleError(
-                "label.count_mismatch",
-                f"{ref.sweep_file}: {len(scene.points_lidar)} points, the run labelled {count}",
-            )
+        require_count(ref, scene, count)
         own = boxes[ref.id]
         inside = own.inside(scene.points_lidar, nuscenes.T_world_from_lidar(ref))
         sizes = [probe_image(Path(ref.root) / picture.file_name) for picture in ref.pictures]

@@ -40,6 +40,12 @@ def encode(shapes: Sequence[Box | Bool], size_hw: tuple[int, int] = SIZE_HW) -> 
     return masks_.join(tuple(masks_.encode_one(b) for b in bitmaps), size_hw)
 
 
+def named(points: TruePoints, places: Sequence[tuple[object, str, int, int]]) -> list[object]:
+    """Return what each point is meant to be, beside the class and the object it was given."""
+    pairs = zip(places, points.class_ids, points.instance_ids, strict=True)
+    return [(what, int(class_id), int(number)) for (_, what, *_), class_id, number in pairs]
+
+
 def labelled(
     shapes: Sequence[Box | Bool] = (),
     classes: Sequence[int] | None = None,
@@ -200,6 +206,7 @@ def make() -> SimpleNamespace:
         bitmap=bitmap,
         encode=encode,
         labelled=labelled,
+        named=named,
         true_picture=true_picture,
         truth_of=truth_of,
         point_labels=point_labels,

@@ -105,13 +105,7 @@ def test_points_are_those_of_the_box_they_lie_in(make: SimpleNamespace, tmp_path
     truth = read_truth(f"nuscenes:{write(tmp_path)}", make.road)
     points = truth.find_points("a", len(POINTS))
     assert points is not None
-    found = [
-        (what, int(class_id), int(number))
-        for (_, what, *_), class_id, number in zip(
-            POINTS, points.class_ids, points.instance_ids, strict=True
-        )
-    ]
-    assert found == [(what, class_id, number) for _, what, class_id, number in POINTS]
+    assert make.named(points, POINTS) == [tuple(expected) for _, *expected in POINTS]
     assert points.seen.tolist() == [what[:12] != "in the truck" for _, what, *_ in POINTS]
     assert truth.find_points("b", 3) is None and truth.find_picture("samples/other.png") is None
     with pytest.raises(PerceptionError, match=r"label\.count_mismatch: .* the run labelled 3"):
