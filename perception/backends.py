@@ -130,8 +130,7 @@ def choose_segmenter(text: str) -> Choice:
 
 def _with_weights(kind: str, path: Path) -> Choice:
     digest = weights.check(path)
-    known = weights.identify(path)
-    licence = known.licence if known else "unknown"
+    licence = weights.licence_of(path, digest)
     spec = ModelSpec(kind=kind, file_name=path.name, sha256=digest, licence=licence)
     return Choice(spec, path.resolve())
 

