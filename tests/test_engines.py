@@ -1,5 +1,7 @@
 """The engines under SAM against the `segment-anything` package, with random weights."""
 
+import os
+import subprocess
 import sys
 import threading
 import time
@@ -17,6 +19,7 @@ from perception.config import ObserveConfig
 from perception.errors import RequestError
 from perception.inference import cache_folder, choose_inference, choose_precision, has_bf16
 from perception.types import Float32
+from perception.weights import sha256_of
 
 harden()  # before anything below imports ultralytics or OpenVINO
 
@@ -240,6 +243,50 @@ def test_lanes_read_kept_networks_side_by_side_and_compile_one_by_one(
         made = list(lanes.map(lambda _: other._load("encoder", (128, 64)), range(2)))
     np.testing.assert_array_equal(*answers)
     assert made[0] is not made[1]  # lanes share no network
+
+
+# Two in three of such processes hung while the bindings were first used by several threads.
+FIRST_USE = """
+import os, sys, threading
+from pathlib import Path
+import numpy as np
+from perception.bootstrap import harden
+harden()
+from perception.config import ObserveConfig
+from perception_sam.openvino_engine import OpenVinoEngine
+OpenVinoEngine(Path(sys.argv[1]), ObserveConfig(precision="fp32"))
+import openvino
+together = threading.Barrier(8)
+def use():
+    together.wait()
+    openvino.Type.f32.to_dtype()
+threads = [threading.Thread(target=use, daemon=True) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+
+
+def test_lanes_that_use_openvino_for_the_first_time_do_not_wait_for_each_other_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python_path: Callable[..., str]
+) -> None:
+    path = tmp_path / "sam.pt"
+    path.write_bytes(b"never opened: a network that is kept says that it was")
+    kept = tmp_path / "driving-perception" / f"sam-{sha256_of(path)[:16]}" / "any.blob"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": python_path()}
+    processes = [
+        subprocess.Popen([sys.executable, "-c", FIRST_USE, str(path)], env=environment)
+        for _ in range(6)
+    ]
+    try:
+        assert [process.wait(60) for process in processes] == [0] * 6
+    finally:
+        for process in processes:  # one that hangs holds Python's lock: it cannot end itself
+            process.kill()
+            process.wait()
 
 
 def test_the_cache_can_be_turned_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

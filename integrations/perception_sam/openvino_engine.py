@@ -53,6 +53,17 @@ class _Network:
         return compiled.create_infer_request()
 
 
+def wake(openvino: Any) -> None:
+    """Use OpenVINO's bindings once, before several threads may do it for the first time.
+
+    They make their table of numpy types at first use. The thread that makes it lets go of Python's
+    lock meanwhile; another that then asks for the table waits for it with that lock in hand, and
+    both wait for ever: about one run in fifty with two lanes.
+    """
+    for kind in (np.float32, np.int64):
+        openvino.Tensor(np.zeros(1, kind)).element_type.to_dtype()
+
+
 class OpenVinoEngine:
     """Compiled networks, one per shape; results do not depend on threads or chunks."""
 
@@ -65,6 +76,7 @@ class OpenVinoEngine:
         harden()
         import openvino
 
+        wake(openvino)
         self._openvino = openvino
         self._core = openvino.Core()
         can = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
