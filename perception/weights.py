@@ -322,9 +322,10 @@ def licence_of(path: Path, sha256: str) -> str:
     if not isinstance(card, dict) or not isinstance(card.get("sha256"), dict):
         return UNKNOWN_LICENCE
     stated = card.get("licence")
-    names_it = sha256 in card["sha256"].values()
-    plain = isinstance(stated, str) and 0 < len(stated) <= _MAX_LICENCE and stated.isprintable()
-    return stated if names_it and plain else UNKNOWN_LICENCE
+    if sha256 not in card["sha256"].values() or not isinstance(stated, str):
+        return UNKNOWN_LICENCE
+    plain = 0 < len(stated) <= _MAX_LICENCE and stated.isprintable()
+    return stated if plain else UNKNOWN_LICENCE
 
 
 def check(path: Path) -> str:

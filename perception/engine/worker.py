@@ -3,14 +3,18 @@
 The same functions serve the local engine, a Ray actor, a test and `relabel`.
 """
 
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 
 from perception import pipeline, report, sources
 from perception.engine.ahead import Readers
 from perception.engine.effort import Meter
 from perception.engine.job import PREVIEW_SAMPLES, Job, load_models, rules_of
+from perception.engine.memory import KEPT_BYTES
 from perception.errors import BucketError, SampleError
 from perception.files import is_storage_fault, write_bytes
 from perception.lanes import side_by_side
@@ -22,7 +26,41 @@ from perception.types import Evidence, Sample, SampleLabels, SampleRef
 
 DRAWERS = 2  # threads: one draws while the other waits for the disk
 Looked = tuple[Outcome, tuple[Evidence, ...]]
-Seen = list[Looked]  # one shard, in the order of the plan
+Load = Callable[[SampleRef], Sample]
+NOTHING_READ: Mapping[str, Sample] = MappingProxyType({})
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What the models saw of one shard.
+
+    Attributes:
+        looked: In the order of the plan.
+        samples: Some of those that will be drawn, by id; the others are read again for that.
+    """
+
+    looked: list[Looked]
+    samples: Mapping[str, Sample]
+
+
+class _Kept:
+    """Samples that are kept for their previews, as many as `KEPT_BYTES` hold; for any thread."""
+
+    def __init__(self) -> None:
+        self.samples: dict[str, Sample] = {}
+        self._room = KEPT_BYTES
+        self._lock = threading.Lock()
+
+    def load(self, load: Load, ref: SampleRef) -> Sample:
+        """Load a sample, and keep it if there is room."""
+        sample = load(ref)
+        size = sum(picture.image_rgb.nbytes for picture in sample.pictures)
+        size += sample.scene.points_lidar.nbytes
+        with self._lock:
+            if size <= self._room:
+                self._room -= size
+                self.samples[ref.id] = sample
+        return sample
 
 
 class Worker:
@@ -58,25 +96,29 @@ class Worker:
         healthy = [ref for place, ref in enumerate(refs) if place not in poisoned]
         lanes = self._spec.config.observe.lanes if ahead else 1
         reading = self._readers.ahead(healthy if ahead else ())
+        kept, first = _Kept(), index * self._plan.shard_size
 
         def calls() -> Iterator[Callable[[], Looked]]:
             for place, ref in enumerate(refs):
                 begin(place)
                 ill = place in poisoned
                 load = reading.take() if ahead and not ill else sources.load_sample
+                if first + place < PREVIEW_SAMPLES:
+                    load = partial(kept.load, load)
                 yield partial(observe_one, ref, self._models, ill, load)
 
-        return list(side_by_side(calls(), max(lanes, 1)))
+        return Seen(list(side_by_side(calls(), max(lanes, 1))), kept.samples)
 
     def finish(self, index: int, seen: Seen | None) -> None:
         """Make a shard whole: write its evidence, then decide from what was written."""
         folders = evidence.folder_of(self._run), labels.folder_of(self._run, self._spec.label_set())
         copy = self._copy
         if seen is not None:
-            evidence.write(self._run, index, seen)
+            evidence.write(self._run, index, seen.looked)
             if copy is not None:
                 copy.put_shard(folders[0], index)
-        decide_shard(self._run, self._spec, self._plan, index)
+        samples = NOTHING_READ if seen is None else seen.samples
+        decide_shard(self._run, self._spec, self._plan, index, samples)
         if copy is not None:
             first = index * self._plan.shard_size
             drawn = self._plan.shard(index)[: max(0, PREVIEW_SAMPLES - first)]
@@ -90,7 +132,7 @@ def observe_one(
     ref: SampleRef,
     models: Models,
     poisoned: bool,
-    load: Callable[[SampleRef], Sample] = sources.load_sample,
+    load: Load = sources.load_sample,
 ) -> tuple[Outcome, tuple[Evidence, ...]]:
     """Load a sample and look at it; whatever goes wrong becomes its status row."""
     if poisoned:
@@ -109,8 +151,21 @@ def observe_one(
     return Outcome(ref.id, "ok" if found else "empty"), seen
 
 
-def decide_shard(run: Path, spec: RunSpec, plan: Plan, index: int) -> bool:
+def decide_shard(
+    run: Path,
+    spec: RunSpec,
+    plan: Plan,
+    index: int,
+    samples: Mapping[str, Sample] = NOTHING_READ,
+) -> bool:
     """Decide one shard from its stored evidence, unless this label set has it.
+
+    Args:
+        run: The run folder.
+        spec: Its settings.
+        plan: Its samples.
+        index: Number of the shard.
+        samples: Those that need not be read to be drawn, by id.
 
     Returns:
         Whether there was anything to decide.
@@ -131,7 +186,7 @@ def decide_shard(run: Path, spec: RunSpec, plan: Plan, index: int) -> bool:
             except Exception as error:  # as in observe_one
                 outcome = _quarantined(ref, stage, error)
         decided.append((outcome, sample_labels))
-    _draw(run, spec, plan, index, decided)
+    _draw(run, spec, plan, index, decided, samples)
     labels.write(run, spec.label_set(), index, decided, _names(spec))
     return True
 
@@ -139,15 +194,21 @@ def decide_shard(run: Path, spec: RunSpec, plan: Plan, index: int) -> bool:
 def draw_shard(run: Path, spec: RunSpec, plan: Plan, index: int) -> None:
     """Draw the previews of a shard that was decided before."""
     if index * plan.shard_size < PREVIEW_SAMPLES:
-        _draw(run, spec, plan, index, list(labels.read(run, spec.label_set(), index)))
+        decided = list(labels.read(run, spec.label_set(), index))
+        _draw(run, spec, plan, index, decided, NOTHING_READ)
 
 
 def _draw(
-    run: Path, spec: RunSpec, plan: Plan, index: int, decided: list[tuple[Outcome, SampleLabels]]
+    run: Path,
+    spec: RunSpec,
+    plan: Plan,
+    index: int,
+    decided: list[tuple[Outcome, SampleLabels]],
+    samples: Mapping[str, Sample],
 ) -> None:
     names, first = _names(spec), index * plan.shard_size
     drawings = [
-        partial(write_preview, run, ref, sample_labels, names)
+        partial(write_preview, run, ref, sample_labels, names, samples.get(ref.id))
         for place, (ref, (_, sample_labels)) in enumerate(
             zip(plan.shard(index), decided, strict=True), start=first
         )
@@ -173,13 +234,25 @@ def _quarantined(ref: SampleRef, stage: str, error: Exception) -> Outcome:
 
 
 def write_preview(
-    run: Path, ref: SampleRef, sample_labels: SampleLabels, names: dict[int, str]
+    run: Path,
+    ref: SampleRef,
+    sample_labels: SampleLabels,
+    names: dict[int, str],
+    sample: Sample | None = None,
 ) -> None:
-    """Write the overlays of a sample, and its points from above where it has a sweep."""
+    """Write the overlays of a sample, and its points from above where it has a sweep.
+
+    Args:
+        run: The run folder.
+        ref: The sample.
+        sample_labels: Its labels.
+        names: Class id to name.
+        sample: The sample, if somebody has it; else it is read.
+    """
     if not sample_labels.pictures:
         return
     try:
-        sample = sources.load_sample(ref)
+        sample = sources.load_sample(ref) if sample is None else sample
     except SampleError:  # the source changed since; the labels do not need it
         return
     sizes = [picture.size_hw for picture in sample_labels.pictures]

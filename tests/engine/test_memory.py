@@ -13,7 +13,7 @@ from perception.engine.memory import FORMULA, IN_HAND, working_bytes
 
 def test_the_bound_is_that_of_the_formula() -> None:
     assert f"({AHEAD + IN_HAND} + lanes)" in FORMULA
-    assert working_bytes(1000, 2, 8) == (6 + 2) * 3 * 1000 + 2 * 8 * 4 * 1000
+    assert working_bytes(1000, 2, 8) == (6 + 2) * 3 * 1000 + 2 * 8 * 4 * 1000 + 128_000_000
 
 
 def test_a_worker_stays_within_the_bound_for_its_images(

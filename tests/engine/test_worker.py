@@ -10,10 +10,12 @@ import pytest
 
 from perception import commands, fakes, sources
 from perception.engine import worker
+from perception.engine.effort import Meter
 from perception.engine.worker import observe_one, write_preview
 from perception.errors import SampleError
 from perception.pipeline import Models
 from perception.ports import Detector
+from perception.request import resolve
 from perception.runs import folder
 from perception.types import Detections, Picture, SampleRef
 
@@ -126,6 +128,28 @@ def test_only_the_first_samples_have_a_preview(
         "001.png.jpg",
         "002.png.jpg",
     ]
+
+
+def test_samples_that_fit_are_kept_for_their_previews_and_not_read_again(
+    tmp_path: Path, draw: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for i in range(4):
+        draw(tmp_path / "src" / f"{i}.png", (4, 4, 20, 20, 255))  # 48 x 64
+    request = commands.LabelRequest(
+        f"images:{tmp_path / 'src'}", tmp_path / "run", "boxes", "four-cars"
+    )
+    job = resolve(request).job
+    folder.begin(tmp_path / "run", job.spec, resolve(request).plan)
+    monkeypatch.setattr(worker, "KEPT_BYTES", 2 * 48 * 64 * 3)
+    monkeypatch.setattr(worker, "PREVIEW_SAMPLES", 3)
+    working = worker.Worker(job, Meter())
+    seen = working.observe(0, frozenset(), lambda place: None, ahead=False)
+    assert seen is not None and sorted(seen.samples) == ["0.png", "1.png"]
+    for kept in seen.samples:
+        (tmp_path / "src" / kept).unlink()
+    working.finish(0, seen)
+    drawn = sorted(path.name for path in (tmp_path / "run" / "preview").iterdir())
+    assert drawn == ["0.png.jpg", "1.png.jpg", "2.png.jpg"]
 
 
 def test_a_picture_that_changed_its_size_since_has_no_preview(
