@@ -8,6 +8,7 @@ Conventions (axes, pixel centres, box corners) stand once, in the table of perce
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum, StrEnum
+from functools import cache
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -55,6 +56,11 @@ def _read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return view
 
 
+@cache  # a frame makes hundreds of containers
+def _names_of(kind: Any) -> tuple[str, ...]:
+    return tuple(column.name for column in fields(kind))
+
+
 @dataclass(frozen=True, eq=False)
 class RowAligned:
     """N rows in several columns: numpy arrays and tuples, but for the fields named in `shared`.
@@ -73,13 +79,18 @@ class RowAligned:
         counts = {name: len(getattr(self, name)) for name in self._columns()}
         if len(set(counts.values())) > 1:
             raise ShapeError(f"{type(self).__name__} fields disagree on N: {counts}")
-        for column in fields(self):
-            value = getattr(self, column.name)
+        for name in self._names():
+            value = getattr(self, name)
             if isinstance(value, np.ndarray):
-                object.__setattr__(self, column.name, _read_only(value))
+                object.__setattr__(self, name, _read_only(value))
+
+    @classmethod
+    def _names(cls) -> tuple[str, ...]:
+        kind: Any = cls  # which mypy takes for unhashable
+        return _names_of(kind)
 
     def _columns(self) -> list[str]:
-        return [column.name for column in fields(self) if column.name not in self.shared]
+        return [name for name in self._names() if name not in self.shared]
 
     def __len__(self) -> int:
         """Number of rows."""

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from perception import masks as masks_
-from perception.types import Bool, Float32, Int32, Looks, Masks, UInt8
+from perception.types import Bool, Float32, Float64, Int32, Looks, Masks, UInt8
 
 RING_SHARE = 0.1  # the surroundings of a mask reach this share of its longer side out ...
 MIN_RING_PX = 3  # ... but at least this far: a camera blurs an edge over a pixel or two
@@ -38,18 +38,22 @@ def look(image_rgb: UInt8, masks: Masks, second: Masks | None) -> Looks:
 def _light(image_rgb: UInt8, crop: Bool, box_xyxy: Int32) -> Float32:
     """Return the mean grey under a mask and its distance in colour from the ring around it."""
     reach = max(MIN_RING_PX, round(RING_SHARE * max(crop.shape)))
-    padded = np.pad(crop, reach).astype(np.uint8)
+    padded: UInt8 = np.pad(crop, reach).astype(np.uint8)
     kernel = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
-    around = (cv2.dilate(padded, kernel) > 0) & (padded == 0)
+    around: UInt8 = np.asarray(cv2.dilate(padded, kernel), np.uint8) - padded
     x0, y0 = (int(side) - reach for side in box_xyxy[:2])
     top, left = max(-y0, 0), max(-x0, 0)
     window = image_rgb[max(y0, 0) : y0 + len(padded), max(x0, 0) : x0 + padded.shape[1]]
     height, width = window.shape[:2]
-    inside = padded[top : top + height, left : left + width] > 0
+    mean = _mean(window, padded[top : top + height, left : left + width])
     around = around[top : top + height, left : left + width]
-    mean = window[inside].mean(axis=0)
     brightness = float(mean @ _TO_GREY) / 255
     if not around.any():  # the mask is the whole image
         return np.array([brightness, np.nan], np.float32)
-    contrast = np.linalg.norm(mean - window[around].mean(axis=0)) / _LONGEST
+    contrast = np.linalg.norm(mean - _mean(window, around)) / _LONGEST
     return np.array([brightness, contrast], np.float32)
+
+
+def _mean(window_rgb: UInt8, chosen: UInt8) -> Float64:
+    """Return (3,) the mean of the pixels where `chosen` is not 0."""
+    return np.array(cv2.mean(window_rgb, chosen)[:3])
