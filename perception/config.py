@@ -96,7 +96,7 @@ class LiftConfig(Settings):
     strong_share: float = Field(default=0.5, gt=0, le=1)  # of the heaviest mode: a strong mode
     go_on: bool = True  # a mode that goes on around the mask weighs less
     sizes: bool = True  # what its class cannot be is refused, and the mask goes to review
-    review_depth_share: float = Field(default=0.5, ge=0, le=1)  # of a mask at its object's depth
+    review_depth_share: float = Field(default=0.3, ge=0, le=1)  # of a mask; half a car is glass
     alarm_deg: float = Field(default=0.5, gt=0)  # masks this far from their points raise the alarm
     ground_m: float = Field(default=0.1, ge=0)  # what is lower is ground; 0: no ground is removed
     feet_m: float = Field(default=0.2, ge=0)  # low points this near under an object are its own

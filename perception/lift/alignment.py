@@ -11,12 +11,11 @@ masks agree on counts, and a calibration is doubted where no offset of about zer
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from perception.config import LiftConfig
 from perception.geometry import project, transform
+from perception.lift.extent import connected
 from perception.lift.links import link_places
 from perception.lift.separate import View
 from perception.lift.sight import Rows, Sight, beam_spacing_px
@@ -97,7 +96,7 @@ def _clusters(
     config: LiftConfig,
 ) -> _Clusters:
     places, _ = link_places(points_lidar[standing].astype(np.float64), config)
-    cluster = _connected(places, config.link_rad)
+    cluster = connected(places, config.link_rad)
     order = np.argsort(cluster, kind="stable")
     uv = sight.uv[standing]
     column_px = float(np.median(cKDTree(uv).query(uv, k=2)[0][:, 1]))
@@ -114,19 +113,6 @@ def _clusters(
         edges.append((left - half, top - spacing_px / 2, right + 1 + half, bottom))
         heights.append(float(np.nanmax(heights_m[own])))
     return _Clusters(np.array(edges, np.float64).reshape(-1, 4), np.array(heights, np.float64))
-
-
-def _connected(places: Float64, radius: float) -> Rows:
-    """Return the (N,) cluster of each place: chains of places within a radius.
-
-    Of places in one cell, a third of the radius wide, one links for all: there are fewer pairs.
-    """
-    cells = np.floor((places - places.min(axis=0)) / (radius / 3)).astype(np.int64)
-    codes = np.ravel_multi_index(tuple(cells.T), tuple(cells.max(axis=0) + 1))
-    _, first, cell = np.unique(codes, return_index=True, return_inverse=True)
-    pairs = cKDTree(places[first]).query_pairs(radius, output_type="ndarray")
-    links = coo_array((np.ones(len(pairs)), pairs.T), shape=(len(first), len(first)))
-    return np.asarray(connected_components(links, directed=False)[1][cell], np.intp)
 
 
 def _foot_px(

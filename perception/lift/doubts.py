@@ -9,12 +9,12 @@ points.depth_span  most of what shows through the mask lies at another depth tha
 import numpy as np
 
 from perception.config import LiftConfig
+from perception.lift.extent import reach
 from perception.lift.separate import Parts, View
 from perception.lift.sight import Sight
 from perception.types import Float32, Float64
 
 FEW_POINTS = 5  # fewer say nothing
-WITHIN = (2.0, 98.0)  # percentiles of an object's points between which its size is measured
 
 
 def measure(
@@ -66,30 +66,20 @@ def _measured(
         return (1.0 if np.count_nonzero(free) >= FEW_POINTS else np.nan), np.nan, np.nan
     if len(own) < FEW_POINTS:
         return np.nan, np.nan, np.nan
-    reach = float((extent_m(points_lidar[own]) / view.most_m[row]).max())
     weight = float(inset_px[free].sum())
     at_depth = float(inset_px[free & (parts.owners[under] == row)].sum())
-    return 0.0, reach, at_depth / weight if weight > 0 else np.nan
+    reached = reach(points_lidar[own], view.most_m[row])
+    return 0.0, reached, at_depth / weight if weight > 0 else np.nan
 
 
 def doubts(measured: Float64, config: LiftConfig) -> tuple[tuple[str, ...], ...]:
     """Return N tuples of reason codes for what `measure` found."""
-    behind, reach, at_depth = measured.T
+    behind, reached, at_depth = measured.T
     codes = {
         "points.behind": (behind == 1) & config.sizes,
-        "points.size": (reach > 1) & config.sizes,
+        "points.size": (reached > 1) & config.sizes,
         "points.depth_span": at_depth < config.review_depth_share,
     }
     return tuple(
         tuple(code for code, holds in codes.items() if holds[row]) for row in range(len(measured))
     )
-
-
-def extent_m(points_lidar: Float32) -> Float64:
-    """Return length, width and height of a few points: along their main level axis, and across."""
-    points = points_lidar.astype(np.float64)
-    level = points[:, :2] - points[:, :2].mean(axis=0)
-    _, _, axes = np.linalg.svd(level, full_matrices=False)
-    sides = np.column_stack([level @ axes.T, points[:, 2]])
-    low, high = np.percentile(sides, WITHIN, axis=0)
-    return np.asarray(high - low, np.float64)

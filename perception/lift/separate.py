@@ -16,6 +16,7 @@ from scipy.spatial import cKDTree
 
 from perception import masks as masks_
 from perception.config import LiftConfig
+from perception.lift.extent import one_thing
 from perception.lift.links import NOBODY, link_places, nearest_seeds
 from perception.lift.sight import Rows, Sight, Under, points_under
 from perception.types import Bool, Camera, Float32, Float64, Int32, Masks, Status, UInt8
@@ -108,7 +109,8 @@ def separate(
     pixels = _pixels(view, sight, under, heights_m, config)
     owners = np.full(len(sight), NOBODY, np.int32)
     for row, points in under.items():
-        owners[_seed(row, points, view, sight, pixels, owners == NOBODY, config)] = row
+        unclaimed = owners == NOBODY
+        owners[_seed(row, points, view, sight, points_lidar, pixels, unclaimed, config)] = row
     grown = np.full(len(sight), NOBODY, np.int32)
     if config.growth_share > 0:
         grown = _grown(view, sight, points_lidar, owners, ~pixels.low, config)
@@ -190,6 +192,7 @@ def _seed(
     under: Under,
     view: View,
     sight: Sight,
+    points_lidar: Float32,
     pixels: _Pixels,
     unclaimed: Bool,
     config: LiftConfig,
@@ -197,7 +200,7 @@ def _seed(
     """Return the points that are surely on an object.
 
     The mode is looked for where no better mask is. What the object's whole mask covers at the depth
-    of the mode is the object's as well.
+    of the mode is the object's as well, unless that makes it larger than anything of its class.
     """
     free = pixels.free[under.rows] & unclaimed[under.rows]
     own = free & (pixels.shown_by[under.rows] == row)
@@ -220,7 +223,11 @@ def _seed(
         weights = weights * _own_shares(depth_m, modes, sight.depth_m[ring])[modes]
     chosen = depth_m[_nearest_strong(modes, weights, config)]
     depth_m = sight.depth_m[under.rows]
-    seed: Rows = under.rows[free & (depth_m >= chosen.min()) & (depth_m <= chosen.max())]
+    at_depth = free & (depth_m >= chosen.min()) & (depth_m <= chosen.max())
+    seed: Rows = under.rows[at_depth]
+    if config.sizes:
+        insets_px = under.insets_px[at_depth]
+        seed = seed[one_thing(points_lidar[seed], insets_px, view.most_m[row], config)]
     return seed
 
 

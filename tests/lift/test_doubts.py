@@ -11,7 +11,6 @@ from perception import masks as masks_
 from perception.config import LiftConfig
 from perception.geometry import rigid
 from perception.lift import View, lift
-from perception.lift.doubts import extent_m
 from perception.types import Bool, Camera, Float32
 
 SIZE_HW = (80, 100)
@@ -114,15 +113,3 @@ def test_where_two_masks_overlap_the_points_say_whose_it_is() -> None:
     assert lift([reverse], np.concatenate([first, second]), LiftConfig()).findings[0].wins == (
         (1, 0),
     )
-
-
-def test_an_extent_is_measured_along_the_object_whatever_its_heading() -> None:
-    along = np.linspace(0, 4, 101)
-    for angle in (0.0, 0.7, 2.0):
-        car = np.concatenate(
-            [
-                np.column_stack([along * np.cos(angle), along * np.sin(angle), 0 * along]),
-                np.column_stack([along * np.cos(angle), along * np.sin(angle), 0 * along + 1.5]),
-            ]
-        ).astype(np.float32)
-        np.testing.assert_allclose(extent_m(car), [3.84, 0, 1.5], atol=0.05)
