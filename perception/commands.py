@@ -159,12 +159,6 @@ def _resolve_there(request: LabelRequest, copy: RunCopy) -> Resolved:
     """
     if request.new_run:
         raise RequestError("config.invalid", "--new-run looks for folders; give another --out")
-    if request.engine != "local":  # its workers cannot reach the copy
-        raise RequestError(
-            "config.invalid",
-            f"--out {copy.bucket}: runs in buckets need --engine local (and --workers N); for "
-            "--engine ray give a folder that every node mounts",
-        )
     copy.list()
     copy.bring(lambda name: name == copies.SETTINGS)
     resolved = resolve(replace(request, out=copy.place))
@@ -193,7 +187,7 @@ def _work(
     timings.write()
     progress(resumed, total)
 
-    decided = labels.folder_of(run, job.spec.label_set())
+    _, decided = folders = _folders(run, job.spec)
     looked = time.monotonic()
 
     def keep_up() -> None:
@@ -206,6 +200,9 @@ def _work(
 
     def done(index: int, effort: Effort) -> None:
         keep_up()
+        if copy is not None:  # a worker elsewhere has put it there from a copy of its own
+            for place in folders:
+                copy.bring_stated(place, index)
         if request.strict_calibration:
             _refuse_offsets(shards.stated_counts(decided, index)[1])
         timings.add(len(samples.shard(index)), effort.to_dict())
@@ -237,8 +234,12 @@ def _refuse_offsets(tallies: dict[str, Any]) -> None:
 
 def _whole(run: Path, spec: RunSpec, index: int, copy: RunCopy | None = None) -> bool:
     is_whole = copy.has_shard if copy else shards.shard_is_whole
-    folders = evidence.folder_of(run), labels.folder_of(run, spec.label_set())
-    return all(is_whole(place, index) for place in folders)
+    return all(is_whole(place, index) for place in _folders(run, spec))
+
+
+def _folders(run: Path, spec: RunSpec) -> tuple[Path, Path]:
+    """Return where the shards of a run are: its evidence, its label set."""
+    return evidence.folder_of(run), labels.folder_of(run, spec.label_set())
 
 
 def relabel(

@@ -1,5 +1,6 @@
 """Small datasets that tests draw, the command line in its own process, and what a folder holds."""
 
+import http.client
 import importlib
 import os
 import signal
@@ -13,6 +14,8 @@ import cv2
 import numpy as np
 import pytest
 from hypothesis import settings
+
+from perception import buckets
 
 # A busy disk or core is no fault of the code: speed lives in `perception bench`.
 settings.register_profile("unhurried", deadline=None)
@@ -209,3 +212,35 @@ def s3_server() -> Iterator[str]:
     server.stdin.close()
     server.wait()
     server.stdout.close()
+
+
+@pytest.fixture
+def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Lead every connection of this process, and of those that it starts, to the test's server."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    buckets._file_system.cache_clear()
+    return s3_server.removeprefix("http://")
+
+
+@pytest.fixture
+def put(s3: str, request: pytest.FixtureRequest) -> Callable[..., str]:
+    """Make a bucket of the test's own and copy a folder into it; return its address."""
+    name = f"b{abs(hash(request.node.name))}"
+
+    def copy(folder: Path | None = None, prefix: str = "drive") -> str:
+        connection = http.client.HTTPConnection(s3)
+        connection.request("PUT", f"/{name}")
+        connection.getresponse().read()
+        for path in sorted(folder.rglob("*")) if folder else ():
+            if path.is_file():
+                key = f"{prefix}/{path.relative_to(folder).as_posix()}"
+                connection.request("PUT", f"/{name}/{key}", body=path.read_bytes())
+                assert connection.getresponse().read() == b""
+        connection.close()
+        return f"s3://{name}/{prefix}"
+
+    return copy

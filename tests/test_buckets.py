@@ -1,9 +1,9 @@
 """Sources and runs in buckets, on an S3 server of this machine (moto's)."""
 
-import http.client
 import os
 import pkgutil
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,16 @@ from perception.engine.effort import Effort, Meter
 from perception.engine.job import Job
 from perception.engine.worker import Worker
 from perception.errors import BucketError, RequestError
-from perception.runs import lock
+from perception.runs import copies, lock
 from perception.types import SampleRef
+from perception_ray.engine import ShardActor
 
 Draw = Callable[..., Path]
 Snapshot = Callable[[Path], dict[str, bytes]]
 Put = Callable[..., str]
+
+
+pytestmark = pytest.mark.usefixtures("s3")
 
 
 def label(source: str, out: object, **options: Any) -> Run:
@@ -34,38 +38,6 @@ def code_of(call: Callable[[], object], match: str | None = None) -> str:
     with pytest.raises(RequestError, match=match) as caught:
         call()
     return caught.value.code
-
-
-@pytest.fixture(autouse=True)
-def server(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Lead every connection to the test's server."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setenv("AWS_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    buckets._file_system.cache_clear()
-    return s3_server.removeprefix("http://")
-
-
-@pytest.fixture
-def put(server: str, request: pytest.FixtureRequest) -> Put:
-    """Make a bucket of the test's own and copy a folder into it; return its address."""
-    name = f"b{abs(hash(request.node.name))}"
-
-    def copy(folder: Path | None = None, prefix: str = "drive") -> str:
-        connection = http.client.HTTPConnection(server)
-        connection.request("PUT", f"/{name}")
-        connection.getresponse().read()
-        for path in sorted(folder.rglob("*")) if folder else ():
-            if path.is_file():
-                key = f"{prefix}/{path.relative_to(folder).as_posix()}"
-                connection.request("PUT", f"/{name}/{key}", body=path.read_bytes())
-                assert connection.getresponse().read() == b""
-        connection.close()
-        return f"s3://{name}/{prefix}"
-
-    return copy
 
 
 def shards_of(snapshot: dict[str, bytes]) -> dict[str, bytes]:
@@ -219,23 +191,38 @@ def bytes_there(address: str) -> dict[str, bytes]:
     return {name: bucket.read(name) or b"" for name in bucket.sizes()}
 
 
+def in_this_process(job: Job, indices: Any, placement: object, done: Any) -> None:
+    worker = Worker(job, Meter())
+    for index in indices:
+        seen = worker.observe(index, frozenset(), lambda place: None, ahead=False)
+        worker.finish(index, seen)
+        done(index, Effort())
+
+
+def on_two_machines(job: Job, indices: Any, placement: object, done: Any) -> None:
+    """Work as two Ray actors do that share no disk with the driver, nor with each other."""
+    away = job.model_copy(update={"run": "/nowhere/to/be/found"}).model_dump_json()
+    actors = [ShardActor(away) for _ in range(2)]
+    try:
+        for number, index in enumerate(indices):
+            answer = actors[number % 2]({"shard": [index]})
+            assert answer["failure"] == [""]
+            done(index, Effort())
+    finally:
+        for actor in actors:
+            actor._held.close()
+
+
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a lock in a bucket settle at once, nobody else is there; work in this very process."""
+    """Let a lock in a bucket settle at once, nobody else is there; start no cluster."""
     monkeypatch.setattr(lock, "SETTLE_S", 0.0)
     plain = pkgutil.resolve_name
-
-    def in_this_process(job: Job, indices: Any, placement: object, done: Any) -> None:
-        worker = Worker(job, Meter())
-        for index in indices:
-            seen = worker.observe(index, frozenset(), lambda place: None, ahead=False)
-            worker.finish(index, seen)
-            done(index, Effort())
-
-    def resolve(name: str) -> Any:
-        return in_this_process if name == backends.ENGINES["local"] else plain(name)
-
-    monkeypatch.setattr(pkgutil, "resolve_name", resolve)
+    engines = {
+        backends.ENGINES["local"]: in_this_process,
+        backends.ENGINES["ray"]: on_two_machines,
+    }
+    monkeypatch.setattr(pkgutil, "resolve_name", lambda name: engines.get(name) or plain(name))
 
 
 @pytest.mark.usefixtures("patient")
@@ -336,10 +323,72 @@ def test_a_place_that_is_taken_or_inside_the_source_is_refused(
     assert set(files_there(address)) == {"000.png"}
 
 
-def test_ray_does_not_keep_runs_in_buckets_yet(tmp_path: Path, pictures: Draw, put: Put) -> None:
-    source = pictures(tmp_path / "src", 1)
-    ask = lambda: label(f"images:{source}", f"{put()}/run", engine="ray")  # noqa: E731
-    assert code_of(ask, "--engine local") == "config.invalid"
+def same_but_times(there: dict[str, bytes], here: dict[str, bytes]) -> bool:
+    """Tell whether a run in a bucket and one in a folder are the same, and not empty."""
+    files = {name: data for name, data in here.items() if data != b"folder"}
+    return {**there, "timings.json": b""} == {**files, "timings.json": b""} != {}
+
+
+@pytest.mark.usefixtures("patient")
+def test_workers_that_share_no_disk_put_the_shards_of_a_local_run_into_the_bucket(
+    tmp_path: Path, pictures: Draw, put: Put, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, out = pictures(tmp_path / "src", 5), f"{put()}/runs/a"
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
+    local = label(f"images:{source}", tmp_path / "a")
+    away = label(f"images:{source}", out, engine="ray")
+    assert away.counts == local.counts
+    assert same_but_times(bytes_there(out), snapshot(tmp_path / "a"))
+    # What a kill leaves before a marker is made again, from the evidence that is there.
+    bucket = buckets.parse(out)
+    for name in sorted(bucket.sizes()):
+        if name.startswith("labels/") and name.endswith("000001.json"):
+            bucket.remove(name)
+    evidence = bucket.read("evidence/000001.parquet")
+    bucket.remove("evidence/000002.parquet")
+    assert label(f"images:{source}", out, engine="ray").counts == local.counts
+    assert same_but_times(bytes_there(out), snapshot(tmp_path / "a"))
+    assert bucket.read("evidence/000001.parquet") == evidence
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_sample_that_killed_one_worker_twice_is_not_shown_to_another(
+    tmp_path: Path,
+    pictures: Draw,
+    put: Put,
+    snapshot: Snapshot,
+    detector_does: Callable[[str], None],
+) -> None:
+    source, out, deaths = pictures(tmp_path / "src", 4), f"{put()}/runs/a", tmp_path / "deaths"
+    detector_does(
+        f"'001' in picture.file_name and (open({str(deaths)!r}, 'a').write('x'), os._exit(7))"
+    )
+    away = label(f"images:{source}", out, engine="ray")
+    assert away.counts["quarantined_by"] == {"process.crash": 1}
+    there, bucket = bytes_there(out), buckets.parse(out)
+    assert "poison/000000-0001.json" in there and len(deaths.read_text()) == 2
+    for name in there:
+        if name.startswith(("evidence/000000", "labels/")):
+            bucket.remove(name)
+    assert label(f"images:{source}", out, engine="ray").counts == away.counts
+    assert bytes_there(out) | {"timings.json": b""} == there | {"timings.json": b""}
+    assert len(deaths.read_text()) == 2
+
+
+def test_a_worker_whose_bucket_fails_tells_the_driver(
+    tmp_path: Path, pictures: Draw, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, out = pictures(tmp_path / "src", 1), f"{put()}/runs/a"
+    request = LabelRequest(f"images:{source}", out, "boxes", "bright", engine="ray")
+    with copies.opened(out) as copy:
+        job = commands._resolve_there(request, copy).job
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr(buckets, "ATTEMPTS", 1)
+    buckets._file_system.cache_clear()
+    (failure,) = ShardActor(job.model_dump_json())({"shard": [0]})["failure"]
+    assert failure.startswith("bucket.unreachable\n") and out in failure
 
 
 def test_the_command_line_takes_addresses_and_ends_clean(

@@ -8,14 +8,17 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from perception import buckets
 from perception.errors import RequestError
 from perception_ray.engine import _patiently, refuse_old, refuse_open_door
 
@@ -34,8 +37,9 @@ def draw_images(folder: Path, count: int) -> None:
         cv2.imwrite(str(folder / f"{i:03d}.png"), image)
 
 
-def command(source: str, out: Path, *options: str) -> list[str]:
-    config = out.parent / "settings.yaml"
+def command(source: str, out: Path | str, *options: str) -> list[str]:
+    beside = out if isinstance(out, Path) else Path(source.removeprefix("images:"))
+    config = beside.parent / "settings.yaml"
     config.write_text("shard_size: 2\n")
     return [
         *(sys.executable, "-m", "perception.cli", "label", source),
@@ -49,7 +53,7 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path}
 
 
-def label(source: str, out: Path, *options: str) -> None:
+def label(source: str, out: Path | str, *options: str) -> None:
     done = subprocess.run(
         command(source, out, *options),
         env=environment(),
@@ -101,17 +105,19 @@ class Cluster:
         self.process.stdin.flush()
 
 
-@pytest.fixture(scope="module")
-def two_nodes() -> Iterator[Cluster]:
+@contextmanager
+def two_new_nodes() -> Iterator[Cluster]:
     with (
         tempfile.TemporaryDirectory(prefix="nodes-", ignore_cleanup_errors=True) as place,
         pytest.MonkeyPatch.context() as environ,
     ):
         token = Path(place) / "token"
         token.write_text(secrets.token_hex(32))
+        (Path(place) / "ray").mkdir()  # its address is written there, whoever made the folder
         for name, value in {
             "RAY_AUTH_MODE": "token",  # Ray reads it when it is imported: a process of its own
             "RAY_AUTH_TOKEN_PATH": str(token),
+            "RAY_TMPDIR": place,
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_worker_niceness": "0",
         }.items():
@@ -127,6 +133,12 @@ def two_nodes() -> Iterator[Cluster]:
         process.stdin.close()
         process.wait(timeout=120)
         process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def two_nodes() -> Iterator[Cluster]:
+    with two_new_nodes() as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +178,13 @@ def test_real_models_give_the_same_bytes_through_ray(tmp_path: Path) -> None:
     assert contents(tmp_path / "ray") == contents(tmp_path / "local")
 
 
-def begun(source: str, out: Path, *options: str) -> "subprocess.Popen[bytes]":
+def has_a_shard(out: Path | str) -> bool:
+    if isinstance(out, Path):
+        return bool(list(out.glob("labels/*/*.json")))
+    return any(fnmatch(name, "labels/*.json") for name in buckets.parse(out).sizes())
+
+
+def begun(source: str, out: Path | str, *options: str) -> "subprocess.Popen[bytes]":
     """Start a run and return once it has a whole shard, but long before it has all."""
     driver = subprocess.Popen(
         command(source, out, *FAKES, "--engine", "ray", *options),
@@ -175,7 +193,7 @@ def begun(source: str, out: Path, *options: str) -> "subprocess.Popen[bytes]":
         stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 300
-    while not list(out.glob("labels/*/*.json")):
+    while not has_a_shard(out):
         assert time.monotonic() < deadline, "no shard was finished"
         assert driver.poll() is None, "the driver ended before anything could be killed"
         time.sleep(0.02)
@@ -243,6 +261,42 @@ def test_row_33_a_node_is_lost_and_the_others_finish_the_run(
     two_nodes.replace_second_node()
     assert driver.wait(timeout=300) == 0
     assert contents(tmp_path / "lost") == expected
+
+
+def contents_there(address: str) -> dict[str, bytes]:
+    """Every object of a run but the one that holds times."""
+    bucket = buckets.parse(address)
+    return {name: bucket.read(name) or b"" for name in bucket.sizes() if name != "timings.json"}
+
+
+def test_row_33_a_run_in_a_bucket_ends_the_same_whoever_is_killed(
+    clean: tuple[str, dict[str, bytes]],
+    put: Callable[..., str],
+) -> None:
+    (source, expected), out = clean, f"{put()}/runs/a"
+    with two_new_nodes() as cluster:
+        options = ("--workers", "4", "--address", cluster.address)
+        driver = begun(source, out, *options)
+        driver.kill()
+        driver.wait()
+        assert contents_there(out).keys() < expected.keys() | {"lock.json"}
+        driver = begun(source, out, *options)  # the lock of a process that is gone is broken
+        cluster.replace_second_node()
+        assert driver.wait(timeout=300) == 0
+    assert contents_there(out) == expected
+
+
+def test_actors_of_a_cluster_of_our_own_leave_no_copy_of_a_run_in_a_bucket(
+    clean: tuple[str, dict[str, bytes]],
+    put: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (source, expected), out = clean, f"{put()}/runs/a"
+    with tempfile.TemporaryDirectory(prefix="b-") as scratch:  # short: Ray keeps sockets there
+        monkeypatch.setenv("TMPDIR", scratch)
+        label(source, out, *FAKES, "--engine", "ray", "--workers", "2")
+        assert [path.name for path in Path(scratch).iterdir()] == []
+    assert contents_there(out) == expected
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.7"])

@@ -1,8 +1,9 @@
 """The Ray engine: Ray Data hands shard numbers to actors, each with a supervised child process.
 
 Only shard numbers and the job's plain values cross processes; images and masks never do. Workers
-write into the run folder, which every node must reach under the same path. Ray owns no results: a
-shard is done when the run folder says so, so any mixture of engines and crashes can be resumed.
+write into the run folder, which every node must reach under the same path, or put what they make
+into a bucket, each from a copy of its own. Ray owns no results: a shard is done when the run says
+so, so any mixture of engines and crashes can be resumed.
 """
 
 import logging
@@ -16,12 +17,12 @@ import threading
 import traceback
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from perception.engine.effort import Done, Effort
-from perception.engine.job import Job, Placement
+from perception.engine.job import Job, Placement, at_hand
 from perception.engine.supervisor import LANES, Supervisor
 from perception.errors import PerceptionError, RequestError
 
@@ -36,8 +37,10 @@ class ShardActor:
         """Start the child process."""
         self._supervisor: Supervisor | None = None
         self._failure = ""
+        self._held = ExitStack()  # goes with the actor
         try:
-            self._supervisor = Supervisor(Job.model_validate_json(job_json)).__enter__()
+            job = self._held.enter_context(at_hand(Job.model_validate_json(job_json)))
+            self._supervisor = self._held.enter_context(Supervisor(job))
         except PerceptionError as error:  # told to the driver with the first shard: an actor that
             self._failure = (
                 f"{error.code}\n{error.message}"  # cannot start would be restarted for ever

@@ -9,11 +9,12 @@ from pathlib import Path
 from perception import __version__, backends, buckets, prompts, sources, weights
 from perception.config import Settings
 from perception.errors import RequestError
+from perception.files import storage_faults
 from perception.pipeline import Models, Rules
 from perception.ports import Detector
 from perception.quality.correct import by_image
 from perception.remedies import in_one_line
-from perception.runs import corrections, folder
+from perception.runs import copies, corrections, folder
 from perception.runs.copies import RunCopy
 from perception.runs.folder import RunSpec
 
@@ -67,6 +68,25 @@ class Job(Settings):
     def rules(self) -> Rules:
         """Return what decisions depend on."""
         return rules_of(Path(self.run), self.spec)
+
+
+@contextmanager
+def at_hand(job: Job) -> Iterator[Job]:
+    """Give a job whose run folder is on this machine: of a run in a bucket, a copy for one worker.
+
+    The copy begins with the plan; it goes at the end.
+
+    Raises:
+        RequestError: `disk.full`, `disk.read_only`; `bucket.*`.
+    """
+    if not job.bucket:
+        yield job
+        return
+    with copies.opened(job.bucket) as copy:
+        plan = copy.place / copies.PLAN
+        with storage_faults(plan):
+            copy.bucket.fetch(plan.name, plan)
+        yield job.model_copy(update={"run": str(copy.place)})
 
 
 def rules_of(run: Path, spec: RunSpec) -> Rules:

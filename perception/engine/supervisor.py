@@ -39,6 +39,7 @@ class Supervisor:
         """Remember the job; the child starts with the context."""
         self._job = job
         self._poison = Path(job.run) / "poison"
+        self._copy = job.run_copy()
         self._deaths: Counter[tuple[int, int]] = Counter()
         self._alone: set[int] = set()  # shards that were in hand when a child died
         self._models = threading.Lock()  # held while the models see a shard
@@ -142,10 +143,12 @@ class Supervisor:
                 raise RequestError("process.crash", f"shard {index}: the worker died twice: {how}")
             name = f"{shards.shard_name(index)}-{place:04d}.json"
             records.write_json(self._poison / name, {"how": how})
-            if (copy := self._job.run_copy()) is not None:
-                copy.put(f"{self._poison.name}/{name}")
+            if self._copy is not None:
+                self._copy.put(f"{self._poison.name}/{name}")
 
     def _poisoned(self, index: int) -> set[int]:
+        if self._copy is not None:
+            self._copy.bring_new(self._poison)
         found = self._poison.glob(f"{shards.shard_name(index)}-*.json")
         return {int(path.stem.rpartition("-")[2]) for path in found}
 

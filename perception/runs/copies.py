@@ -4,6 +4,7 @@ Buckets have neither rename, nor append, nor lock; an object appears whole or no
 protocol is the folder's own: a shard is written and decided in the copy, then its Parquet file is
 put, then its JSON file, which says that it is whole. Who starts brings the JSON files down and
 compares the sizes that they state with the listing: a finished shard is neither fetched nor redone.
+A worker on another machine has a copy of its own, and puts what it makes from there.
 """
 
 import glob
@@ -78,6 +79,17 @@ class RunCopy:
         stem = f"{self._name(folder)}/{shards.shard_name(index)}"
         if self.bucket.fetch(f"{stem}.json", self.place / f"{stem}.json"):
             self.bucket.fetch(f"{stem}.parquet", self.place / f"{stem}.parquet")
+
+    def bring_stated(self, folder: Path, index: int) -> None:
+        """Bring what a shard's JSON file states, whoever put it there."""
+        name = f"{self._name(folder)}/{shards.shard_name(index)}.json"
+        self.bucket.fetch(name, self.place / name)
+
+    def bring_new(self, folder: Path) -> None:
+        """Bring the files of a folder that are not here: another worker may have put some."""
+        inside = self.bucket.beside(f"{self.bucket.path}/{self._name(folder)}")
+        names = inside.sizes(deep=False)
+        buckets.fetch_all(inside, (n for n in names if not (folder / n).exists()), folder)
 
     def has_shard(self, folder: Path, index: int) -> bool:
         """Tell whether a shard is whole there, by its JSON file here and the listing."""
