@@ -25,6 +25,7 @@ from perception.errors import SCRATCH, BucketError, RequestError
 SCHEMES = ("s3://", "gs://")
 # Larger than anything that is read: such a file gets its size alone, and its reader refuses it.
 MAX_BYTES = 1 << 29
+PART_BYTES = 1 << 26  # read at a time: most objects are one request
 LANES = 16  # objects on their way at a time: each waits for the network nearly all of its time
 ATTEMPTS = 5
 RETRY_S = 30  # of Google's client, which counts seconds in place of attempts
@@ -85,6 +86,17 @@ class Bucket:
                 raise RequestError("path.invalid", f"{self}/{name!r} is no path of a file: move it")
         return names
 
+    def folders(self) -> list[str]:
+        """List the folders of this place; raises as `sizes`."""
+        from pyarrow import fs
+
+        with self._faults():
+            try:
+                found = self._files().get_file_info(fs.FileSelector(self.path))
+            except FileNotFoundError:
+                return []
+        return sorted(info.base_name for info in found if info.type == fs.FileType.Directory)
+
     def has(self, name: str) -> bool:
         """Tell whether there is an object of a name; "" for this place itself."""
         from pyarrow import fs
@@ -111,18 +123,26 @@ class Bucket:
             except FileNotFoundError:
                 return None
 
-    def fetch(self, name: str, place: Path) -> bool:
-        """Copy an object to a file; return whether there was one."""
+    def fetch(self, name: str, place: Path, *, whole: bool = False) -> bool:
+        """Copy an object to a file, part by part; return whether there was one.
+
+        Args:
+            name: Of the object.
+            place: The file.
+            whole: Whether more than `MAX_BYTES` are copied too.
+        """
         with self._faults():
             try:
-                with self._files().open_input_file(f"{self.path}/{name}") as stream:
-                    size = stream.size()
-                    data = b"" if size > MAX_BYTES else stream.readall()
+                stream = self._files().open_input_file(f"{self.path}/{name}")
+                size = stream.size()
             except FileNotFoundError:
                 return False
         place.parent.mkdir(parents=True, exist_ok=True)
-        with place.open("wb") as file:
-            file.write(data)
+        with stream, place.open("wb") as file:
+            for at in range(0, size if whole or size <= MAX_BYTES else 0, PART_BYTES):
+                with self._faults():
+                    part = stream.read(min(PART_BYTES, size - at))
+                file.write(part)
             file.truncate(size)
         return True
 

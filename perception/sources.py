@@ -6,7 +6,7 @@ parse_source("kitti:/data/kitti") -> Source;  find -> SampleRef, ...;  load_samp
 import pkgutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -19,8 +19,10 @@ from perception import buckets
 from perception.buckets import Bucket
 from perception.config import Settings, load_yaml
 from perception.errors import SCRATCH, RequestError, SampleError
+from perception.files import storage_faults
 from perception.images import decode_image
 from perception.ontology import data_folder
+from perception.readers import nuscenes
 from perception.synthetic.read import DRIVE_FILES, DRIVE_LICENCE, is_drive
 from perception.types import Picture, Sample, SampleRef, Scene
 
@@ -31,8 +33,7 @@ LAYOUTS: dict[str, str] = {
     "nuscenes": "perception.readers.nuscenes",
     "semantic-kitti": "perception.readers.semantic_kitti",
 }
-# nuScenes' tables are read as a whole, gigabytes of them: no worker can fetch them for each sample.
-IN_BUCKETS = ("images", "kitti", "kitti-raw", "semantic-kitti")
+READ_SIZES = {"kitti-raw", "nuscenes"}  # layouts that compare an image with what is said of it
 WILDCARDS = "*?["
 
 
@@ -175,7 +176,7 @@ def load_scene(ref: SampleRef) -> Scene:
             `io.not_found`, `io.denied`, `io.failed`.
         BucketError: `bucket.*`.
     """
-    with at_hand(ref, pictures=ref.layout == "kitti-raw") as here:  # it compares the image's size
+    with at_hand(ref, pictures=ref.layout in READ_SIZES) as here:
         return _load_scene(here)
 
 
@@ -227,11 +228,8 @@ def label_root(root: str) -> Path:
 
 def _find_in_bucket(layout: str, root: Bucket) -> tuple[SampleRef, ...]:
     """Plan a dataset by the names of its objects."""
-    if layout not in IN_BUCKETS:
-        raise RequestError(
-            "source.bucket",
-            f"{root}: {layout} is not read from buckets, only {', '.join(IN_BUCKETS)}; copy it",
-        )
+    if layout == "nuscenes":
+        return _find_by_tables(root)
     parts = root.path.split("/")
     wild = next((i for i, part in enumerate(parts) if set(part) & set(WILDCARDS)), len(parts))
     listed = root.beside("/".join(parts[:wild]))
@@ -244,10 +242,30 @@ def _find_in_bucket(layout: str, root: Bucket) -> tuple[SampleRef, ...]:
     with buckets.skeleton(listed, names) as place:
         if names == {"": 0} and root.path.endswith(".txt"):  # a list of images
             place.write_bytes(listed.beside("/".join(parts[:-1])).read(parts[-1]) or b"")
-        refs = _reader(layout).find(place.joinpath(*parts[wild:]))
-        return tuple(
-            replace(ref, root=buckets.address_of(listed, place, Path(ref.root))) for ref in refs
-        )
+        return _moved(_reader(layout).find(place.joinpath(*parts[wild:])), listed, place)
+
+
+def _find_by_tables(root: Bucket) -> tuple[SampleRef, ...]:
+    """Plan nuScenes by its tables, which are copied while that lasts; its objects are not listed.
+
+    Raises:
+        RequestError: `disk.full` where there is no room for the tables; see `nuscenes.find`.
+    """
+    versions = [f"{name}/" for name in root.folders() if name.startswith(nuscenes.VERSIONS)]
+    versions = [""] if root.has(nuscenes.SAMPLES) else versions
+    wanted = nuscenes.TABLES if len(versions) == 1 else (nuscenes.SAMPLES,)  # else it is refused
+    with buckets.scratch(root) as place:
+        for name in (version + table for version in versions for table in wanted):
+            with storage_faults(place / name):
+                root.fetch(name, place / name, whole=True)
+        return _moved(nuscenes.find(place), root, place)
+
+
+def _moved(refs: Iterable[SampleRef], bucket: Bucket, place: Path) -> tuple[SampleRef, ...]:
+    """Return samples with the bucket's addresses in place of a scratch folder's."""
+    return tuple(
+        replace(ref, root=buckets.address_of(bucket, place, Path(ref.root))) for ref in refs
+    )
 
 
 def load_manifest(path: Path) -> Manifest:

@@ -363,6 +363,8 @@ class SampleRef:
         pictures: The images.
         sweep_file: POSIX path of the point cloud relative to the root; "" where there is none.
         calib_files: POSIX paths of the calibration relative to the root.
+        calibration: What the reader of the layout knows already, as text of its own; "" where it
+            reads `calib_files`.
     """
 
     id: str
@@ -371,6 +373,7 @@ class SampleRef:
     pictures: tuple[PictureRef, ...]
     sweep_file: str = ""
     calib_files: tuple[str, ...] = ()
+    calibration: str = ""
 
 
 EMPTY_SCENE = Scene(cameras=(), points_lidar=np.zeros((0, 3), np.float32))

@@ -146,7 +146,8 @@ def test_a_store_that_fails_stops_the_run_and_blames_no_sample(
     [
         ("s3://no-such-bucket/drive", "bucket.missing"),
         ("s3://{bucket}/elsewhere", "io.not_found"),
-        ("nuscenes:s3://{bucket}/drive", "source.bucket"),
+        ("nuscenes:s3://{bucket}/drive", "source.invalid"),
+        ("nuscenes:s3://no-such-bucket/drive", "bucket.missing"),
         ("kitti:s3://{bucket}/drive", "source.invalid"),
         ("s3://key:secret@{bucket}/drive", "source.invalid"),
         ("s3://{bucket}/drive?endpoint_override=127.0.0.1", "source.invalid"),

@@ -85,7 +85,7 @@ def at_hand(job: Job) -> Iterator[Job]:
     with copies.opened(job.bucket) as copy:
         plan = copy.place / copies.PLAN
         with storage_faults(plan):
-            copy.bucket.fetch(plan.name, plan)
+            copy.bucket.fetch(plan.name, plan, whole=True)
         yield job.model_copy(update={"run": str(copy.place)})
 
 

@@ -13,16 +13,18 @@ as in `map_pointcloud_to_image` of the devkit. Quaternions are w, x, y, z. Image
 what nuImages and others keep as `camera_distortion` is read where it stands: 5 or 8 numbers are
 OpenCV's radial and tangential coefficients, 4 those of its fisheye. Radar is not read.
 
-The tables of the whole set hold gigabytes: they are read row by row, and only key frames are kept.
+The tables of the whole set hold gigabytes: they are read once, for the plan, row by row, and only
+key frames are kept. The plan carries what they say of each sample, and no worker reads them.
 Source: https://github.com/nutonomy/nuscenes-devkit, docs/schema_nuscenes.md.
 """
 
+import json
 import re
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from perception.clouds import read_points
 from perception.errors import RequestError, SampleError
@@ -45,7 +47,8 @@ COLUMNS = 5  # x, y, z in metres, intensity, ring
 # Key frames are half a second apart: an image farther than this from its sweep belongs to another.
 MAX_GAP_S = 0.25
 LENSES = {0: Lens.PINHOLE, 4: Lens.FISHEYE, 5: Lens.RADTAN, 8: Lens.RADTAN}
-TABLES = ("sensor", "calibrated_sensor", "sample", "sample_data", "ego_pose")
+VERSIONS, SAMPLES = "v1.0-", "sample.json"  # how folders of tables begin, and what is in each
+TABLES = ("sensor.json", "calibrated_sensor.json", SAMPLES, "sample_data.json", "ego_pose.json")
 _SHOWN = 5  # offenders that an error names
 _TOKEN = re.compile(r"\w[\w.-]*", re.ASCII)
 
@@ -98,6 +101,26 @@ class _Index:
     twins: dict[str, str]
 
 
+@dataclass(frozen=True)
+class _Frame:
+    """What the tables say of one sample, as a plan carries it.
+
+    Attributes:
+        version: Folder of the tables: "v1.0-mini".
+        shots: Channel to key frame.
+        poses: Theirs, by token; one may be missing.
+        twin: Another sample of its scene with the same time stamp; "" for none.
+    """
+
+    version: str
+    shots: dict[str, _Shot]
+    poses: dict[str, _Pose]
+    twin: str
+
+
+_FRAMES = TypeAdapter(_Frame)
+
+
 def find(root: Path) -> tuple[SampleRef, ...]:
     """Plan the key frames of a dataset, sorted by token; opens no image.
 
@@ -108,12 +131,17 @@ def find(root: Path) -> tuple[SampleRef, ...]:
             `io.denied`.
     """
     root, version = _version(root.resolve())
-    index = _read_index(root, version)
+    for name in TABLES:
+        check_folder(root, root / version / name)
+    index = _read_index(root / version)
     if not index.shots:
         raise RequestError("source.empty", f"{root / version}: no key frame of a camera or {SWEEP}")
     refs = []
     for token, shots in sorted(index.shots.items()):
         cameras = [shots[channel] for channel in sorted(shots) if channel != SWEEP]
+        known = {shot.pose for shot in shots.values()} & index.poses.keys()
+        poses = {pose: index.poses[pose] for pose in known}
+        frame = _Frame(version, shots, poses, index.twins.get(token, ""))
         for shot in shots.values():
             check_name(shot.file_name, root / version / "sample_data.json")
         refs.append(
@@ -123,7 +151,7 @@ def find(root: Path) -> tuple[SampleRef, ...]:
                 root=str(root),
                 pictures=tuple(PictureRef(s.mount.channel, s.file_name) for s in cameras),
                 sweep_file=shots[SWEEP].file_name if SWEEP in shots else "",
-                calib_files=tuple(f"{version}/{name}.json" for name in TABLES),
+                calibration=json.dumps(asdict(frame), sort_keys=True, separators=(",", ":")),
             )
         )
     return tuple(refs)
@@ -137,27 +165,20 @@ def load_scene(ref: SampleRef) -> Scene:
             belong together, `size.mismatch`, `cloud.malformed`, `io.not_found`, `io.denied`;
             `image.*` where the size of an image cannot be read.
     """
-    root, version = Path(ref.root), version_of(ref)
-    where = root / version
-    try:
-        index = _read_index(root, version)
-    except RequestError as error:  # the tables changed after the run was planned
-        raise SampleError(error.code, error.message) from error
-    if ref.id not in index.shots:
-        raise SampleError("io.not_found", f"{where}: has no sample {ref.id} any more")
-    if ref.id in index.twins:
+    root, frame = Path(ref.root), _frame_of(ref)
+    where = root / frame.version
+    if frame.twin:
         raise SampleError(
             "sync.gap",
-            f"{where / 'sample.json'}: {ref.id} and {index.twins[ref.id]} of one scene have the "
-            "same timestamp: 0 s apart, expected more",
+            f"{where / SAMPLES}: {ref.id} and {frame.twin} of one scene have the same "
+            "timestamp: 0 s apart, expected more",
         )
-    shots = index.shots[ref.id]
-    if SWEEP not in shots:
+    if SWEEP not in frame.shots:
         return EMPTY_SCENE
-    sweep = shots[SWEEP]
-    T_world_from_lidar = _T_world_from_sensor(sweep, index, where)
+    sweep = frame.shots[SWEEP]
+    T_world_from_lidar = _T_world_from_sensor(sweep, frame, where)
     cameras = tuple(
-        _camera(shots[picture.camera], sweep, T_world_from_lidar, index, root, where)
+        _camera(frame.shots[picture.camera], sweep, T_world_from_lidar, frame, root)
         for picture in ref.pictures
     )
     points_lidar = read_points(root / ref.sweep_file, COLUMNS)
@@ -166,33 +187,43 @@ def load_scene(ref: SampleRef) -> Scene:
 
 def version_of(ref: SampleRef) -> str:
     """Return the name of the folder of tables: "v1.0-mini"."""
-    return ref.calib_files[0].partition("/")[0]
+    return _frame_of(ref).version
 
 
 def sweep_token(ref: SampleRef) -> str:
     """Return the token of the sweep in `sample_data`; label files are named by it."""
-    version = version_of(ref)
-    shots = _read_index(Path(ref.root), version).shots.get(ref.id, {})
-    if SWEEP not in shots:
+    frame = _frame_of(ref)
+    if SWEEP not in frame.shots:
         raise RequestError(
-            "source.invalid", f"{ref.root}/{version}: sample {ref.id} has no {SWEEP} key frame"
+            "source.invalid",
+            f"{ref.root}/{frame.version}: sample {ref.id} has no {SWEEP} key frame",
         )
-    return shots[SWEEP].token
+    return frame.shots[SWEEP].token
 
 
 def T_world_from_lidar(ref: SampleRef) -> Float64:
     """Return where the LiDAR was at the moment of its key frame."""
-    root, version = Path(ref.root), version_of(ref)
-    index = _read_index(root, version)
-    shots = index.shots.get(ref.id, {})
-    if SWEEP not in shots:
-        raise SampleError("io.not_found", f"{root / version}: sample {ref.id} has no {SWEEP}")
-    return _T_world_from_sensor(shots[SWEEP], index, root / version)
+    frame = _frame_of(ref)
+    where = Path(ref.root) / frame.version
+    if SWEEP not in frame.shots:
+        raise SampleError("io.not_found", f"{where}: sample {ref.id} has no {SWEEP}")
+    return _T_world_from_sensor(frame.shots[SWEEP], frame, where)
+
+
+def _frame_of(ref: SampleRef) -> _Frame:
+    if not ref.calibration:
+        raise SampleError(
+            "calib.invalid",
+            f"{ref.root}: the plan has no calibration of sample {ref.id}, expected what the tables "
+            "say: it was made by an earlier version; label again into another folder",
+        )
+    return _FRAMES.validate_python(json.loads(ref.calibration))
 
 
 def _camera(
-    shot: _Shot, sweep: _Shot, T_world_from_lidar: Float64, index: _Index, root: Path, where: Path
+    shot: _Shot, sweep: _Shot, T_world_from_lidar: Float64, frame: _Frame, root: Path
 ) -> Camera:
+    where = root / frame.version
     gap_s = (shot.stamp_us - sweep.stamp_us) / 1e6
     if abs(gap_s) > MAX_GAP_S:
         raise SampleError(
@@ -218,7 +249,7 @@ def _camera(
             f"{root / shot.file_name} is {found[1]} x {found[0]} px, sample_data.json says "
             f"{shot.size_hw[1]} x {shot.size_hw[0]}; use the images that the tables belong to",
         )
-    T_world_from_cam = _T_world_from_sensor(shot, index, where)
+    T_world_from_cam = _T_world_from_sensor(shot, frame, where)
     return Camera(
         name=shot.mount.channel,
         K=K,
@@ -229,9 +260,9 @@ def _camera(
     )
 
 
-def _T_world_from_sensor(shot: _Shot, index: _Index, where: Path) -> Float64:  # noqa: N802
+def _T_world_from_sensor(shot: _Shot, frame: _Frame, where: Path) -> Float64:  # noqa: N802
     """Return where a sensor was at the moment of its key frame."""
-    pose = index.poses.get(shot.pose)
+    pose = frame.poses.get(shot.pose)
     if pose is None:
         raise SampleError(
             "sync.gap",
@@ -268,9 +299,9 @@ def _rigid(rotation_wxyz: tuple[float, ...], translation_m: tuple[float, ...], w
 
 def _version(root: Path) -> tuple[Path, str]:
     """Return the root and the name of its folder of tables."""
-    if root.name.startswith("v1.0-") and (root / "sample.json").is_file():
+    if root.name.startswith(VERSIONS) and (root / SAMPLES).is_file():
         return root.parent, root.name
-    found = sorted(path.parent.name for path in root.glob("v1.0-*/sample.json"))
+    found = sorted(path.parent.name for path in root.glob(f"{VERSIONS}*/{SAMPLES}"))
     if len(found) == 1:
         check_folder(root, root / found[0])
         return root, found[0]
@@ -283,25 +314,11 @@ def _version(root: Path) -> tuple[Path, str]:
     )
 
 
-def _read_index(root: Path, version: str) -> _Index:
-    """Read the tables, or remember them as long as their files stay as they are."""
-    states = []
-    for name in TABLES:
-        path = root / version / f"{name}.json"
-        try:
-            state = path.stat()
-        except OSError as error:
-            raise RequestError("io.not_found", f"{path}: {error.strerror}") from error
-        states.append((state.st_mtime_ns, state.st_size))
-    return _index_of(root / version, tuple(states))
-
-
-@lru_cache(maxsize=1)
-def _index_of(where: Path, states: tuple[tuple[int, int], ...]) -> _Index:
-    moments = _moments(where / "sample.json")
+def _read_index(where: Path) -> _Index:
+    moments = _moments(where / SAMPLES)
     shots = _shots(where / "sample_data.json", _mounts(where), frozenset(moments))
     bare = [token for token in moments if token not in shots]
-    _refuse(bare, where / "sample.json", "have no key frame in sample_data.json")
+    _refuse(bare, where / SAMPLES, "have no key frame in sample_data.json")
     wanted = {shot.pose for mine in shots.values() for shot in mine.values()}
     rows = read_table(where / "ego_pose.json", lambda fields: fields.get("token") in wanted)
     poses = {

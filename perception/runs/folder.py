@@ -115,11 +115,13 @@ class Plan:
 
     def to_bytes(self) -> bytes:
         """Return the plan as JSON lines."""
-        rows = (
-            json.dumps({"shard": i // self.shard_size, **asdict(ref)}, sort_keys=True)
-            for i, ref in enumerate(self.samples)
-        )
-        return "".join(f"{row}\n" for row in rows).encode()
+        lines = []
+        for i, ref in enumerate(self.samples):
+            row = {"shard": i // self.shard_size, **asdict(ref)}
+            if not ref.calibration:  # of most layouts
+                del row["calibration"]
+            lines.append(f"{json.dumps(row, sort_keys=True)}\n")
+        return "".join(lines).encode()
 
 
 def read_plan(run: Path, spec: RunSpec) -> Plan:

@@ -1,8 +1,10 @@
 """nuScenes: both ego poses, tables that are not what they should be, and the real key frame."""
 
 import json
+import tempfile
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,9 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from perception import commands, sources
-from perception.errors import PerceptionError, RequestError, SampleError
+from perception import buckets, commands, sources
+from perception.buckets import Bucket
+from perception.errors import RequestError, SampleError
 from perception.geometry import points_in_view
 from perception.readers import nuscenes
 from perception.types import Float64, Lens, SampleRef
@@ -21,7 +24,7 @@ Tables = dict[str, list[dict[str, Any]]]
 Write = Callable[..., Path]
 
 
-def planned(root: Path) -> tuple[SampleRef, ...]:
+def planned(root: Path | str) -> tuple[SampleRef, ...]:
     return sources.find(sources.parse_source(f"nuscenes:{root}"))
 
 
@@ -128,18 +131,21 @@ def test_distortion_that_a_table_keeps_reaches_the_camera(
     assert cameras[1].distortion.tolist() == front["camera_distortion"]
 
 
-def test_all_cameras_of_a_key_frame_are_labelled_together(
-    tmp_path: Path,
-    nuscenes_tables: Tables,
-    write_nuscenes: Write,
-    draw: Callable[..., Path],
-) -> None:
+@pytest.fixture
+def cars(
+    tmp_path: Path, nuscenes_tables: Tables, write_nuscenes: Write, draw: Callable[..., Path]
+) -> Path:
+    """A car ahead and one behind, with a point each."""
     root = write_nuscenes(tmp_path / "root", nuscenes_tables, np.array([[0, 12, 0], [0, -8, 0.0]]))
     for row in nuscenes_tables["sample_data"]:
         if row["is_key_frame"] and row["filename"].endswith(".png") and "CAM" in row["filename"]:
             draw(root / row["filename"], (72, 30, 88, 50, 255), size_hw=(90, 160))
+    return root
+
+
+def test_all_cameras_of_a_key_frame_are_labelled_together(tmp_path: Path, cars: Path) -> None:
     run = commands.label(
-        commands.LabelRequest(f"nuscenes:{root}", tmp_path / "run", "boxes", "bright")
+        commands.LabelRequest(f"nuscenes:{cars}", tmp_path / "run", "boxes", "bright")
     )
     assert run.counts["samples"]["ok"] == 2
     for labels in run.labels():
@@ -338,6 +344,92 @@ def test_rows_24_to_26_a_key_frame_that_cannot_be_placed_is_quarantined(
     assert caught.value.code == code
 
 
+def test_the_plan_carries_what_the_tables_say(
+    tmp_path: Path, nuscenes_tables: Tables, write_nuscenes: Write
+) -> None:
+    ref = planned(write_nuscenes(tmp_path, nuscenes_tables))[0]
+    before = sources.load_scene(ref)
+    for path in (tmp_path / "v1.0-mini").iterdir():
+        path.unlink()
+    after = sources.load_scene(ref)
+    for one, other in zip(before.cameras, after.cameras, strict=True):
+        assert one.T_cam_from_lidar.tobytes() == other.T_cam_from_lidar.tobytes()
+        assert one.K.tobytes() == other.K.tobytes() and one.time_gap_s == other.time_gap_s
+    with pytest.raises(SampleError, match="earlier version; label again") as caught:
+        sources.load_scene(replace(ref, calibration=""))
+    assert caught.value.code == "calib.invalid"
+
+
+def test_row_9_a_table_that_leads_out_of_the_root_is_refused(
+    tmp_path: Path, nuscenes_tables: Tables, write_nuscenes: Write
+) -> None:
+    root = write_nuscenes(tmp_path / "root", nuscenes_tables)
+    table = root / "v1.0-mini" / "ego_pose.json"
+    table.rename(tmp_path / "elsewhere.json")
+    table.symlink_to(tmp_path / "elsewhere.json")
+    with pytest.raises(RequestError, match=r"ego_pose\.json leads to .*elsewhere") as caught:
+        planned(root)
+    assert caught.value.code == "path.outside_root"
+
+
+def test_in_a_bucket_it_has_the_labels_and_exports_of_a_local_one(
+    tmp_path: Path, cars: Path, put: Callable[..., str], snapshot: Callable[..., dict[str, bytes]]
+) -> None:
+    address = put(cars)
+    for root, run in ((str(cars), tmp_path / "a"), (address, tmp_path / "b")):
+        commands.label(commands.LabelRequest(f"nuscenes:{root}", run, "boxes", "bright"))
+        commands.export(run, "nuscenes-panoptic", tmp_path / f"{run.name}-out")
+    local, away = snapshot(tmp_path / "a"), snapshot(tmp_path / "b")
+    made = [name for name in local if name.startswith(("evidence/", "labels/", "preview/"))]
+    assert len(made) > 8 and all(away[name] == local[name] for name in made)
+    assert address in away["plan.jsonl"].decode() and b"copy-of" not in away["plan.jsonl"]
+    exported = [
+        {name: data for name, data in snapshot(tmp_path / f"{run}-out").items() if "/" in name}
+        for run in "ab"
+    ]
+    assert exported[0] == exported[1] != {}
+
+
+def test_in_a_bucket_tables_of_any_size_are_read_for_the_plan_alone(
+    tmp_path: Path, cars: Path, put: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = put(cars)
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
+    refs = planned(address)
+    assert planned(f"{address}/v1.0-mini") == refs
+    assert [replace(ref, root=str(cars)) for ref in refs] == list(planned(cars))
+    with monkeypatch.context() as patched:
+        patched.setattr(buckets, "MAX_BYTES", 10)
+        patched.setattr(buckets, "PART_BYTES", 999)
+        patched.setattr(Bucket, "sizes", None)  # a million objects are not listed
+        assert planned(address) == refs
+    fetched: list[str] = []
+    plain = Bucket.fetch
+
+    def fetch(self: Bucket, name: str, place: Path, **options: Any) -> bool:
+        fetched.append(name)
+        return plain(self, name, place, **options)
+
+    monkeypatch.setattr(Bucket, "fetch", fetch)
+    assert len(sources.load_sample(refs[0]).scene.points_lidar) == 2
+    assert len(fetched) == 3 and not any(name.endswith(".json") for name in fetched)
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_in_a_bucket_faults_are_told_by_their_addresses(
+    cars: Path, put: Callable[..., str]
+) -> None:
+    address = put(cars)
+    bucket = buckets.parse(address)
+    bucket.remove("v1.0-mini/ego_pose.json")
+    with pytest.raises(RequestError, match=f"{address}/v1.0-mini/ego_pose.json: no such file"):
+        planned(address)
+    bucket.write("v1.0-test/sample.json", b"[]")
+    with pytest.raises(RequestError, match=f"{address}: holds v1.0-mini, v1.0-test; give one"):
+        planned(address)
+
+
 @pytest.mark.parametrize("size_bytes", [0, 16, 21])
 def test_row_22_a_sweep_of_another_size_is_malformed(
     tmp_path: Path, nuscenes_tables: Tables, write_nuscenes: Write, size_bytes: int
@@ -377,17 +469,6 @@ def test_a_root_must_hold_one_version(
     with pytest.raises(RequestError, match=r"ego_pose\.json") as caught:
         planned(tmp_path / "v1.0-mini")
     assert caught.value.code == "io.not_found"
-
-
-def test_tables_that_changed_after_the_plan_are_read_again(
-    tmp_path: Path, nuscenes_tables: Tables, write_nuscenes: Write
-) -> None:
-    ref = planned(write_nuscenes(tmp_path, nuscenes_tables))[0]
-    sources.load_scene(ref)
-    for name in ("sample", "sample_data"):
-        (tmp_path / "v1.0-mini" / f"{name}.json").write_text("[]")
-    with pytest.raises(PerceptionError, match="has no sample aaa any more"):
-        sources.load_scene(ref)
 
 
 def test_an_empty_table_of_samples_is_told(

@@ -49,6 +49,7 @@ refs = st.builds(
     pictures=st.lists(st.builds(PictureRef, camera=texts, file_name=texts), max_size=2).map(tuple),
     sweep_file=texts,
     calib_files=st.lists(texts, max_size=2).map(tuple),
+    calibration=texts,
 )
 
 
