@@ -1,16 +1,17 @@
 """Corrections come home: what people decided is put in the place of what we decided."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from perception import calibrate
+from perception.buckets import is_bucket
 from perception.commands import Progress, Run, decide_run, no_progress
 from perception.decisions import read_corrections, read_seen
 from perception.engine.worker import decide_shard
 from perception.errors import RequestError
 from perception.quality.correct import Correction
+from perception.runs import copies, folder, lock
 from perception.runs import corrections as stored
-from perception.runs import folder, lock
 from perception.runs.folder import RunSpec
 from perception.trust.model import TrustModel
 
@@ -64,10 +65,21 @@ def apply(run: Path | str, path: Path, progress: Progress = no_progress) -> Appl
     nothing. Trust is fitted again on all that people decided, unless the run's model rests on more
     labels than these.
 
+    Args:
+        run: The run folder, or its address in a bucket.
+        path: What people decided.
+        progress: Called as samples are done.
+
     Raises:
-        RequestError: as `read_corrections`.
+        RequestError: as `read_corrections`; `run.locked`, `bucket.*`.
     """
-    place = Path(run).resolve()
+    with copies.changing(run) as place:
+        applied = _apply(place, path, progress)
+    address = str(run) if is_bucket(run) else ""
+    return replace(applied, run=replace(applied.run, bucket=address))
+
+
+def _apply(place: Path, path: Path, progress: Progress) -> Applied:
     spec = folder.read_spec(place)
     changes, seen = read_corrections(place, path)
     merged = {(one.sample, one.instance): one for one in stored.read(place, spec.corrections)}

@@ -1,5 +1,6 @@
 """Sources and runs in buckets, on an S3 server of this machine (moto's)."""
 
+import json
 import os
 import pkgutil
 import shutil
@@ -322,6 +323,41 @@ def test_a_place_that_is_taken_or_inside_the_source_is_refused(
         assert code_of(lambda out=out: label(f"images:{source}", out)) == code
     assert code_of(lambda: label(address, f"{address}/run")) == "path.inside_source"
     assert set(files_there(address)) == {"000.png"}
+
+
+@pytest.mark.usefixtures("patient")
+def test_trust_and_corrections_take_a_run_in_a_bucket_as_one_in_a_folder(
+    tmp_path: Path, pictures: Draw, put: Put, snapshot: Snapshot, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = pictures(tmp_path / "src", 48), f"{put()}/runs/a"
+    runs = (str(tmp_path / "a"), out)
+    for run in runs:
+        made = label(f"images:{source}", run, overrides={"shard_size": 16})
+    spec = commands.folder.read_spec(tmp_path / "a")
+    decisions = [
+        {"sample": one.id, "instance": int(i), "decision": "accept" if i == 1 else "reject"}
+        for one in made.labels()
+        for i in one.pictures[0].instances.instance_ids
+    ]
+    head = {"run": spec.evidence_fingerprint(), "label_set": spec.label_set()}
+    checked = tmp_path / "decisions.json"
+    checked.write_text(json.dumps(head | {"decisions": decisions}))
+    fit = ["trust", "fit", "--checked", str(checked), "--out"]
+    said: list[list[str]] = []
+    for run, model in zip(runs, (tmp_path / "a.json", tmp_path / "b.json"), strict=True):
+        said.append([])
+        for tokens in (
+            [*fit, str(model), run],
+            ["trust", "order", run],
+            ["trust", "mix", run],
+            ["corrections", "apply", run, str(checked)],
+        ):
+            assert cli.run([*tokens, "--json"]) == 0
+            said[-1].append(capsys.readouterr().out)
+    assert said[0] == said[1] and "48" in said[0][0]
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+    assert same_but_times(bytes_there(out), snapshot(tmp_path / "a"))
+    assert any(name.startswith("corrections/") for name in files_there(out))
 
 
 def same_but_times(there: dict[str, bytes], here: dict[str, bytes]) -> bool:

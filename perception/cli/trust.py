@@ -1,5 +1,6 @@
 """`perception trust`: fit on checked labels how likely a label is right; an order without a fit."""
 
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,7 +14,7 @@ corrections_app = App(name="corrections", help="Bring home what people decided o
 
 @trust_app.command(name="fit")
 def trust_fit(
-    runs: list[Path],
+    runs: list[str],
     /,
     *,
     out: Path,
@@ -29,7 +30,7 @@ def trust_fit(
     perception trust fit runs/drive --truth drives/1 --target-precision 0.95 --out trust.json
 
     Args:
-        runs: Finished runs.
+        runs: Finished runs: folders, or s3://BUCKET/PATH.
         out: The trust file; `perception relabel RUN --trust FILE` applies it.
         truth: What each run is judged by, in their order, as in `perception evaluate`.
         checked: What people decided of each run, in their order; in place of truth.
@@ -39,11 +40,13 @@ def trust_fit(
         as_json: Print one JSON object for programs.
     """
     from perception import calibrate
-    from perception.runs import records
+    from perception.runs import copies, records
 
-    judged = calibrate.gather(
-        runs, truths=truth or [], files=checked or [], class_map=class_map, right_iou=iou
-    )
+    with ExitStack() as held:
+        places = [held.enter_context(copies.reading(run, evidence=False)) for run in runs]
+        judged = calibrate.gather(
+            places, truths=truth or [], files=checked or [], class_map=class_map, right_iou=iou
+        )
     found = calibrate.calibrate(judged, right_iou=iou, target_precision=target_precision)
     records.write_json(out, found.model.model_dump(mode="json"))
     say(found.model.model_dump(mode="json"), as_json, [*found.lines(), f"{out}"])
@@ -51,19 +54,21 @@ def trust_fit(
 
 
 @trust_app.command(name="order")
-def trust_order(run: Path, *, first: int = 20, as_json: AsJson = False) -> int:
+def trust_order(run: str, *, first: int = 20, as_json: AsJson = False) -> int:
     """List a run's labels worst first: by trust where they have one, else by an order alone.
 
     perception trust order runs/drive
 
     Args:
-        run: A finished run.
+        run: A finished run: a folder, or s3://BUCKET/PATH.
         first: How many to list.
         as_json: Print one JSON object for programs.
     """
     from perception import calibrate
+    from perception.runs import copies
 
-    rows = calibrate.worst_first(run)[:first]
+    with copies.reading(run, evidence=False) as place:
+        rows = calibrate.worst_first(place)[:first]
     lines = [
         f"{row.sample} {row.instance} {row.class_name}"
         + (f" trust {row.trust:.3f}" if row.trust is not None else "")
@@ -74,30 +79,32 @@ def trust_order(run: Path, *, first: int = 20, as_json: AsJson = False) -> int:
 
 
 @trust_app.command(name="mix")
-def trust_mix(run: Path, *, as_json: AsJson = False) -> int:
+def trust_mix(run: str, *, as_json: AsJson = False) -> int:
     """Show how each gate changes the mix of classes.
 
     perception trust mix runs/drive
 
     Args:
-        run: A finished run.
+        run: A finished run: a folder, or s3://BUCKET/PATH.
         as_json: Print one JSON object for programs.
     """
     from perception.hygiene import class_mix
+    from perception.runs import copies
 
-    mix = class_mix(run)
+    with copies.reading(run, evidence=False) as place:
+        mix = class_mix(place)
     say(mix.passed, as_json, mix.lines())
     return FINE
 
 
 @corrections_app.command(name="apply")
-def corrections_apply(run: Path, file: Path, *, as_json: AsJson = False) -> int:
+def corrections_apply(run: str, file: Path, *, as_json: AsJson = False) -> int:
     """Put what people decided in the place of what was decided; no model runs.
 
     perception corrections apply runs/drive decisions.json
 
     Args:
-        run: A finished run.
+        run: A finished run: a folder, or s3://BUCKET/PATH.
         file: A decisions file of the review page, or a COCO or CVAT export of this run that was
             edited elsewhere.
         as_json: Print one JSON object for programs.
