@@ -168,8 +168,9 @@ def test_jittered_boxes_are_decoded_in_the_view_of_their_box() -> None:
     boxes = np.array([[300, 200, 400, 260], [3000, 1500, 3040, 1600]], np.float32)
     image = np.zeros((2000, 3600, 3), np.uint8)
     np.testing.assert_allclose(SamSegmenter(engine, config)(image, boxes).wobbles, 1)
-    for box, (own, moved) in zip(boxes, engine.asked, strict=True):
+    for box, (own, again, moved) in zip(boxes, engine.asked, strict=True):
         assert own.shape == (1, 2, 2) and moved.shape == (3, 2, 2)
+        np.testing.assert_array_equal(own, again)
         assert (np.abs(moved - own) <= 0.1 * (box[2:] - box[:2]) + 1e-3).all()
         assert (moved != own).all()
 
@@ -247,14 +248,14 @@ class Echo:
         return answers, np.ones((len(tokens_xy), masks_each), np.float32)
 
 
-def test_tiny_objects_are_decoded_again_with_their_own_first_answer() -> None:
+def test_objects_are_decoded_again_with_their_own_first_answer() -> None:
     engine, image = Echo(), np.zeros((1000, 2000, 3), np.uint8)
-    boxes = np.array([[10, 10, 30, 30], [20, 15, 40, 20], [40, 10, 50, 30], [0, 0, 90, 90]])
+    boxes = np.array([[10, 10, 30, 30], [20, 15, 40, 20], [40, 10, 50, 30], [8, 0, 128, 99]])
     config = ObserveConfig(mode="detail", prompt_chunk=2, wobble=0)
     SamSegmenter(engine, config)(image, boxes.astype(np.float32))
     # twice as large in the first tile: chunks of two, each again with what it answered
-    tiny = [(20, 0), (40, 0), (20, 20), (40, 40), (80, 0), (80, 80)]
-    assert engine.asked == [*tiny, (0, 0)]
+    small = [(20, 0), (40, 0), (20, 20), (40, 40), (80, 0), (80, 80)]
+    assert engine.asked == [*small, (8, 0), (8, 8)]
 
 
 def test_row_12_many_boxes_on_a_4k_image_stay_bounded_while_networks_are_compiled() -> None:

@@ -1,5 +1,7 @@
 """What SAM is shown of an image in each mode."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -26,10 +28,10 @@ def test_a_small_object_is_shown_in_a_cut_of_native_resolution_round_it() -> Non
     assert view.window_xyxy == (768, 274, 1280, 786)  # its tile ends at 1280
     assert view.filled_hw == view.input_hw == (512, 512)
     assert rows.tolist() == [0]
-    assert not view.twice
+    assert view.twice
 
 
-def test_a_tiny_object_is_shown_twice_its_size_and_decoded_twice() -> None:
+def test_a_smaller_object_is_shown_twice_its_size() -> None:
     ((view, rows),) = tiles(STREET_HW, boxes((1000, 500, 1040, 520)))
     # 40 and 20 pixels with 64 on each side: 168 and 148, the next multiple of 256 is 256
     assert view.window_xyxy == (892, 382, 1148, 638)
@@ -40,29 +42,36 @@ def test_a_tiny_object_is_shown_twice_its_size_and_decoded_twice() -> None:
 
 
 def test_at_an_image_s_corner_the_cut_ends_there() -> None:
-    ((view, _),) = tiles(STREET_HW, boxes((0, 0, 90, 50)))
+    ((view, _),) = tiles(STREET_HW, boxes((0, 0, 100, 50)))
     assert view.window_xyxy == (0, 0, 512, 512)
 
 
 def test_a_large_object_is_shown_with_the_whole_image() -> None:
     (whole, few), (tile, many) = tiles(
-        STREET_HW, boxes((0, 0, 700, 600), (10, 10, 40, 80), (80, 10, 99, 80))
+        STREET_HW, boxes((0, 0, 700, 600), (10, 10, 40, 110), (80, 10, 99, 110))
     )
-    assert whole == filled(STREET_HW)
+    assert whole == replace(filled(STREET_HW), twice=True)
     assert (few.tolist(), many.tolist()) == ([0], [1, 2])
     assert tile.scale_xy == (1, 1)
 
 
-def test_images_that_are_shown_at_about_their_own_resolution_have_tiles_for_tiny_objects() -> None:
-    (whole, large), (tile, tiny) = tiles((375, 1242), boxes((10, 10, 40, 40), (1000, 10, 1090, 40)))
-    assert whole == filled((375, 1242))
-    assert tile.scale_xy == (2, 2)
-    assert (large.tolist(), tiny.tolist()) == ([1], [0])
+@pytest.mark.parametrize(
+    ("size_hw", "zooms"),
+    [((600, 639), []), ((600, 640), [2]), ((720, 1279), [2]), ((720, 1280), [2, 1])],
+)
+def test_tiles_are_laid_where_they_show_a_quarter_more_than_the_whole_image(
+    size_hw: tuple[int, int], zooms: list[int]
+) -> None:
+    rows = boxes((10, 10, 40, 40), (300, 10, 400, 110), (0, 0, 600, 590))
+    whole, *laid = tiles(size_hw, rows)
+    assert whole[0] == replace(filled(size_hw), twice=True)
+    assert [view.scale_xy for view, _ in laid] == [(zoom, zoom) for zoom in zooms]
+    assert [len(mine) for _, mine in (whole, *laid)] == [3 - len(zooms), *[1] * len(zooms)]
 
 
 def test_images_that_are_shown_larger_than_they_are_have_no_tiles() -> None:
-    ((view, rows),) = tiles((480, 640), boxes((10, 10, 40, 40), (300, 10, 600, 340)))
-    assert view == filled((480, 640))
+    ((view, rows),) = tiles((480, 600), boxes((10, 10, 40, 40), (300, 10, 600, 340)))
+    assert view == replace(filled((480, 600)), twice=True)
     assert rows.tolist() == [0, 1]
 
 

@@ -2,8 +2,8 @@
 
 In mode `exact` numerically the predictor of https://github.com/facebookresearch/segment-anything
 (`predictor.py`). Mode `fast` leaves out what the image does not fill of the square; mode `detail`
-shows small objects in tiles of native resolution, tiny ones in tiles of twice that, where the masks
-of the first decoding are prompts of a second.
+shows objects in tiles of native resolution, small ones in tiles of twice that, and the masks of the
+first decoding are prompts of a second.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ import numpy as np
 
 from perception.config import ObserveConfig
 from perception.types import Float32, LogitCrops, Masks, Segments, UInt8
-from perception_sam.crops import Finished, finish
+from perception_sam.crops import Finished, finish, stability
 from perception_sam.engines import Engine, decode_in_chunks
 from perception_sam.views import (
     CELL_PX,
@@ -47,41 +47,49 @@ class SamSegmenter:
         for view, rows in self._views(size_hw, boxes_xyxy):
             embedding = self._engine.encode(pixels_of(image_rgb, view))
             place = 0
-            for logits, ious in self._decode(embedding, view, boxes_xyxy[rows]):
-                part = rows[place : place + len(logits)]
-                for row, low, iou in zip(part, logits[:, 0], ious[:, 0], strict=True):
-                    answers[int(row)] = finish(low, view), float(iou), view
+            for first, ious, last in self._decode(embedding, view, boxes_xyxy[rows]):
+                for one, iou, low in zip(first[:, 0], ious[:, 0], last[:, 0], strict=True):
+                    row = int(rows[place])
+                    mask = finish(low, view)
+                    if view.twice:
+                        mask = replace(mask, stability=stability(one, view))
+                    answers[row] = mask, float(iou), view
                     if self._config.wobble:
                         box = boxes_xyxy[row]
-                        steady[:, row] = self._steadiness(embedding, view, size_hw, box, low)
-                place += len(logits)
+                        steady[:, row] = self._steadiness(embedding, view, size_hw, box, one)
+                    place += 1
         found = joined([answers[row] for row in range(len(boxes_xyxy))], size_hw)
         return replace(found, wobbles=steady[0], consensus_ious=steady[1])
 
     def _decode(
         self, embedding: Any, view: View, boxes_xyxy: Float32
-    ) -> Iterator[tuple[Float32, Float32]]:
+    ) -> Iterator[tuple[Float32, Float32, Float32]]:
+        """Decode the boxes of a view in chunks, again where the view says so.
+
+        Yields:
+            (n, 1, h, w) first logits and (n, 1) predicted IoU of them: they tell right masks from
+            wrong ones better than those of the second decoding (see DESIGN). (n, 1, h, w) logits of
+            the masks.
+        """
         corners = view.to_input(boxes_xyxy.astype(np.float64).reshape(-1, 2, 2))
         kinds = np.array([BOX_KINDS] * len(boxes_xyxy))
-        chunk = self._config.prompt_chunk
-        first = decode_in_chunks(self._engine, embedding, corners, kinds, chunk)
-        if not view.twice:
-            yield from first
-            return
-        start = 0
-        for logits, _ in first:
-            part = slice(start, start + len(logits))
-            yield from decode_in_chunks(
-                self._engine, embedding, corners[part], kinds[part], chunk, 1, logits[:, 0]
-            )
+        chunk, start = self._config.prompt_chunk, 0
+        for first, ious in decode_in_chunks(self._engine, embedding, corners, kinds, chunk):
+            last, part = first, slice(start, start + len(first))
+            if view.twice:
+                again = decode_in_chunks(
+                    self._engine, embedding, corners[part], kinds[part], chunk, 1, first[:, 0]
+                )
+                last = np.concatenate([logits for logits, _ in again])
+            yield first, ious, last
             start = part.stop
 
     def _steadiness(
         self, embedding: Any, view: View, size_hw: tuple[int, int], box_xyxy: Float32, own: Float32
     ) -> Float32:
-        """Return (2,): see `wobble.steadiness`; `own` are the box's (h, w) logits.
+        """Return (2,): see `wobble.steadiness`; `own` are the first (h, w) logits of the box.
 
-        Decoded once in any view: the first masks of what is tiny wobble as the second do.
+        Decoded once in any view.
         """
         grid_h, grid_w = own.shape[0] * CELL_PX // PATCH_PX, own.shape[1] * CELL_PX // PATCH_PX
         x0, y0, x1, y1 = part_around(box_xyxy, view, (grid_h, grid_w))

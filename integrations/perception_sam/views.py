@@ -4,7 +4,7 @@ Source of the scaling and the colours: https://github.com/facebookresearch/segme
 `utils/transforms.py` (`ResizeLongestSide`) and `modeling/sam.py` (`preprocess`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +19,11 @@ SIDE_PX = 1024  # of SAM's input square
 STEP_PX = 64  # of inputs that are smaller: every shape is a network to compile
 PLACE_STEP_PX = 256  # of the input: between places where tiles may lie
 CUT_STEP_PX = 512  # of the sides of tiles: every shape is a network that is kept in memory
-WORTH = 1.5  # the whole image shows less than 1 / WORTH of a tile's resolution: tiles show more
+WORTH = 1.25  # tiles that show not even a quarter more than the whole image are not laid
 # How tiles magnify, and up to which longest side objects lie in them. Half a tile: longer objects
-# need their surroundings. What is tiny is shown twice its size, as one cell of SAM's embedding is
-# 16 pixels: 64 px are four of them at native resolution, and an object needs several.
-ZOOMS = ((2, 64), (1, SIDE_PX // 2))
+# need their surroundings. What is small is shown twice its size, as one cell of SAM's embedding is
+# 16 pixels: 96 px are six of them at native resolution, and an object needs several.
+ZOOMS = ((2, 96), (1, SIDE_PX // 2))
 CONTEXT_PX = 128  # of the input, round the objects of a tile; tiles lie so that each can have it
 CELL_PX = 4  # of the input per cell of the mask logits
 PATCH_PX = 16  # of the input per cell of the embedding
@@ -109,11 +109,12 @@ def tiles(size_hw: tuple[int, int], boxes_xyxy: Float32) -> list[tuple[View, Row
     views: list[tuple[View, Rows]] = []
     left = np.ones(len(boxes_xyxy), bool)
     for zoom, largest_px in ZOOMS:
-        if max(size_hw) > WORTH * SIDE_PX / zoom:
+        if max(size_hw) >= WORTH * SIDE_PX / zoom:
             rows = np.flatnonzero(left & (sides <= largest_px))
             views += _laid(size_hw, boxes_xyxy, rows, zoom)
             left[rows] = False
-    return [(filled(size_hw), np.flatnonzero(left)), *views] if left.any() else views
+    whole = replace(filled(size_hw), twice=True)
+    return [(whole, np.flatnonzero(left)), *views] if left.any() else views
 
 
 def _laid(
@@ -185,7 +186,7 @@ def _cut(window: Int64, boxes_xyxy: Float32, zoom: int) -> View:
     (x0, x1), (y0, y1) = bounds
     shape_hw = (zoom * (y1 - y0), zoom * (x1 - x0))
     input_hw = _stepped(shape_hw[0]), _stepped(shape_hw[1])
-    return View((x0, y0, x1, y1), shape_hw, input_hw, twice=zoom > 1)
+    return View((x0, y0, x1, y1), shape_hw, input_hw, twice=True)
 
 
 def _stepped(side_px: int) -> int:
