@@ -77,7 +77,7 @@ def label(
         threads: Per model; by default all cores, shared out over the workers.
         chunk: Boxes decoded together; bounds the memory (8).
         mode: What SAM is shown: detail (tiles of native resolution where the objects are, of
-            twice that where they are tiny), exact (as segment-anything: the whole image in a
+            twice that where they are small), exact (as segment-anything: the whole image in a
             square of 1024), or fast (the part of that square that the image fills).
         inference: Who computes SAM: openvino, torch, or auto: OpenVINO on a CPU.
         precision: Of SAM in OpenVINO: fp32, bf16, mixed (only the encoder in bf16), or auto: where
