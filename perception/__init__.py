@@ -1,3 +1,3 @@
 """Boxes prompt masks; masks become labels that can be trusted, for pixels and for LiDAR points."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -284,7 +284,7 @@ def relabel(
                 "only `decide` settings can be changed without the models; use `label`",
             )
         mapping = load_class_map(class_map) if class_map else spec.class_map
-        spec = spec.with_decisions(asked.decide, mapping)
+        spec = spec.decided_here().with_decisions(asked.decide, mapping)
         if trust:
             model = None if trust == NO_TRUST else read_model(Path(trust))
             spec = spec.model_copy(update={"trust": model})

@@ -94,7 +94,7 @@ def _apply(place: Path, path: Path, progress: Progress) -> Applied:
     by_class = _by_class(changes, names)
     everything = tuple(merged.values())
     trust, refit = _refit(place, spec, everything)
-    changed = spec.model_copy(
+    changed = spec.decided_here().model_copy(
         update={"corrections": stored.write(place, everything), "trust": trust}
     )
     decided = decide_run(place, changed, progress=progress)
@@ -106,7 +106,7 @@ def _refit(
 ) -> tuple[TrustModel | None, str]:
     """Return the trust model that the run shall have, and say where it comes from."""
     had = spec.trust
-    base = spec.model_copy(update={"corrections": "", "trust": None})
+    base = spec.decided_here().model_copy(update={"corrections": "", "trust": None})
     samples = folder.read_plan(run, base)
     with lock.held(run):  # what our own rules say, and people judged; the run has it mostly
         for index in range(len(samples)):

@@ -57,10 +57,9 @@ NOTES = (
 class GainConfig(Settings):
     """How large the experiment is.
 
-    The defaults take about 80 minutes on two cores, computed from parts: 0.19 s for an image in an
-    epoch (12 x 100 x 12 of them), 4.8 s for SAM on an image (220), 0.6 s for a student's labels of
-    an image (12 x 60), 0.9 s for a frame to render (170). Small batches, since from scratch and in
-    few epochs steps count more than their precision.
+    The defaults took 71 minutes on two cores beside other work; a student has 110 s of that where
+    the machine is idle. Small batches, since from scratch and in few epochs steps count more than
+    their precision.
     """
 
     frames: int = Field(default=100, ge=1)

@@ -21,6 +21,7 @@ from perception.config import load_yaml
 from perception.errors import RequestError
 from perception.formats import coco, label_png, semantic_kitti, yolo
 from perception.ontology import load_class_map, load_ontology, target_of
+from perception.runs import folder
 from perception.types import PointState, Status
 
 Draw = Callable[..., Path]
@@ -254,6 +255,23 @@ def test_relabelling_twice_changes_nothing_the_second_time(run: Path, snapshot: 
     before = snapshot(run)
     commands.relabel(run)  # the settings that the run has by now
     assert snapshot(run) == before
+
+
+def test_a_run_of_an_earlier_version_is_decided_again_by_the_one_that_runs(
+    run: Path, monkeypatch: pytest.MonkeyPatch, snapshot: Snapshot
+) -> None:
+    before, seen = snapshot(run), folder.read_spec(run)
+    monkeypatch.setattr(folder, "__version__", "99.0")
+    commands.relabel(run)
+    later = folder.read_spec(run)
+    assert (later.code_version, later.decided_with) == (seen.code_version, "99.0")
+    assert later.label_set() != seen.label_set()
+    assert later.evidence_fingerprint() == seen.evidence_fingerprint()
+    sets = {name.split("/")[1] for name in snapshot(run) if name.count("/") == 2}
+    assert {later.label_set(), seen.label_set()} <= sets
+    monkeypatch.undo()
+    commands.relabel(run)
+    assert {name: snapshot(run)[name] for name in before} == before
 
 
 @pytest.mark.parametrize(

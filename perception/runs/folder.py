@@ -53,6 +53,7 @@ class RunSpec(Settings):
     class_map: ClassMap
     trust: TrustModel | None = None
     corrections: str = ""  # sha256 of `corrections/<hash12>.json`; "" where nobody corrected
+    decided_with: str = ""  # version of the code that decided, if not `code_version`, which saw
 
     def models(self) -> dict[str, ModelSpec]:
         """Return what looked at the images, by its part."""
@@ -61,18 +62,20 @@ class RunSpec(Settings):
 
     def fingerprint(self) -> str:
         """Return the sha256 of the canonical form."""
-        return records.sha256(records.to_json(self.model_dump(mode="json")))
+        unchanged = set() if self.decided_with else {"decided_with"}  # runs of before have none
+        return records.sha256(records.to_json(self.model_dump(mode="json", exclude=unchanged)))
 
     def evidence_fingerprint(self) -> str:
         """Return the sha256 of what the evidence depends on: it outlives every decision."""
-        stated = self.model_dump(mode="json", exclude={"trust", "corrections", "class_map"})
+        decided = {"trust", "corrections", "class_map", "decided_with"}
+        stated = self.model_dump(mode="json", exclude=decided)
         del stated["config"]["decide"]
         return records.sha256(records.to_json(stated))
 
     def label_set(self) -> str:
         """Return the name of the label set that these settings decide: 12 hex digits."""
         decided = {
-            "code_version": self.code_version,
+            "code_version": self.decided_with or self.code_version,
             "decide": self.config.decide.model_dump(mode="json"),
             "ontology": self.ontology.model_dump(mode="json"),
             "class_map": self.class_map.model_dump(mode="json"),
@@ -80,6 +83,11 @@ class RunSpec(Settings):
             "corrections": self.corrections,
         }
         return records.sha256(records.to_json(decided))[:12]
+
+    def decided_here(self) -> "RunSpec":
+        """Return the same run, decided by the code that is running: another decides otherwise."""
+        here = "" if self.code_version == __version__ else __version__
+        return self.model_copy(update={"decided_with": here})
 
     def with_decisions(self, decide: DecideConfig, class_map: ClassMap) -> "RunSpec":
         """Return the same run, decided otherwise."""
