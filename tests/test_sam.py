@@ -1,6 +1,7 @@
 """perception_sam against the `segment-anything` package and against hostile checkpoints."""
 
 import pickle
+import zlib
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -256,6 +257,25 @@ def test_objects_are_decoded_again_with_their_own_first_answer() -> None:
     # twice as large in the first tile: chunks of two, each again with what it answered
     small = [(20, 0), (40, 0), (20, 20), (40, 40), (80, 0), (80, 80)]
     assert engine.asked == [*small, (8, 0), (8, 8)]
+
+
+class SecondThoughts(Echo):
+    """An engine whose second answer is surer, and says that it is worse."""
+
+    def decode(
+        self, embedding: Any, tokens_xy: Any, kinds: Any, masks_each: int, low_logits: Any
+    ) -> tuple[Float32, Float32]:
+        shape = (len(tokens_xy), 1, *(side // 4 for side in embedding))
+        logit, iou = (0.5, 0.9) if low_logits is None else (5.0, 0.1)
+        return np.full(shape, logit, np.float32), np.full((len(tokens_xy), 1), iou, np.float32)
+
+
+def test_masks_are_those_of_the_second_decoding_and_scores_those_of_the_first() -> None:
+    boxes, image = np.array([[8, 0, 128, 99]], np.float32), np.zeros((1000, 2000, 3), np.uint8)
+    found = SamSegmenter(SecondThoughts(), ObserveConfig(mode="detail"))(image, boxes)
+    np.testing.assert_allclose(found.predicted_ious, [0.9])
+    assert found.stabilities.tolist() == [0]  # nothing of the first mask is above + 1
+    assert np.frombuffer(zlib.decompress(found.logits.data[0]), "<f2").max() == 5
 
 
 def test_row_12_many_boxes_on_a_4k_image_stay_bounded_while_networks_are_compiled() -> None:
