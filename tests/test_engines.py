@@ -214,35 +214,29 @@ def test_compiled_networks_are_kept_and_a_torn_one_is_made_again(
     assert len(kept.read_bytes()) == pytest.approx(len(whole), rel=0.01)
 
 
-def test_lanes_read_kept_networks_side_by_side_and_compile_one_by_one(
-    tiny: Path, load: Callable[..., Engine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_lanes_share_a_network_and_networks_are_compiled_one_by_one(
+    tiny: Path, load: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    load(tiny, "openvino", lanes=2).encode(noise(64, 64))  # kept now
+    monkeypatch.setenv("PERCEPTION_CACHE", "off")
     engine: Any = load(tiny, "openvino", lanes=2)
-    other: Any = load(tiny, "openvino", lanes=2)
-    both = threading.Barrier(2, timeout=20)
-    read = engine._read
+    compile_it, compiling, made = engine._compile, threading.Lock(), list[str]()
 
-    def meet(*asked: Any) -> Any:
-        both.wait()
-        return read(*asked)
-
-    engine._read = meet
-    compiling = threading.Lock()
-
-    def compile_alone(*_: Any) -> object:
+    def compile_alone(name: str, shape_hw: tuple[int, int], *rest: Any) -> Any:
         assert compiling.acquire(blocking=False)
+        made.append(f"{name} {shape_hw}")
         time.sleep(0.05)
         compiling.release()
-        return object()
+        return compile_it(name, shape_hw, *rest)
 
-    other._compile = compile_alone
+    engine._compile = compile_alone
+    images = [noise(64, 64), noise(128, 64)] * 20
     with ThreadPoolExecutor(2) as lanes:
-        answers = list(lanes.map(engine.encode, [noise(64, 64)] * 2))
-        made = list(lanes.map(lambda _: other._load("encoder", (128, 64)), range(2)))
-    np.testing.assert_array_equal(*answers)
-    assert made[0] is not made[1]  # lanes share no network
+        answers = list(lanes.map(engine.encode, images))
+    assert sorted(made) == ["encoder (128, 64)", "encoder (64, 64)"]
+    for answer, first in zip(answers, answers[:2] * 20, strict=True):
+        np.testing.assert_array_equal(answer, first)
+    alone = load(tiny, "openvino", lanes=1)
+    np.testing.assert_array_equal(answers[0], alone.encode(images[0]))
 
 
 # Two in three of such processes hung while the bindings were first used by several threads.

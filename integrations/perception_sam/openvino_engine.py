@@ -34,23 +34,27 @@ LOADED = 16  # networks in memory: images of many shapes would else fill it
 
 
 class _Network:
-    """A network compiled once per lane, and who uses it.
-
-    Lanes share nothing: two threads that use one compiled network may wait for ever, one for a lock
-    of OpenVINO's with Python's lock in hand, one the other way round.
-    """
+    """A network, loaded when it is first used, and who uses it; each lane has a stream of it."""
 
     def __init__(self, load: Callable[[], Any]) -> None:
-        self.compiled: list[Any] = []
         self.requests: Spares[Any] = Spares(self._request)
         self.users = 0
         self.is_warm = False
+        self._compiled: Any = None
         self._load = load
+        self._one_loads = threading.Lock()
+
+    def cool(self) -> None:
+        """Give back what it computes in; nobody may use it meanwhile."""
+        if self._compiled is not None:
+            self._compiled.release_memory()
+        self.is_warm = False
 
     def _request(self) -> Any:
-        compiled = self._load()
-        self.compiled.append(compiled)
-        return compiled.create_infer_request()
+        with self._one_loads:
+            if self._compiled is None:
+                self._compiled = self._load()
+        return self._compiled.create_infer_request()
 
 
 def wake(openvino: Any) -> None:
@@ -87,9 +91,9 @@ class OpenVinoEngine:
                 f"--precision {precision}: this processor has no bfloat16 arithmetic; use fp32",
             )
         self._options = {
-            "INFERENCE_NUM_THREADS": max(config.threads // max(config.lanes, 1), 1),
+            "INFERENCE_NUM_THREADS": max(config.threads, config.lanes, 1),
             "ENABLE_CPU_PINNING": False,  # pinned, two processes share the first core
-            "NUM_STREAMS": 1,
+            "NUM_STREAMS": max(config.lanes, 1),
         }
         self._precision = precision
         self._path = path
@@ -164,9 +168,7 @@ class OpenVinoEngine:
                 del self._networks[other]
             for other, one in idle[: max(len(self._networks) - WARM, 0)]:
                 if one.is_warm and other in self._networks:
-                    for compiled in one.compiled:
-                        compiled.release_memory()
-                    one.is_warm = False
+                    one.cool()
             return network
 
     def _load(self, name: str, shape_hw: tuple[int, int]) -> Any:
@@ -186,11 +188,10 @@ class OpenVinoEngine:
         if found is not None:
             return found
         with self._one_compiles:
-            found = self._read(kept, options)  # another lane may have made it meanwhile
-            return found or self._compile(name, shape_hw, kept, options)
+            return self._compile(name, shape_hw, kept, options)
 
     def _read(self, kept: Path | None, options: dict[str, Any]) -> Any:
-        """Return the network that is kept, or None; lanes read side by side."""
+        """Return the network that is kept, or None."""
         if kept is None or not kept.is_file():
             return None
         try:
