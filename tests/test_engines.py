@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -23,6 +23,7 @@ from perception.weights import sha256_of
 
 harden()  # before anything below imports ultralytics or OpenVINO
 
+from perception_sam.architecture import load_sam  # noqa: E402
 from perception_sam.engines import Engine, load_engine  # noqa: E402
 
 ENGINES = ("torch", "openvino")
@@ -148,6 +149,42 @@ def test_a_part_of_the_square_is_encoded_as_by_a_vit_of_that_size_with_tables_th
     with torch.inference_mode():
         expected = small(torch.from_numpy(pixels)).numpy()
     assert close(np.asarray(load(path, inference).encode(pixels)), expected)
+
+
+@pytest.mark.parametrize("inference", ENGINES)
+@pytest.mark.parametrize("shape", [(64, 64), (192, 320), (320, 1024)])
+def test_mobile_sam_encodes_a_part_as_the_original_does(
+    tiny: Path, load: Callable[..., Engine], shape: tuple[int, int], inference: str
+) -> None:
+    original = load_sam(tiny, "cpu").image_encoder
+    original.set_imgsz(list(shape))
+    with torch.inference_mode():
+        expected = original(torch.from_numpy(noise(*shape))).numpy()
+    assert close(np.asarray(load(tiny, inference).encode(noise(*shape))), expected)
+
+
+@pytest.mark.parametrize(
+    ("rows", "network"),
+    [
+        (1, "padded encoder 64x1024"),
+        (309, "padded encoder 320x1024"),
+        (704, "padded encoder 704x1024"),
+        (1024, "encoder 1024x1024"),
+    ],
+)
+def test_what_padding_alone_decides_is_left_out_and_changes_nothing(
+    tiny: Path, load: Callable[..., Engine], rows: int, network: str
+) -> None:
+    pixels = noise(1024, 1024)
+    pixels[:, :, rows:] = 0
+    given, engine = pixels.copy(), load(tiny, "openvino")
+    original = load_sam(tiny, "cpu").image_encoder
+    original.set_imgsz([1024, 1024])
+    with torch.inference_mode():
+        expected = original(torch.from_numpy(pixels)).numpy()
+    assert close(engine.encode(pixels), expected)
+    assert list(cast(Any, engine)._networks) == [network]
+    np.testing.assert_array_equal(pixels, given)
 
 
 @pytest.mark.parametrize("shape", [(320, 1024), (1024, 576), (64, 64)])

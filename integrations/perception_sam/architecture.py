@@ -14,7 +14,7 @@ from perception.errors import RequestError
 from perception.weights import SAM2_TENSOR, names_tensor
 
 _VIT_KEY = "image_encoder.patch_embed.proj.weight"
-_TINY_KEY = "image_encoder.patch_embed.seq.0.c.weight"
+TINY_TENSOR = "image_encoder.patch_embed.seq.0.c.weight"
 _VIT_BUILDERS = {768: "build_sam_vit_b", 1024: "build_sam_vit_l", 1280: "build_sam_vit_h"}
 _HIERA_KEY = SAM2_TENSOR
 _HIERA_BLOCK = re.compile(r"image_encoder\.trunk\.blocks\.(\d+)\.norm1\.weight")
@@ -38,7 +38,7 @@ def builder_name(shapes: dict[str, tuple[int, ...]], where: str) -> str:
     Raises:
         RequestError: `weights.invalid` for a checkpoint of another architecture.
     """
-    if _TINY_KEY in shapes:
+    if TINY_TENSOR in shapes:
         return "build_mobile_sam"
     if _VIT_KEY in shapes:
         width = shapes[_VIT_KEY][0]
@@ -61,7 +61,7 @@ def builder_name(shapes: dict[str, tuple[int, ...]], where: str) -> str:
     found = ", ".join(sorted(shapes)[:3]) or "no tensors"
     raise RequestError(
         "weights.invalid",
-        f"{where}: is no SAM checkpoint: expected the key {_VIT_KEY} (ViT-B/L/H), {_TINY_KEY} "
+        f"{where}: is no SAM checkpoint: expected the key {_VIT_KEY} (ViT-B/L/H), {TINY_TENSOR} "
         f"(MobileSAM) or {_HIERA_KEY} (SAM 2), found {found}",
     )
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from perception_sam import tiny_vit
 from perception_sam.two_way import draw, transform
 
 PATCH_PX = 16  # of input per cell of the embedding
@@ -31,10 +32,8 @@ class Encoder(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """Encode the upper left part of the square; h and w are multiples of 64."""
         height, width = int(pixels.shape[2]), int(pixels.shape[3])
-        if hasattr(self.net, "set_imgsz"):  # TinyViT: no absolute positions, windows from the left
-            self.net.set_imgsz([height, width])
-            tiny: Tensor = self.net(pixels)
-            return tiny
+        if hasattr(self.net, "patches_resolution"):  # TinyViT: no absolute positions
+            return tiny_vit.encode(self.net, pixels)
         rows, columns = height // PATCH_PX, width // PATCH_PX
         x = self.net.patch_embed(pixels)
         if self.net.pos_embed is not None:

@@ -20,16 +20,18 @@ from perception.files import write_bytes
 from perception.inference import cache_folder, choose_precision
 from perception.lanes import Spares
 from perception.types import Float32
-from perception.weights import sha256_of
-from perception_sam.architecture import load_sam
+from perception.weights import names_tensor, sha256_of
+from perception_sam.architecture import TINY_TENSOR, load_sam
 from perception_sam.engines import Int64
+from perception_sam.views import SIDE_PX, filled_rows
 
-CACHE_VERSION = 2  # of what `modules` computes: raise it when that changes
+CACHE_VERSION = 3  # of what `modules` computes: raise it when that changes
 _ENCODER_HINTS = {"fp32": "f32", "mixed": "bf16", "bf16": "bf16"}
 _DECODER_HINTS = {"fp32": "f32", "mixed": "f32", "bf16": "bf16"}
 # Networks that keep what they compute in, up to a gigabyte each: the encoder and the decoder of
 # one shape. Others get theirs again when they are used, which costs no time that can be measured.
 WARM = 2
+WORTH_PADDING = 768  # rows of the square; of more the padding saves too little for a network
 LOADED = 16  # networks in memory: images of many shapes would else fill it
 
 
@@ -98,6 +100,7 @@ class OpenVinoEngine:
         self._precision = precision
         self._path = path
         self._sha256 = sha256_of(path)
+        self._is_tiny = bool(names_tensor(path, TINY_TENSOR))
         base = cache_folder()
         self._kept = base / f"sam-{self._sha256[:16]}" if base else None
         self._networks: OrderedDict[str, _Network] = OrderedDict()  # the last used one last
@@ -109,7 +112,13 @@ class OpenVinoEngine:
 
     def encode(self, pixels: Float32) -> Any:
         """See `Engine`."""
-        return self._run("encoder", pixels.shape[2:], [pixels])[0]
+        shape_hw = pixels.shape[2:]
+        if self._is_tiny and shape_hw == (SIDE_PX, SIDE_PX):
+            rows = filled_rows(pixels)
+            if rows <= WORTH_PADDING:
+                picture = np.ascontiguousarray(pixels[:, :, :rows])
+                return self._run("padded encoder", (rows, SIDE_PX), [picture])[0]
+        return self._run("encoder", shape_hw, [pixels])[0]
 
     def decode(
         self,
@@ -173,7 +182,7 @@ class OpenVinoEngine:
 
     def _load(self, name: str, shape_hw: tuple[int, int]) -> Any:
         """Return a compiled network: the one that is kept, or a new one that then is."""
-        hints = _ENCODER_HINTS if name == "encoder" else _DECODER_HINTS
+        hints = _DECODER_HINTS if name.startswith("decoder") else _ENCODER_HINTS
         options = self._options | {"INFERENCE_PRECISION_HINT": hints[self._precision]}
         described = {
             "network": [CACHE_VERSION, name, *shape_hw],
@@ -215,10 +224,12 @@ class OpenVinoEngine:
         import torch
 
         from perception_sam.modules import Decoder, Encoder
+        from perception_sam.tiny_vit import PaddedEncoder
 
         height, width = shape_hw
-        if name == "encoder":
-            module: Any = Encoder(self._load_sam())
+        if not name.startswith("decoder"):
+            sam = self._load_sam()
+            module: Any = PaddedEncoder(sam, height) if name == "padded encoder" else Encoder(sam)
             example = [torch.zeros(1, 3, height, width)]
             shapes = [[1, 3, height, width]]
         else:

@@ -209,3 +209,11 @@ def pixels_of(image_rgb: UInt8, view: View) -> Float32:
     for channel in range(3):
         pixels[0, channel, :height, :width] = _NORMAL[channel][window[..., channel]]
     return pixels
+
+
+def filled_rows(pixels: Float32) -> int:
+    """Return the rows of (1, 3, h, w) without the zeros below, a multiple of 64 and at least 64."""
+    rows = int(pixels.shape[2])
+    while rows > STEP_PX and not np.any(pixels[:, :, rows - STEP_PX : rows]):
+        rows -= STEP_PX
+    return rows
