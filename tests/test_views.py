@@ -75,13 +75,27 @@ def test_images_that_are_shown_larger_than_they_are_have_no_tiles() -> None:
     assert rows.tolist() == [0, 1]
 
 
-def test_300_boxes_on_4k_need_no_more_tiles_than_its_area_does() -> None:
+def test_300_boxes_on_4k_need_no_more_to_see_than_its_area_does() -> None:
     rng = np.random.default_rng(0)
     corner = rng.uniform((0, 0), (3740, 2060), (300, 2))
     views = tiles((2160, 3840), np.hstack([corner, corner + rng.uniform(8, 100, (300, 2))]))
-    sides = [view.scale_xy[0] for view, _ in views]
-    assert sides.count(1) <= 24  # 5 x 3 cover it; a greedy choice needs half as many again
-    assert sides.count(2) <= 90  # 10 x 6
+    seen = {1: 0, 2: 0}
+    for view, _ in views:
+        seen[int(view.scale_xy[0])] += view.input_hw[0] * view.input_hw[1]
+    assert seen[1] <= 24 * SIDE_PX**2  # 5 x 3 tiles cover it; a greedy choice needs half again
+    assert seen[2] <= 90 * SIDE_PX**2  # 10 x 6
+
+
+def test_boxes_of_one_tile_are_shown_apart_where_that_is_less_to_see() -> None:
+    near = boxes((1000, 500, 1100, 560), (1150, 500, 1250, 560))
+    far = boxes((1000, 200, 1100, 260), (1500, 700, 1600, 760))  # in a tile of 1024 x 1024
+    assert [(view.input_hw, rows.tolist()) for view, rows in tiles(STREET_HW, near)] == [
+        ((512, 512), [0, 1])
+    ]
+    assert [(view.input_hw, rows.tolist()) for view, rows in tiles(STREET_HW, far)] == [
+        ((512, 512), [0]),
+        ((512, 512), [1]),
+    ]
 
 
 @settings(max_examples=50)

@@ -94,7 +94,7 @@ def tiles(size_hw: tuple[int, int], boxes_xyxy: Float32) -> list[tuple[View, Row
     """Lay tiles of native resolution, and of twice that, where the boxes are.
 
     Each box lies in one view: in the tile that holds it with the widest margin. Tiles are the
-    fewest that a greedy choice among overlapping places needs, so their number is bounded by the
+    fewest that a greedy choice among overlapping places needs, so their area is bounded by the
     image and not by the boxes, and they are cut to what their boxes and some surroundings need.
 
     Args:
@@ -131,8 +131,28 @@ def _laid(
     for place, window in enumerate(windows[chosen]):
         mine = rows[owner == place]
         if len(mine):
-            views.append((_cut(window, boxes_xyxy[mine], zoom), mine))
+            views += _parted(window, boxes_xyxy, mine, zoom)
     return views
+
+
+def _parted(window: Int64, boxes_xyxy: Float32, rows: Rows, zoom: int) -> list[tuple[View, Rows]]:
+    """Cut a window to its boxes, or to two groups of them, and so on, where that is less to see."""
+    best = [(_cut(window, boxes_xyxy[rows], zoom), rows)]
+    for axis in (0, 1):
+        centres = boxes_xyxy[rows, axis] + boxes_xyxy[rows, 2 + axis]
+        order = rows[np.argsort(centres, kind="stable")]
+        for count in range(1, len(rows)):
+            groups = np.sort(order[:count]), np.sort(order[count:])
+            parts = [(_cut(window, boxes_xyxy[group], zoom), group) for group in groups]
+            if _area_px(parts) < _area_px(best):
+                best = parts
+    if len(best) == 1:
+        return best
+    return [view for _, group in best for view in _parted(window, boxes_xyxy, group, zoom)]
+
+
+def _area_px(views: list[tuple[View, Rows]]) -> int:
+    return sum(view.input_hw[0] * view.input_hw[1] for view, _ in views)
 
 
 def _places(size_hw: tuple[int, int], zoom: int) -> Int64:
