@@ -65,18 +65,13 @@ class OpenVinoSession:
         import openvino
 
         settings = {
-            "INFERENCE_NUM_THREADS": max(config.threads // max(config.lanes, 1), 1),
+            "INFERENCE_NUM_THREADS": max(config.threads, config.lanes, 1),
             "INFERENCE_PRECISION_HINT": "f32",  # else bfloat16 where the processor has it
-            "NUM_STREAMS": 1,
+            "NUM_STREAMS": max(config.lanes, 1),
             "ENABLE_CPU_PINNING": False,  # two workers would share the first core
         }
-        core = openvino.Core()
-        model: Any = core.compile_model(path, "CPU", settings)
-        # One compiled network per lane: two threads that share one may wait for each other.
-        self._requests: Spares[Any] = Spares(
-            lambda: core.compile_model(path, "CPU", settings).create_infer_request()
-        )
-        self._requests.give_back(model.create_infer_request())
+        model: Any = openvino.Core().compile_model(path, "CPU", settings)
+        self._requests: Spares[Any] = Spares(model.create_infer_request)
         asked = model.inputs[0]
         self._dtype = _dtype(asked.get_element_type().get_type_name())
         self.input_shape: Shape = tuple(
