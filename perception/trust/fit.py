@@ -6,10 +6,14 @@ answer for all classes as far as the class is rare (partial pooling; Gelman and 
 Using Regression", 2007, chapter 12). Its penalty, and whether a logistic or an isotonic curve turns
 its score into a probability, are chosen by cross-validation over whole groups: labels of one scene
 resemble each other, and a fit that has seen a scene knows its labels too well.
+
+A fit on few labels may start from an earlier one, of other labels: then the penalty pulls its
+weights to those of the prior in place of to zero (maximum a posteriori; Chelba and Acero,
+"Adaptation of Maximum Entropy Capitalizer: Little Data Can Help a Lot", EMNLP 2004), and how
+strongly is chosen like every penalty. What comes out is a model like any other.
 """
 
 import importlib
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,17 +21,18 @@ import numpy as np
 import numpy.typing as npt
 
 from perception.errors import RequestError
+from perception.trust.design import choose
 from perception.trust.features import FEATURES
-from perception.trust.model import Calibration, Fitted, Kind, Term, TrustModel
+from perception.trust.model import Calibration, Fitted, Kind, TrustModel, Weights
+from perception.trust.regression import logistic, rate
 from perception.types import Bool, Float64, RowAligned
 
 MIN_LABELS = 40  # fewer say less than the order that needs no fit
 MIN_EACH = 5  # right ones, and wrong ones
 MIN_GROUPS = 2
-CLASS_SLOPES = ("score", "size")  # 400 pixels are a whole bus no more often than half a person
-KNOWN_SHARE = 0.5  # a signal that most labels lack is left out
 FOLDS = 5
 PENALTIES = (0.01, 0.1, 1.0)  # scikit-learn's C, a decade apart
+PRIOR_PENALTIES = (0.0001, 0.001, *PENALTIES)  # from as good as the prior's own weights on
 _FREE = 100.0  # C of the two numbers of a logistic curve: as good as none, yet never infinite
 
 KINDS: tuple[Kind, ...] = ("logistic", "isotonic")
@@ -106,14 +111,19 @@ def fit(
     *,
     sources: tuple[str, ...] = (),
     only: tuple[str, ...] = tuple(FEATURES),
+    prior: Weights | None = None,
 ) -> Fit:
     """Fit a model.
+
+    Signals and classes that only these labels have begin at zero; those that only the prior has
+    keep its weight, and say nothing of a label that lacks them.
 
     Args:
         examples: Checked labels.
         right_iou: What "right" meant, for the record.
         sources: For the record, see `Fitted`.
-        only: Features to use; classes are known always.
+        only: Features to use beside those of the prior; classes are known always.
+        prior: An earlier fit to start from; its bias, curve and line are not used.
 
     Raises:
         RequestError: `trust.few_labels`, `extra.missing`.
@@ -122,25 +132,25 @@ def fit(
     folds = _folds(examples)
     tried = [
         _try(examples, folds, penalty, kind, scores)
-        for penalty in PENALTIES
-        for scores in [_held_out_scores(examples, folds, only, penalty)]
+        for penalty in (PRIOR_PENALTIES if prior else PENALTIES)
+        for scores in [_held_out_scores(examples, folds, only, penalty, prior)]
         for kind in KINDS
     ]
     best = min(tried, key=lambda one: one.loss)  # of equals the first: the stronger penalty
-    design = _design(examples, only)
-    weights, bias = _logistic(design.matrix(examples), examples.right, best.penalty)
-    terms, offsets = design.terms(weights)
+    weights = _regress(examples, only, best.penalty, prior)
     model = TrustModel(
         right_iou=right_iou,
-        bias=bias,
-        terms=terms,
-        class_offsets=offsets,
+        bias=weights.bias,
+        terms=weights.terms,
+        class_offsets=weights.class_offsets,
         calibration=calibrate(best.scores, examples.right, best.kind),
         fitted=Fitted(
             labels=len(examples),
             right=int(examples.right.sum()),
             groups=len(set(examples.groups)),
-            classes={name: examples.class_names.count(name) for name in design.classes},
+            classes={
+                name: examples.class_names.count(name) for name in sorted(set(examples.class_names))
+            },
             log_loss=best.loss,
             sources=sources,
         ),
@@ -170,16 +180,28 @@ def _try(examples: Examples, folds: Groups, penalty: float, kind: Kind, scores: 
 
 
 def _held_out_scores(
-    examples: Examples, folds: Groups, only: tuple[str, ...], penalty: float
+    examples: Examples,
+    folds: Groups,
+    only: tuple[str, ...],
+    penalty: float,
+    prior: Weights | None,
 ) -> Float64:
     scores = np.zeros(len(examples))
     for fold in np.unique(folds):
         inside = folds == fold
-        seen, unseen = examples[~inside], examples[inside]
-        design = _design(seen, only)
-        weights, bias = _logistic(design.matrix(seen), seen.right, penalty)
-        scores[inside] = design.matrix(unseen) @ np.array(weights) + bias
+        weights = _regress(examples[~inside], only, penalty, prior)
+        unseen = examples[inside]
+        scores[inside] = weights.scores(unseen.features, list(unseen.class_names))
     return scores
+
+
+def _regress(
+    examples: Examples, only: tuple[str, ...], penalty: float, prior: Weights | None
+) -> Weights:
+    features, names = examples.features, examples.class_names
+    design = choose(features, names, only, prior)
+    start = prior.scores(features, list(names)) if prior else np.zeros(len(names))
+    return design.weights(*logistic(design.matrix(features, names), examples.right, penalty, start))
 
 
 def _folds(examples: Examples) -> Groups:
@@ -196,88 +218,6 @@ def _folds(examples: Examples) -> Groups:
         sizes[fold] += share
         folds[groups == group] = fold
     return folds
-
-
-@dataclass(frozen=True, eq=False)
-class _Design:
-    """Which columns a regression sees, and how they are scaled."""
-
-    features: tuple[str, ...]
-    centres: tuple[float, ...]
-    scales: tuple[float, ...]
-    classes: tuple[str, ...]
-
-    def matrix(self, examples: Examples) -> Float64:
-        """Return (N, features, then classes, then classes for each sloped feature).
-
-        A signal that is not known is at its centre.
-        """
-        places = [list(FEATURES).index(name) for name in self.features]
-        values = examples.features[:, places]
-        centres = np.array(self.centres)
-        scaled = (np.where(np.isfinite(values), values, centres) - centres) / np.array(self.scales)
-        names = np.asarray(examples.class_names, dtype=np.str_)
-        own = names[:, None] == np.array(self.classes, dtype=np.str_)
-        slopes = [own * scaled[:, [self.features.index(name)]] for name in self.sloped]
-        return np.hstack([scaled, own, *slopes])
-
-    def terms(self, weights: tuple[float, ...]) -> tuple[tuple[Term, ...], dict[str, float]]:
-        """Return the terms and the class offsets that the columns' weights come to."""
-        plain, blocks = weights[: len(self.features)], weights[len(self.features) :]
-        n = len(self.classes)
-        by_block = [
-            dict(zip(self.classes, blocks[i : i + n], strict=True))
-            for i in range(0, len(blocks), n)
-        ]
-        by_class = dict(zip(self.sloped, by_block[1:], strict=True))
-        rows = zip(self.features, self.centres, self.scales, plain, strict=True)
-        terms = tuple(
-            Term(feature=f, centre=c, scale=s, weight=w, by_class=by_class.get(f, {}))
-            for f, c, s, w in rows
-        )
-        return terms, by_block[0]
-
-    @property
-    def sloped(self) -> tuple[str, ...]:
-        """Return the features whose weight differs between classes."""
-        return tuple(name for name in CLASS_SLOPES if name in self.features)
-
-
-def _design(examples: Examples, only: tuple[str, ...]) -> _Design:
-    """Choose the signals that most labels have and that differ between them."""
-    rows = []
-    for place, name in enumerate(FEATURES):
-        values = examples.features[:, place]
-        known = values[np.isfinite(values)]
-        if name in only and len(known) >= KNOWN_SHARE * len(values) and np.ptp(known) > 0:
-            rows.append((name, float(np.median(known)), float(known.std())))
-    return _Design(
-        features=tuple(row[0] for row in rows),
-        centres=tuple(row[1] for row in rows),
-        scales=tuple(row[2] for row in rows),
-        classes=tuple(sorted(set(examples.class_names))),
-    )
-
-
-def _logistic(matrix: Float64, right: Bool, penalty: float) -> tuple[tuple[float, ...], float]:
-    """Return weights and bias of a regression; the rate alone where all labels are alike."""
-    hits, n = int(right.sum()), len(right)
-    if hits in (0, n):
-        return (0.0,) * matrix.shape[1], _rate(right)
-    linear_model = _sklearn("linear_model")
-    # Newton's steps are ten times as fast, but fail where hardly a penalty holds a separable fit.
-    solver = "newton-cholesky" if penalty < _FREE else "lbfgs"
-    model = linear_model.LogisticRegression(C=penalty, solver=solver, max_iter=1000)
-    with warnings.catch_warnings():  # where Newton's steps fail, it goes on with lbfgs, and says so
-        warnings.simplefilter("ignore", _sklearn("exceptions").ConvergenceWarning)
-        fitted = model.fit(matrix, right)
-    return tuple(map(float, fitted.coef_[0])), float(fitted.intercept_[0])
-
-
-def _rate(right: Bool) -> float:
-    """Return the log-odds of the share that is right; finite where all or none are."""
-    hits, n = int(right.sum()), len(right)
-    return float(np.log((hits + 0.5) / (n - hits + 0.5)))
 
 
 def calibrate(scores: Float64, right: Bool, kind: Kind) -> Calibration:
@@ -302,9 +242,10 @@ def calibrate(scores: Float64, right: Bool, kind: Kind) -> Calibration:
             scores=tuple(map(float, curve.X_thresholds_)),
             probabilities=tuple(map(float, curve.y_thresholds_)),
         )
-    (slope,), shift = _logistic(scores[:, None], right, _FREE)
+    weights, shift = logistic(scores[:, None], right, _FREE)
+    slope = float(weights[0])
     if slope < 0:
-        slope, shift = 0.0, _rate(right)
+        slope, shift = 0.0, rate(right)
     return Calibration(kind="logistic", slope=slope, shift=shift)
 
 

@@ -89,6 +89,7 @@ class Fitted(Settings):
         classes: Labels of each class.
         log_loss: On labels of groups that the fit had not seen (cross-validation).
         sources: The runs, by fingerprint, and who judged them: "truth" or "checked".
+        prior: sha256 of the trust file that the fit began with; "" for none.
     """
 
     labels: int
@@ -97,35 +98,21 @@ class Fitted(Settings):
     classes: dict[str, int]
     log_loss: float
     sources: tuple[str, ...] = ()
+    prior: str = ""
 
 
-class TrustModel(Settings):
-    """A fitted model and, if a precision was asked for, the line between accepted and review.
+class Weights(Settings):
+    """Log-odds that a label is right, before the curve.
 
     Attributes:
-        kind: `KIND`.
-        right_iou: Least mask IoU of a label that counts as right.
         bias: Of the log-odds.
         terms: One for every feature that says something.
         class_offsets: By class name; 0 for a class that is not here, the pooled answer.
-        calibration: To a probability.
-        fitted: What it rests on.
-        target_precision: What was asked for; None if nothing was.
-        accept_from: Least trust of an accepted label; None without a target, and 1.01 (nothing is
-            accepted) where no line reaches it.
-        class_lines: A lower line for classes that would else be too rare, see `keep_rare`.
     """
 
-    kind: Literal["perception trust 1"] = "perception trust 1"
-    right_iou: float = Field(gt=0, le=1)
     bias: float
     terms: tuple[Term, ...]
     class_offsets: dict[str, float]
-    calibration: Calibration
-    fitted: Fitted
-    target_precision: float | None = Field(default=None, gt=0, lt=1)
-    accept_from: float | None = Field(default=None, ge=0, le=1.01)
-    class_lines: dict[str, float] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _features_known(self) -> Self:
@@ -154,6 +141,29 @@ class TrustModel(Settings):
             added = np.array([term.by_class.get(name, 0.0) for name in class_names], np.float64)
             total += (term.weight + added) * (known - term.centre) / term.scale
         return total
+
+
+class TrustModel(Weights):
+    """A fitted model and, if a precision was asked for, the line between accepted and review.
+
+    Attributes:
+        kind: `KIND`.
+        right_iou: Least mask IoU of a label that counts as right.
+        calibration: To a probability.
+        fitted: What it rests on.
+        target_precision: What was asked for; None if nothing was.
+        accept_from: Least trust of an accepted label; None without a target, and 1.01 (nothing is
+            accepted) where no line reaches it.
+        class_lines: A lower line for classes that would else be too rare, see `keep_rare`.
+    """
+
+    kind: Literal["perception trust 1"] = "perception trust 1"
+    right_iou: float = Field(gt=0, le=1)
+    calibration: Calibration
+    fitted: Fitted
+    target_precision: float | None = Field(default=None, gt=0, lt=1)
+    accept_from: float | None = Field(default=None, ge=0, le=1.01)
+    class_lines: dict[str, float] = Field(default_factory=dict)
 
     def probabilities(self, features: Float64, class_names: list[str]) -> Float32:
         """Return (N,) float32 probabilities that a label is right."""
