@@ -17,9 +17,10 @@ from perception.runs import folder
 from perception.runs.folder import RunSpec
 from perception.trust.features import FEATURES, doubts, features_of
 from perception.trust.fit import Examples, fit
-from perception.trust.model import TrustModel
+from perception.trust.model import TrustModel, read_model
 from perception.trust.threshold import Share, line_for, share_of
 from perception.types import Bool, Instances, PictureLabels, Status
+from perception.weights import sha256_of
 
 RIGHT_IOU = 0.75
 
@@ -67,7 +68,8 @@ class Calibrated:
         lines = [
             f"{fitted.labels} checked labels of {fitted.groups} scenes, {fitted.right} right; "
             f"log loss on unseen scenes {fitted.log_loss:.4f} "
-            f"({self.model.calibration.kind} curve)",
+            f"({self.model.calibration.kind} curve)"
+            + (f", from the prior {fitted.prior[:12]}" if fitted.prior else ""),
             f"before: kept {self.before.kept.text()}, right {self.before.precision.text()}",
         ]
         if self.after is None:
@@ -160,16 +162,23 @@ def _checked(rows: Instances, right: Bool, group: str, ontology: Ontology) -> Ch
     return Checked(examples, rows.statuses == Status.ACCEPTED, ())
 
 
-def calibrate(checked: Checked, *, right_iou: float, target_precision: float | None) -> Calibrated:
+def calibrate(
+    checked: Checked,
+    *,
+    right_iou: float,
+    target_precision: float | None,
+    prior: Path | None = None,
+) -> Calibrated:
     """Fit a model and, where a precision is asked for, draw its line.
 
     Args:
         checked: What somebody checked.
         right_iou: What "right" meant.
         target_precision: Share of the accepted labels that is to be right; None for no line.
+        prior: The trust file to start from, as `read_prior` takes it.
 
     Raises:
-        RequestError: `trust.few_labels`, `extra.missing`; `config.invalid`.
+        RequestError: `trust.few_labels`, `extra.missing`; `config.invalid`; those of `read_prior`.
     """
     if target_precision is not None and not 0 < target_precision < 1:
         raise RequestError(
@@ -178,15 +187,48 @@ def calibrate(checked: Checked, *, right_iou: float, target_precision: float | N
             "0.95",
         )
     examples = checked.examples
-    fitted = fit(examples, right_iou, sources=checked.sources)
+    start = read_prior(prior, checked, right_iou=right_iou) if prior else None
+    sources = dict.fromkeys(checked.sources + (start.fitted.sources if start else ()))
+    fitted = fit(examples, right_iou, sources=tuple(sources), prior=start)
     before = gate(checked.accepted, examples)
+    model = fitted.model
+    if prior:
+        rests_on = model.fitted.model_copy(update={"prior": sha256_of(prior)})
+        model = model.model_copy(update={"fitted": rests_on})
     if target_precision is None:
-        return Calibrated(fitted.model, before, None)
+        return Calibrated(model, before, None)
     line = line_for(fitted.held_out, examples.right, target_precision)
-    model = fitted.model.model_copy(
-        update={"target_precision": target_precision, "accept_from": line}
-    )
+    model = model.model_copy(update={"target_precision": target_precision, "accept_from": line})
     return Calibrated(model, before, gate(fitted.held_out >= line, examples))
+
+
+def read_prior(path: Path, checked: Checked, *, right_iou: float) -> TrustModel:
+    """Read a trust file that a fit on checked labels is to start from.
+
+    Args:
+        path: The trust file.
+        checked: What the fit is to see.
+        right_iou: What "right" means for them.
+
+    Raises:
+        RequestError: `trust.mismatch` where "right" meant something else, or where the prior knows
+            these labels, which would count twice; those of `read_model`.
+    """
+    prior = read_model(path)
+    if prior.right_iou != right_iou:
+        raise RequestError(
+            "trust.mismatch",
+            f"{path}: right_iou is {prior.right_iou}, expected {right_iou} as for these labels; "
+            "fit both with the same --iou",
+        )
+    twice = sorted(set(checked.sources) & set(prior.fitted.sources))
+    if twice:
+        raise RequestError(
+            "trust.mismatch",
+            f"{path}: fitted.sources has {twice[0]!r}, expected none of the runs that are fitted "
+            "now; a prior is a fit on other runs",
+        )
+    return prior
 
 
 def gate(kept: Bool, examples: Examples) -> Gate:

@@ -119,6 +119,11 @@ def _refit(
             f"trust stays: it rests on {had.fitted.labels} labels, {len(checked.examples)} were "
             "decided by people"
         )
+    if had and had.fitted.prior:
+        return had, (
+            f"trust stays: its fit began with the prior {had.fitted.prior[:12]}, which the run "
+            "does not hold; `perception trust fit --checked FILE --prior TRUST` fits it again"
+        )
     try:
         found = calibrate.calibrate(
             checked, right_iou=right_iou, target_precision=had.target_precision if had else None

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from perception.calibrate import Checked
 from perception.trust.features import FEATURES, SCORES, doubts
 from perception.trust.fit import Examples, fit, log_losses
+from perception.trust.model import TrustModel
 from perception.trust.threshold import DRAWS, PERCENTILES, Share, line_for
 from perception.types import Bool, Float64
 
@@ -113,7 +114,15 @@ class Verdict:
         ]
 
 
-def judge(checked: Checked, *, splits: int, target: float, right_iou: float, seed: int) -> Verdict:
+def judge(
+    checked: Checked,
+    *,
+    splits: int,
+    target: float,
+    right_iou: float,
+    seed: int,
+    prior: TrustModel | None = None,
+) -> Verdict:
     """Fit on half of the scenes, judge on the other half, `splits` times.
 
     Args:
@@ -122,6 +131,7 @@ def judge(checked: Checked, *, splits: int, target: float, right_iou: float, see
         target: Precision to ask for.
         right_iou: What "right" meant.
         seed: Of the splits and the draws.
+        prior: What each fit starts from; the single scores do not.
 
     Raises:
         RequestError: `trust.few_labels` if a half is too small to fit.
@@ -129,7 +139,7 @@ def judge(checked: Checked, *, splits: int, target: float, right_iou: float, see
     examples, right = checked.examples, checked.examples.right
     groups = examples.group_numbers()
     halves = _halves(examples, splits, seed)
-    ours = _trial(examples, halves, tuple(FEATURES), target, right_iou)
+    ours = _trial(examples, halves, tuple(FEATURES), target, right_iou, prior)
     singles = {name: _trial(examples, halves, (name,), target, right_iou) for name in SCORES}
     best = min(singles, key=lambda name: float(singles[name].losses(right).mean()))
     losses, theirs = ours.losses(right), singles[best].losses(right)
@@ -168,13 +178,19 @@ def _halves(examples: Examples, splits: int, seed: int) -> list[Bool]:
 
 
 def _trial(
-    examples: Examples, halves: list[Bool], only: tuple[str, ...], target: float, right_iou: float
+    examples: Examples,
+    halves: list[Bool],
+    only: tuple[str, ...],
+    target: float,
+    right_iou: float,
+    prior: TrustModel | None = None,
 ) -> Trial:
     probabilities = np.zeros((len(halves), len(examples)))
     kept = np.zeros(probabilities.shape, bool)
     for split, half in enumerate(halves):
         for seen in (half, ~half):
-            fitted, unseen = fit(examples[seen], right_iou, only=only), examples[~seen]
+            fitted = fit(examples[seen], right_iou, only=only, prior=prior)
+            unseen = examples[~seen]
             found = fitted.model.probabilities(unseen.features, list(unseen.class_names))
             line = line_for(fitted.held_out, examples.right[seen], target)
             probabilities[split, ~seen] = found

@@ -399,6 +399,7 @@ def bench_trust(
     class_map: str = "",
     iou: float = 0.75,
     target_precision: float = 0.95,
+    prior: Path | None = None,
     splits: int = 20,
     seed: int = 0,
     as_json: AsJson = False,
@@ -411,6 +412,7 @@ def bench_trust(
         class_map: From the truth's class names to ours, where a truth is a COCO file.
         iou: A label is right from this mask IoU on, if its class is.
         target_precision: Share of the accepted labels that is to be right.
+        prior: A trust file fitted on other labels, which each fit starts from; no score does.
         splits: How often half of the scenes fit and the other half judge.
         seed: Of the splits and the intervals.
         as_json: Print one JSON object for programs.
@@ -418,8 +420,9 @@ def bench_trust(
     from perception import calibrate, trials
 
     checked = calibrate.gather(runs, truths=truth, files=[], class_map=class_map, right_iou=iou)
+    start = calibrate.read_prior(prior, checked, right_iou=iou) if prior else None
     verdict = trials.judge(
-        checked, splits=splits, target=target_precision, right_iou=iou, seed=seed
+        checked, splits=splits, target=target_precision, right_iou=iou, seed=seed, prior=start
     )
     say(asdict(verdict), as_json, verdict.lines())
     return FINE

@@ -23,11 +23,13 @@ def trust_fit(
     class_map: str = "",
     iou: float = 0.75,
     target_precision: float | None = None,
+    prior: Path | None = None,
     as_json: AsJson = False,
 ) -> int:
     """Fit a calibrated probability that a label is right, and draw a line at a precision.
 
     perception trust fit runs/drive --truth drives/1 --target-precision 0.95 --out trust.json
+    perception trust fit runs/mine --checked decisions.json --prior trust.json --out mine.json
 
     Args:
         runs: Finished runs: folders, or s3://BUCKET/PATH.
@@ -37,6 +39,7 @@ def trust_fit(
         class_map: From the truth's class names to ours, where a truth is a COCO file.
         iou: A label is right from this mask IoU on, if its class is.
         target_precision: Share of the accepted labels that is to be right.
+        prior: A trust file fitted on other labels, to start from where few are checked.
         as_json: Print one JSON object for programs.
     """
     from perception import calibrate
@@ -47,7 +50,9 @@ def trust_fit(
         judged = calibrate.gather(
             places, truths=truth or [], files=checked or [], class_map=class_map, right_iou=iou
         )
-    found = calibrate.calibrate(judged, right_iou=iou, target_precision=target_precision)
+    found = calibrate.calibrate(
+        judged, right_iou=iou, target_precision=target_precision, prior=prior
+    )
     records.write_json(out, found.model.model_dump(mode="json"))
     say(found.model.model_dump(mode="json"), as_json, [*found.lines(), f"{out}"])
     return FINE

@@ -9,8 +9,11 @@ resemble each other, and a fit that has seen a scene knows its labels too well.
 
 A fit on few labels may start from an earlier one, of other labels: then the penalty pulls its
 weights to those of the prior in place of to zero (maximum a posteriori; Chelba and Acero,
-"Adaptation of Maximum Entropy Capitalizer: Little Data Can Help a Lot", EMNLP 2004), and how
-strongly is chosen like every penalty. What comes out is a model like any other.
+"Adaptation of Maximum Entropy Capitalizer: Little Data Can Help a Lot", EMNLP 2004). Few labels
+choose a penalty badly, so it is the strongest that cannot be told apart from the best (the rule of
+one standard error; Breiman et al., "Classification and Regression Trees", 1984, 3.4.3): the prior
+stays as it is, but for bias and slope, until the labels say otherwise. What comes out is a model
+like any other.
 """
 
 import importlib
@@ -36,6 +39,7 @@ PRIOR_PENALTIES = (0.0001, 0.001, *PENALTIES)  # from as good as the prior's own
 _FREE = 100.0  # C of the two numbers of a logistic curve: as good as none, yet never infinite
 
 KINDS: tuple[Kind, ...] = ("logistic", "isotonic")
+PRIOR_KINDS: tuple[Kind, ...] = ("logistic",)  # who has labels for the other needs no prior
 Groups = npt.NDArray[np.int64]
 
 
@@ -134,9 +138,12 @@ def fit(
         _try(examples, folds, penalty, kind, scores)
         for penalty in (PRIOR_PENALTIES if prior else PENALTIES)
         for scores in [_held_out_scores(examples, folds, only, penalty, prior)]
-        for kind in KINDS
+        for kind in (PRIOR_KINDS if prior else KINDS)
     ]
     best = min(tried, key=lambda one: one.loss)  # of equals the first: the stronger penalty
+    if prior:
+        groups = examples.group_numbers()
+        best = next(one for one in tried if not _worse(one.losses, best.losses, groups))
     weights = _regress(examples, only, best.penalty, prior)
     model = TrustModel(
         right_iou=right_iou,
@@ -166,7 +173,11 @@ class _Trial:
     kind: Kind
     scores: Float64
     held_out: Float64
-    loss: float
+    losses: Float64
+
+    @property
+    def loss(self) -> float:
+        return float(self.losses.mean())
 
 
 def _try(examples: Examples, folds: Groups, penalty: float, kind: Kind, scores: Float64) -> _Trial:
@@ -175,8 +186,15 @@ def _try(examples: Examples, folds: Groups, penalty: float, kind: Kind, scores: 
         inside = folds == fold
         curve = calibrate(scores[~inside], examples.right[~inside], kind)
         held_out[inside] = curve(scores[inside])
-    loss = float(log_losses(held_out, examples.right).mean())
-    return _Trial(penalty, kind, scores, held_out, loss)
+    return _Trial(penalty, kind, scores, held_out, log_losses(held_out, examples.right))
+
+
+def _worse(losses: Float64, least: Float64, groups: Groups) -> bool:
+    """Say whether the mean loss is more than one standard error, over groups, above the least."""
+    more = losses - least
+    sums = np.bincount(groups, more - more.mean())
+    error = np.sqrt((sums**2).sum() * len(sums) / (len(sums) - 1)) / len(more)
+    return bool(more.mean() > error)
 
 
 def _held_out_scores(

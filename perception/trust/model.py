@@ -88,7 +88,8 @@ class Fitted(Settings):
         groups: Scenes (or samples) that they come from.
         classes: Labels of each class.
         log_loss: On labels of groups that the fit had not seen (cross-validation).
-        sources: The runs, by fingerprint, and who judged them: "truth" or "checked".
+        sources: The runs, by fingerprint, and who judged them: "truth" or "checked"; those of the
+            prior too.
         prior: sha256 of the trust file that the fit began with; "" for none.
     """
 
