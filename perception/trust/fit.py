@@ -10,10 +10,8 @@ resemble each other, and a fit that has seen a scene knows its labels too well.
 A fit on few labels may start from an earlier one, of other labels: then the penalty pulls its
 weights to those of the prior in place of to zero (maximum a posteriori; Chelba and Acero,
 "Adaptation of Maximum Entropy Capitalizer: Little Data Can Help a Lot", EMNLP 2004). Few labels
-choose a penalty badly, so it is the strongest that cannot be told apart from the best (the rule of
-one standard error; Breiman et al., "Classification and Regression Trees", 1984, 3.4.3): the prior
-stays as it is, but for bias and slope, until the labels say otherwise. What comes out is a model
-like any other.
+choose a penalty badly, so all of them have a say, each by its evidence, and the curve is logistic.
+What comes out is a model like any other.
 """
 
 import importlib
@@ -27,7 +25,7 @@ from perception.errors import RequestError
 from perception.trust.design import choose
 from perception.trust.features import FEATURES
 from perception.trust.model import Calibration, Fitted, Kind, TrustModel, Weights
-from perception.trust.regression import logistic, rate
+from perception.trust.regression import averaged, logistic, rate
 from perception.types import Bool, Float64, RowAligned
 
 MIN_LABELS = 40  # fewer say less than the order that needs no fit
@@ -135,16 +133,13 @@ def fit(
     check(examples)
     folds = _folds(examples)
     tried = [
-        _try(examples, folds, penalty, kind, scores)
-        for penalty in (PRIOR_PENALTIES if prior else PENALTIES)
-        for scores in [_held_out_scores(examples, folds, only, penalty, prior)]
+        _try(examples, folds, penalties, kind, scores)
+        for penalties in ((PRIOR_PENALTIES,) if prior else tuple((one,) for one in PENALTIES))
+        for scores in [_held_out_scores(examples, folds, only, penalties, prior)]
         for kind in (PRIOR_KINDS if prior else KINDS)
     ]
     best = min(tried, key=lambda one: one.loss)  # of equals the first: the stronger penalty
-    if prior:
-        groups = examples.group_numbers()
-        best = next(one for one in tried if not _worse(one.losses, best.losses, groups))
-    weights = _regress(examples, only, best.penalty, prior)
+    weights = _regress(examples, only, best.penalties, prior)
     model = TrustModel(
         right_iou=right_iou,
         bias=weights.bias,
@@ -169,57 +164,49 @@ def fit(
 class _Trial:
     """One way to fit, judged on groups that it has not seen."""
 
-    penalty: float
+    penalties: tuple[float, ...]
     kind: Kind
     scores: Float64
     held_out: Float64
-    losses: Float64
-
-    @property
-    def loss(self) -> float:
-        return float(self.losses.mean())
+    loss: float
 
 
-def _try(examples: Examples, folds: Groups, penalty: float, kind: Kind, scores: Float64) -> _Trial:
+def _try(
+    examples: Examples, folds: Groups, penalties: tuple[float, ...], kind: Kind, scores: Float64
+) -> _Trial:
     held_out = np.zeros(len(examples))
     for fold in np.unique(folds):
         inside = folds == fold
         curve = calibrate(scores[~inside], examples.right[~inside], kind)
         held_out[inside] = curve(scores[inside])
-    return _Trial(penalty, kind, scores, held_out, log_losses(held_out, examples.right))
-
-
-def _worse(losses: Float64, least: Float64, groups: Groups) -> bool:
-    """Say whether the mean loss is more than one standard error, over groups, above the least."""
-    more = losses - least
-    sums = np.bincount(groups, more - more.mean())
-    error = np.sqrt((sums**2).sum() * len(sums) / (len(sums) - 1)) / len(more)
-    return bool(more.mean() > error)
+    loss = float(log_losses(held_out, examples.right).mean())
+    return _Trial(penalties, kind, scores, held_out, loss)
 
 
 def _held_out_scores(
     examples: Examples,
     folds: Groups,
     only: tuple[str, ...],
-    penalty: float,
+    penalties: tuple[float, ...],
     prior: Weights | None,
 ) -> Float64:
     scores = np.zeros(len(examples))
     for fold in np.unique(folds):
         inside = folds == fold
-        weights = _regress(examples[~inside], only, penalty, prior)
+        weights = _regress(examples[~inside], only, penalties, prior)
         unseen = examples[inside]
         scores[inside] = weights.scores(unseen.features, list(unseen.class_names))
     return scores
 
 
 def _regress(
-    examples: Examples, only: tuple[str, ...], penalty: float, prior: Weights | None
+    examples: Examples, only: tuple[str, ...], penalties: tuple[float, ...], prior: Weights | None
 ) -> Weights:
     features, names = examples.features, examples.class_names
     design = choose(features, names, only, prior)
     start = prior.scores(features, list(names)) if prior else np.zeros(len(names))
-    return design.weights(*logistic(design.matrix(features, names), examples.right, penalty, start))
+    matrix = design.matrix(features, names)
+    return design.weights(*averaged(matrix, examples.right, penalties, start))
 
 
 def _folds(examples: Examples) -> Groups:
