@@ -13,7 +13,7 @@ from perception import cli, commands, corrections
 from perception.calibrate import Checked
 from perception.commands import LabelRequest
 from perception.trials import judge
-from perception.trust.design import Design
+from perception.trust.design import Design, choose
 from perception.trust.features import FEATURES
 from perception.trust.fit import Examples, fit, log_losses
 from perception.trust.model import Calibration, Fitted, Term, TrustModel, Weights, read_model
@@ -88,6 +88,19 @@ def test_columns_are_added_to_the_priors_terms_by_hand() -> None:
         ),
         class_offsets={"bus": 6, "car": 2},
     )
+
+
+def test_signals_of_the_prior_are_scaled_as_it_scales_them() -> None:
+    prior = Weights(
+        bias=0,
+        terms=(Term(feature="score", centre=9, scale=7, weight=1),),
+        class_offsets={},
+    )
+    examples = sampled(50, 0, {"score": 1.0, "wobble": 1.0})
+    found = choose(examples.features, examples.class_names, tuple(FEATURES), prior)
+    assert found.features == ("score", "wobble")
+    assert found.centres[0] == 9 and found.scales[0] == 7
+    assert abs(found.centres[1]) < 1 and 0.5 < found.scales[1] < 2
 
 
 def test_what_is_merged_says_what_start_and_columns_say() -> None:
