@@ -1,5 +1,6 @@
 """The engines under SAM against the `segment-anything` package, with random weights."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -274,6 +275,23 @@ def test_lanes_share_a_network_and_networks_are_compiled_one_by_one(
         np.testing.assert_array_equal(answer, first)
     alone = load(tiny, "openvino", lanes=1)
     np.testing.assert_array_equal(answers[0], alone.encode(images[0]))
+
+
+def test_no_garbage_is_collected_while_a_network_is_converted(
+    tiny: Path, load: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PERCEPTION_CACHE", "off")
+    engine: Any = load(tiny, "openvino")
+    convert, seen = engine._openvino.convert_model, list[bool]()
+
+    def watched(*given: Any, **named: Any) -> Any:
+        seen.append(gc.isenabled())
+        return convert(*given, **named)
+
+    monkeypatch.setattr(engine._openvino, "convert_model", watched)
+    engine.encode(noise(64, 64))
+    assert seen == [False]
+    assert gc.isenabled()
 
 
 # Two in three of such processes hung while the bindings were first used by several threads.

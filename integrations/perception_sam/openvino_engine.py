@@ -1,12 +1,14 @@
 """SAM through OpenVINO on a CPU: the same modules, converted once per shape and kept compiled."""
 
+import gc
 import hashlib
 import json
 import logging
 import threading
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -68,6 +70,23 @@ def wake(openvino: Any) -> None:
     """
     for kind in (np.float32, np.int64):
         openvino.Tensor(np.zeros(1, kind)).element_type.to_dtype()
+
+
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """Keep Python's garbage collector from interrupting a conversion, which reads Python sources.
+
+    A finalizer lets another lane run in the middle of `ast.parse`. Where that lane parses too, as
+    ultralytics does, both fail: https://github.com/python/cpython/issues/106905. One sample of a
+    run was lost to it.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 class OpenVinoEngine:
@@ -245,9 +264,9 @@ class OpenVinoEngine:
             if with_logits:
                 example.append(torch.zeros(3, 1, 4 * height, 4 * width))
                 shapes.append([-1, 1, 4 * height, 4 * width])
-        with warnings.catch_warnings():  # tracing says that shapes become constants: they are
+        # tracing says that shapes become constants: they are
+        with warnings.catch_warnings(), _nothing_collected(), torch.no_grad():
             warnings.simplefilter("ignore")
-            with torch.no_grad():
-                return self._openvino.convert_model(
-                    module.eval(), example_input=tuple(example), input=shapes
-                )
+            return self._openvino.convert_model(
+                module.eval(), example_input=tuple(example), input=shapes
+            )
