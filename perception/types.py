@@ -511,13 +511,13 @@ class Instances(RowAligned):
 
 
 @dataclass(frozen=True)
-class MaskOffset:
-    """How far the masks of a picture lie from the objects that the LiDAR shows.
+class BoxOffset:
+    """How far the prompt boxes of a picture lie from the objects that the LiDAR shows.
 
     Attributes:
         right_px: To the right; 0 if not judged.
         down_px: Downwards; 0 if not judged.
-        objects: How many masks agree on it; 0 if not judged.
+        objects: How many boxes agree on it; 0 if not judged.
         alarm: The calibration, or the time of one sensor, is off.
     """
 
@@ -537,7 +537,7 @@ class PictureLabels:
         size_hw: Height and width of the image.
         instances: Every prompted object of a mapped class, whatever its status.
         ignored: Objects of ignored classes, counted by source class name.
-        offset: Of its masks from the points.
+        offset: Of its boxes from the points.
     """
 
     camera: str
@@ -545,7 +545,7 @@ class PictureLabels:
     size_hw: tuple[int, int]
     instances: Instances
     ignored: tuple[tuple[str, int], ...]
-    offset: MaskOffset = field(default_factory=MaskOffset)
+    offset: BoxOffset = field(default_factory=BoxOffset)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from perception.config import LiftConfig
-from perception.lift.alignment import mask_offset
+from perception.lift.alignment import box_offset
 from perception.lift.cuboids import fit
 from perception.lift.doubts import doubts, measure
 from perception.lift.ground import Ground, find_ground
 from perception.lift.separate import Parts, View, nearest_strong_mode, separate
 from perception.lift.sight import Sight, look
 from perception.lift.vote import vote
-from perception.types import Cuboids, Float32, Float64, MaskOffset, PointLabels, Status
+from perception.types import BoxOffset, Cuboids, Float32, Float64, PointLabels, Status
 
 __all__ = ["Findings", "Lifted", "View", "doubted", "lift", "nearest_strong_mode"]
 
@@ -30,13 +30,13 @@ class Findings:
         doubts: N tuples of reason codes; () where there are no points.
         measured: (N, 3), see `doubts.measure`; none where there is no camera.
         wins: Pairs of rows: where both masks cover a pixel, the points are the first one's.
-        offset: How far the masks lie from the objects in the sweep.
+        offset: How far the boxes lie from the objects in the sweep.
     """
 
     doubts: tuple[tuple[str, ...], ...] = ()
     measured: Float64 = field(default_factory=lambda: np.zeros((0, 3)))
     wins: tuple[tuple[int, int], ...] = ()
-    offset: MaskOffset = field(default_factory=MaskOffset)
+    offset: BoxOffset = field(default_factory=BoxOffset)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +86,7 @@ def lift(views: Sequence[View], points_lidar: Float32, config: LiftConfig) -> Li
                 doubts(measured, config),
                 measured,
                 part.wins,
-                mask_offset(view, sight, seen, heights, config),
+                box_offset(view, sight, seen, heights, config),
             )
         )
     heard = [doubted(view, found.doubts) for view, found in zip(views, findings, strict=True)]

@@ -1,11 +1,15 @@
-"""Whether masks and points lie upon each other: a calibration that is off shows in every object.
+"""Whether image and points lie upon each other: a calibration that is off shows in every object.
 
 Objects are found in the sweep alone, by gaps between points: masks play no part, since what is
-looked for under a mask that lies beside its object follows the mask. A mask and a cluster of about
+looked for under a mask that lies beside its object follows the mask. In the image an object ends
+where its prompt box does: masks leave out heads, hands and wheels. A box and a cluster of about
 its width and height may be the same object, and say how far apart their edges are: at the left and
 the right by half a column of the LiDAR, at the top by half a beam, at the bottom where the ground
 meets the nearest points. Most pairs are wrong, and disagree with each other. The offset that most
-masks agree on counts, and a calibration is doubted where no offset of about zero has as many.
+boxes agree on counts, and a calibration is doubted where no offset of about zero has as many.
+
+Boxes that were projected from the sweep's own space with the same calibration follow it, and show
+nothing.
 """
 
 from dataclasses import dataclass
@@ -19,7 +23,7 @@ from perception.lift.extent import connected
 from perception.lift.links import link_places
 from perception.lift.separate import View
 from perception.lift.sight import Rows, Sight, beam_spacing_px
-from perception.types import Bool, Float32, Float64, MaskOffset, Status
+from perception.types import Bool, BoxOffset, Float32, Float64, Status
 
 REACH_RAD = np.deg2rad(2.2)  # offsets that are looked for
 AGREE_RAD = np.deg2rad(0.3)  # offsets this near each other agree; a beam's spacing adds to it
@@ -28,7 +32,7 @@ MIN_AGREE = 2
 STANDING_M = 0.3  # what is lower joins everything
 MIN_POINTS = 4
 MOST_HIDDEN = 0.3  # of a cluster
-WIDTH_SHARE, HEIGHT_SHARE = 0.2, 0.25  # by which masks and clusters may differ
+WIDTH_SHARE, HEIGHT_SHARE = 0.2, 0.25  # by which boxes and clusters may differ
 FEET_SHARE = 0.1  # of a cluster's points, the nearest, tell where it stands
 MIN_HEIGHT_PX = 12.0
 
@@ -46,10 +50,10 @@ class _Clusters:
     heights_m: Float64
 
 
-def mask_offset(
+def box_offset(
     view: View, sight: Sight, points_lidar: Float32, heights_m: Float64, config: LiftConfig
-) -> MaskOffset:
-    """Measure how far the masks of a picture lie from the objects in the sweep.
+) -> BoxOffset:
+    """Measure how far the boxes of a picture lie from the objects in the sweep.
 
     Args:
         view: N instances; a picture with fewer than `MIN_INSTANCES` good ones is not judged.
@@ -58,24 +62,24 @@ def mask_offset(
         heights_m: (M,) above the ground, NaN where that is not known.
         config: Settings.
     """
-    boxes = view.whole.boxes_xyxy.astype(np.float64)
+    boxes = view.boxes_xyxy.astype(np.float64)
     height, width = view.masks.size_hw
-    good = (view.statuses != Status.REJECTED) & (boxes[:, 2] > boxes[:, 0])
+    good = view.statuses != Status.REJECTED
     cut = (boxes[:, 0] <= 1) | (boxes[:, 2] >= width - 1)
     cut |= (boxes[:, 1] <= 1) | (boxes[:, 3] >= height - 1)
     if good.sum() < MIN_INSTANCES:
-        return MaskOffset()
+        return BoxOffset()
     rows = np.flatnonzero(good & ~cut & (boxes[:, 3] - boxes[:, 1] >= MIN_HEIGHT_PX))
     near = _near(boxes[rows], sight, REACH_RAD * view.camera.K[0, 0])
     standing = np.flatnonzero(near & ~(heights_m < STANDING_M))
     spacing_px = beam_spacing_px(sight.x, sight.y, view.camera.K)
     if len(standing) < 2 or spacing_px == 0:
-        return MaskOffset()
+        return BoxOffset()
     clusters = _clusters(view, sight, points_lidar, heights_m, standing, spacing_px, config)
-    masks, offsets_px = _pairs(
+    paired, offsets_px = _pairs(
         boxes[rows], view.most_m[rows, 2], clusters, spacing_px, view.camera.K
     )
-    return _agreed(masks, offsets_px, spacing_px, view.camera.K, config)
+    return _agreed(paired, offsets_px, spacing_px, view.camera.K, config)
 
 
 def _near(boxes_xyxy: Float64, sight: Sight, out_px: float) -> Bool:
@@ -109,7 +113,7 @@ def _clusters(
         if not np.isfinite(bottom):  # the ground is not known there
             continue
         half = column_px / 2
-        # A mask's right edge is half-open: pixel i covers [i, i + 1).
+        # A box's right edge is half-open: pixel i covers [i, i + 1).
         edges.append((left - half, top - spacing_px / 2, right + 1 + half, bottom))
         heights.append(float(np.nanmax(heights_m[own])))
     return _Clusters(np.array(edges, np.float64).reshape(-1, 4), np.array(heights, np.float64))
@@ -130,7 +134,7 @@ def _foot_px(
 def _pairs(
     boxes_xyxy: Float64, most_height_m: Float64, clusters: _Clusters, spacing_px: float, K: Float64
 ) -> tuple[Rows, Float64]:
-    """Return (Q,) rows of masks and (Q, 2) offsets of their edges from those of clusters."""
+    """Return (Q,) rows of boxes and (Q, 2) offsets of their edges from those of clusters."""
     apart = boxes_xyxy[:, None] - clusters.edges_px[None]
     width, height = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).T[:, :, None]
     offsets = (apart[..., :2] + apart[..., 2:]) / 2
@@ -138,32 +142,32 @@ def _pairs(
     alike &= np.abs(apart[..., 1] - apart[..., 3]) <= HEIGHT_SHARE * height + spacing_px
     alike &= clusters.heights_m[None] <= most_height_m[:, None]
     alike &= (np.abs(offsets) < REACH_RAD * np.array([K[0, 0], K[1, 1]])).all(axis=2)
-    masks, columns = np.nonzero(alike)
-    return masks, offsets[masks, columns]
+    rows, columns = np.nonzero(alike)
+    return rows, offsets[rows, columns]
 
 
 def _agreed(
-    masks: Rows, offsets_px: Float64, spacing_px: float, K: Float64, config: LiftConfig
-) -> MaskOffset:
+    rows: Rows, offsets_px: Float64, spacing_px: float, K: Float64, config: LiftConfig
+) -> BoxOffset:
     focal_px = np.array([K[0, 0], K[1, 1]])
     near_px = AGREE_RAD * focal_px + [0, spacing_px / 4]
 
     def support(place: Float64) -> tuple[int, float]:
-        """Return how many masks agree, and how well."""
+        """Return how many boxes agree, and how well."""
         closeness = 1 - (np.abs(offsets_px - place) / near_px).max(axis=1)
-        best = np.zeros(masks.max() + 1)
-        np.maximum.at(best, masks, closeness)
+        best = np.zeros(rows.max() + 1)
+        np.maximum.at(best, rows, closeness)
         return int(np.count_nonzero(best)), float(best.sum())
 
-    if len(masks) == 0:
-        return MaskOffset()
-    (most, _), row = max((support(place), row) for row, place in enumerate(offsets_px))
+    if len(rows) == 0:
+        return BoxOffset()
+    (most, _), best_pair = max((support(place), pair) for pair, place in enumerate(offsets_px))
     if most < MIN_AGREE:
-        return MaskOffset()
-    agreeing = (np.abs(offsets_px - offsets_px[row]) < near_px).all(axis=1)
+        return BoxOffset()
+    agreeing = (np.abs(offsets_px - offsets_px[best_pair]) < near_px).all(axis=1)
     offset = np.median(offsets_px[agreeing], axis=0)
     far = float(np.hypot(*(offset / focal_px))) > np.deg2rad(config.alarm_deg)
-    return MaskOffset(
+    return BoxOffset(
         right_px=float(offset[0]),
         down_px=float(offset[1]),
         objects=most,

@@ -13,10 +13,10 @@ from perception.errors import RequestError
 from perception.runs import offsets, shards
 from perception.runs.shards import Outcome, Row, Tallies
 from perception.types import (
+    BoxOffset,
     Cuboids,
     Float32,
     Instances,
-    MaskOffset,
     Masks,
     PictureLabels,
     PointLabels,
@@ -253,5 +253,5 @@ def _picture(picture: Row, rows: list[Row]) -> PictureLabels:
             ),
         ),
         ignored=shards.counts_from_rows(picture["ignored"]),
-        offset=MaskOffset(**{name: picture[f"offset_{name}"] for name in asdict(MaskOffset())}),
+        offset=BoxOffset(**{name: picture[f"offset_{name}"] for name in asdict(BoxOffset())}),
     )

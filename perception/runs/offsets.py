@@ -1,4 +1,4 @@
-"""How far a run's masks lie from its points, by camera: is the calibration right?
+"""How far a run's boxes lie from its points, by camera: is the calibration right?
 
 A shard states sums over its pictures, since what a run has in all is summed up over shards. Sums
 are whole numbers, in tenths of a pixel.
@@ -15,7 +15,7 @@ RIGHT, DOWN = "offset_right_tenths_px", "offset_down_tenths_px"
 
 @dataclass(frozen=True)
 class CameraOffset:
-    """The offset of one camera's masks.
+    """The offset of one camera's boxes.
 
     Attributes:
         camera: Name of the camera.
@@ -41,7 +41,7 @@ class CameraOffset:
         sideways = "right" if self.right_px >= 0 else "left"
         upright = "down" if self.down_px >= 0 else "up"
         line = (
-            f"{self.camera or 'camera'}: masks lie {abs(self.right_px):.1f} px {sideways} and "
+            f"{self.camera or 'camera'}: boxes lie {abs(self.right_px):.1f} px {sideways} and "
             f"{abs(self.down_px):.1f} px {upright} of their points ({self.pictures} pictures, "
             f"{self.alarms} alarms)"
         )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from perception import commands, speed
+from perception import commands, masks, speed
 from perception.config import LiftConfig
 from perception.errors import RequestError
 from perception.geometry import rigid
@@ -15,7 +15,7 @@ from perception.lift import View, lift
 from perception.request import LabelRequest
 from perception.runs import offsets
 from perception.runs.shards import Tallies, add_tallies
-from perception.types import Float32, Instances, MaskOffset, PictureLabels
+from perception.types import BoxOffset, Float32, Instances, PictureLabels
 
 
 @pytest.fixture(scope="module")
@@ -25,12 +25,12 @@ def street() -> tuple[View, Float32]:
     return speed._view(boxes), points
 
 
-def offset(view: View, points: Float32, **settings: float) -> MaskOffset:
+def offset(view: View, points: Float32, **settings: float) -> BoxOffset:
     return lift([view], points, LiftConfig(**settings)).findings[0].offset  # type: ignore[arg-type]
 
 
 def turned(view: View, right_deg: float, down_deg: float) -> View:
-    """Turn the camera away from where it is said to be, so that masks lie right of and below."""
+    """Turn the camera away from where it is said to be, so that boxes lie right of and below."""
     turn = Rotation.from_euler("YX", np.deg2rad([-right_deg, down_deg])).as_matrix()
     T = rigid(turn, np.zeros(3)) @ view.camera.T_cam_from_lidar
     return replace(view, camera=replace(view.camera, T_cam_from_lidar=T))
@@ -55,35 +55,48 @@ def test_a_turned_camera_is_measured_with_its_direction(
     assert not offset(turned(view, *way), points, alarm_deg=1.5).alarm
 
 
-def test_few_masks_or_no_points_are_not_judged(street: tuple[View, Float32]) -> None:
+def test_masks_that_leave_out_heads_say_nothing_of_the_calibration(
+    street: tuple[View, Float32],
+) -> None:
+    view, points = street
+    rows = []
+    for row, (_, top, _, bottom) in enumerate(view.whole.boxes_xyxy):
+        bitmap = masks.decode_one(view.whole, row)
+        bitmap[: top + (bottom - top) // 4] = False
+        rows.append(masks.encode_one(bitmap))
+    headless = masks.join(tuple(rows), view.whole.size_hw)
+    assert offset(replace(view, masks=headless, whole=headless), points) == offset(view, points)
+
+
+def test_few_boxes_or_no_points_are_not_judged(street: tuple[View, Float32]) -> None:
     view, points = street
     few = np.full(len(view.statuses), 2, np.uint8)
     few[:4] = 0
-    assert offset(replace(view, statuses=few), points) == MaskOffset()
-    assert offset(view, points[:0]) == MaskOffset()
-    assert offset(view, np.full_like(points, np.nan)) == MaskOffset()
-    assert offset(view, points, ground_m=0) == MaskOffset()  # all is one cluster
+    assert offset(replace(view, statuses=few), points) == BoxOffset()
+    assert offset(view, points[:0]) == BoxOffset()
+    assert offset(view, np.full_like(points, np.nan)) == BoxOffset()
+    assert offset(view, points, ground_m=0) == BoxOffset()  # all is one cluster
 
 
-def tally(camera: str, found: MaskOffset) -> Tallies:
+def tally(camera: str, found: BoxOffset) -> Tallies:
     instances = cast(Instances, None)  # not looked at
     return offsets.tally(PictureLabels(camera, "a.png", (10, 10), instances, (), found))
 
 
 def test_a_run_states_the_mean_offset_of_each_camera() -> None:
     total: Tallies = {}
-    for found in (MaskOffset(12.5, -3.0, 6, True), MaskOffset(), MaskOffset(11.5, -1.0, 5, True)):
+    for found in (BoxOffset(12.5, -3.0, 6, True), BoxOffset(), BoxOffset(11.5, -1.0, 5, True)):
         add_tallies(total, tally("left", found))
-    good = MaskOffset(-0.42, 1.0, 5)
+    good = BoxOffset(-0.42, 1.0, 5)
     add_tallies(total, tally("right", good))
     left, right = offsets.camera_offsets(total)
     assert (left.pictures, left.alarms, left.is_off) == (2, 2, True)
     assert (left.right_px, left.down_px) == pytest.approx((12.0, -2.0))
     assert left.text() == (
-        "left: masks lie 12.0 px right and 2.0 px up of their points (2 pictures, 2 alarms): "
+        "left: boxes lie 12.0 px right and 2.0 px up of their points (2 pictures, 2 alarms): "
         "check calibration and time stamps"
     )
-    assert not right.is_off and right.text().startswith("right: masks lie 0.4 px left and 1.0 px d")
+    assert not right.is_off and right.text().startswith("right: boxes lie 0.4 px left and 1.0 px d")
     assert offsets.camera_offsets({}) == ()
 
 
@@ -92,8 +105,8 @@ def test_strict_calibration_stops_a_run_and_a_plain_one_warns(
 ) -> None:
     in_worker(
         "import perception.lift\n"
-        "from perception.types import MaskOffset\n"
-        "perception.lift.mask_offset = lambda *given: MaskOffset(12.5, -3.0, 6, True)\n"
+        "from perception.types import BoxOffset\n"
+        "perception.lift.box_offset = lambda *given: BoxOffset(12.5, -3.0, 6, True)\n"
     )
     root = kitti(tmp_path / "data", 2)
     request = LabelRequest(f"kitti:{root}", tmp_path / "run", "boxes", boxes="label_2")
@@ -101,4 +114,4 @@ def test_strict_calibration_stops_a_run_and_a_plain_one_warns(
         commands.label(replace(request, strict_calibration=True))
     run = commands.label(request)
     assert [seen.is_off for seen in offsets.camera_offsets(run.counts)] == [True]
-    assert next(run.labels()).pictures[0].offset == MaskOffset(12.5, -3.0, 6, True)
+    assert next(run.labels()).pictures[0].offset == BoxOffset(12.5, -3.0, 6, True)
