@@ -6,7 +6,8 @@ where its prompt box does: masks leave out heads, hands and wheels. A box and a 
 its width and height may be the same object, and say how far apart their edges are: at the left and
 the right by half a column of the LiDAR, at the top by half a beam, at the bottom where the ground
 meets the nearest points. Most pairs are wrong, and disagree with each other. The offset that most
-boxes agree on counts, and a calibration is doubted where no offset of about zero has as many.
+boxes agree on counts. A calibration is doubted where no offset of about zero has as many, and the
+edges of those boxes tell it from zero: few objects agree by chance now and then, their edges less.
 
 Boxes that were projected from the sweep's own space with the same calibration follow it, and show
 nothing.
@@ -29,6 +30,7 @@ REACH_RAD = np.deg2rad(2.2)  # offsets that are looked for
 AGREE_RAD = np.deg2rad(0.3)  # offsets this near each other agree; a beam's spacing adds to it
 MIN_INSTANCES = 5  # a picture with fewer is not judged
 MIN_AGREE = 2
+SURE = 3.0  # standard errors of an offset, by edges that agree on it, that tell it from zero
 STANDING_M = 0.3  # what is lower joins everything
 MIN_POINTS = 4
 MOST_HIDDEN = 0.3  # of a cluster
@@ -76,10 +78,10 @@ def box_offset(
     if len(standing) < 2 or spacing_px == 0:
         return BoxOffset()
     clusters = _clusters(view, sight, points_lidar, heights_m, standing, spacing_px, config)
-    paired, offsets_px = _pairs(
+    paired, apart_px = _pairs(
         boxes[rows], view.most_m[rows, 2], clusters, spacing_px, view.camera.K
     )
-    return _agreed(paired, offsets_px, spacing_px, view.camera.K, config)
+    return _agreed(paired, apart_px, spacing_px, view.camera.K, config)
 
 
 def _near(boxes_xyxy: Float64, sight: Sight, out_px: float) -> Bool:
@@ -134,7 +136,7 @@ def _foot_px(
 def _pairs(
     boxes_xyxy: Float64, most_height_m: Float64, clusters: _Clusters, spacing_px: float, K: Float64
 ) -> tuple[Rows, Float64]:
-    """Return (Q,) rows of boxes and (Q, 2) offsets of their edges from those of clusters."""
+    """Return (Q,) rows of boxes and how far (Q, 4) their edges are from those of clusters."""
     apart = boxes_xyxy[:, None] - clusters.edges_px[None]
     width, height = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).T[:, :, None]
     offsets = (apart[..., :2] + apart[..., 2:]) / 2
@@ -143,12 +145,13 @@ def _pairs(
     alike &= clusters.heights_m[None] <= most_height_m[:, None]
     alike &= (np.abs(offsets) < REACH_RAD * np.array([K[0, 0], K[1, 1]])).all(axis=2)
     rows, columns = np.nonzero(alike)
-    return rows, offsets[rows, columns]
+    return rows, apart[rows, columns]
 
 
 def _agreed(
-    rows: Rows, offsets_px: Float64, spacing_px: float, K: Float64, config: LiftConfig
+    rows: Rows, apart_px: Float64, spacing_px: float, K: Float64, config: LiftConfig
 ) -> BoxOffset:
+    offsets_px = (apart_px[:, :2] + apart_px[:, 2:]) / 2
     focal_px = np.array([K[0, 0], K[1, 1]])
     near_px = AGREE_RAD * focal_px + [0, spacing_px / 4]
 
@@ -166,10 +169,13 @@ def _agreed(
         return BoxOffset()
     agreeing = (np.abs(offsets_px - offsets_px[best_pair]) < near_px).all(axis=1)
     offset = np.median(offsets_px[agreeing], axis=0)
+    edges_px = apart_px[agreeing].reshape(-1, 2)  # left and top, right and bottom
+    error_px = np.maximum(edges_px.std(axis=0, ddof=1) / np.sqrt(len(edges_px)), 1e-6)
+    sure = float(np.hypot(*(offset / error_px))) > SURE
     far = float(np.hypot(*(offset / focal_px))) > np.deg2rad(config.alarm_deg)
     return BoxOffset(
         right_px=float(offset[0]),
         down_px=float(offset[1]),
         objects=most,
-        alarm=bool(far and most > support(np.zeros(2))[0]),
+        alarm=bool(far and sure and most > support(np.zeros(2))[0]),
     )

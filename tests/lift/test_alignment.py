@@ -11,7 +11,7 @@ from perception import commands, masks, speed
 from perception.config import LiftConfig
 from perception.errors import RequestError
 from perception.geometry import rigid
-from perception.lift import View, lift
+from perception.lift import View, alignment, lift
 from perception.request import LabelRequest
 from perception.runs import offsets
 from perception.runs.shards import Tallies, add_tallies
@@ -66,6 +66,16 @@ def test_masks_that_leave_out_heads_say_nothing_of_the_calibration(
         rows.append(masks.encode_one(bitmap))
     headless = masks.join(tuple(rows), view.whole.size_hw)
     assert offset(replace(view, masks=headless, whole=headless), points) == offset(view, points)
+
+
+@pytest.mark.parametrize(("apart_px", "alarm"), [(2.0, True), (12.0, False)])
+def test_two_boxes_whose_edges_do_not_agree_raise_no_alarm(apart_px: float, alarm: bool) -> None:
+    left, top, right, bottom = -6 - apart_px, 5 + apart_px, -6 + apart_px, 5 - apart_px
+    edges_px = np.array([[left, top, right, bottom]] * 2)  # 7.8 px of 6.3 that half a degree is
+    K = np.diag([720.0, 720.0, 1.0])
+    found = alignment._agreed(np.array([0, 1]), edges_px, 6.0, K, LiftConfig())
+    assert (found.right_px, found.down_px, found.objects) == (-6, 5, 2)
+    assert found.alarm == alarm
 
 
 def test_few_boxes_or_no_points_are_not_judged(street: tuple[View, Float32]) -> None:
