@@ -3,7 +3,9 @@
 The heading is that at which the points lie closest to two sides of a rectangle (closeness; Zhang
 et al., "Efficient L-Shape Fitting for Vehicle Detection Using Laser Scanners", 2017). A LiDAR sees
 the near sides alone: a side that is shorter than usual for the class is made as long as usual, away
-from the sensor. Boxes stand on the ground where that is known.
+from the sensor. Points of a person say little of a heading, and their middle is nearer to that of
+the person than sides made longer are: a square of the usual area round it. Boxes stand on the
+ground where that is known.
 """
 
 import numpy as np
@@ -17,6 +19,7 @@ CLOSE_M = 0.1  # what is nearer to a side is on it: the noise of a LiDAR
 OUTSIDE = 0.01  # share of the points beyond each side
 WHOLE_SHARE = 0.8  # of the usual length: a side this long is seen whole
 ACROSS = 1.25  # times the usual width: a side that is no longer is a front or a back
+ROUND = 1.5  # times the usual width: a class that is no longer, people, has a square
 FEW = 20.0  # points that halve the confidence
 
 _ANGLES_RAD = np.arange(0, np.pi / 2, STEP_RAD)
@@ -69,6 +72,8 @@ def _fit_one(points: Float64, heights_m: Float64, usual_m: Float64, count: int) 
         if measured < WHOLE_SHARE * usual:
             low, high = _completed(low, high, usual)
         sides.append((low, high))
+    if usual_m[0] <= ROUND * usual_m[1]:
+        sides = _square(points, yaw, float(np.sqrt(usual_m[0] * usual_m[1])))
     bottom, top = _upright(points, heights_m, float(usual_m[2]))
     seen.append(min(float(np.ptp(points[:, 2])) / (top - bottom), 1.0))
     along, across = (sum(side) / 2 for side in sides)
@@ -98,12 +103,23 @@ def _heading(level: Float64) -> float:
 
 def _extent(points: Float64, yaw: float) -> tuple[tuple[float, float], tuple[float, float]]:
     """Return where the points begin and end along a heading, and to its left."""
-    cosine, sine = np.cos(yaw), np.sin(yaw)
-    x, y = points[:, 0], points[:, 1]
-    places = np.stack([cosine * x + sine * y, cosine * y - sine * x], axis=1)
+    places = _places(points, yaw)
     places.sort(axis=0)  # np.percentile takes ten times as long on so few
     low, high = places[_end(len(points))], places[-1 - _end(len(points))]
     return (float(low[0]), float(high[0])), (float(low[1]), float(high[1]))
+
+
+def _places(points: Float64, yaw: float) -> Float64:
+    """Return (M, 2): how far along a heading the points lie, and to its left."""
+    cosine, sine = np.cos(yaw), np.sin(yaw)
+    x, y = points[:, 0], points[:, 1]
+    return np.stack([cosine * x + sine * y, cosine * y - sine * x], axis=1)
+
+
+def _square(points: Float64, yaw: float, side_m: float) -> list[tuple[float, float]]:
+    """Return where a square round the middle of the points begins and ends, as `_extent`."""
+    middle = np.median(_places(points, yaw), axis=0)
+    return [(float(place) - side_m / 2, float(place) + side_m / 2) for place in middle]
 
 
 def _end(count: int) -> int:

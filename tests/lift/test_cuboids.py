@@ -55,6 +55,15 @@ def test_a_back_alone_is_as_wide_as_it_is_and_as_long_as_usual() -> None:
     assert found.confidences[0] < whole.confidences[0]
 
 
+def test_a_person_is_a_square_round_the_middle_of_the_points() -> None:
+    """A hand held out moves no box, and there is no far side to make up for."""
+    body = np.array([10.0, 2.0, 0.0]) + np.random.default_rng(0).uniform(-0.15, 0.15, (60, 3))
+    hand = np.array([[9.3, 2.0, 0.0]] * 3)
+    found = boxed(np.vstack([body, hand]).astype(np.float32), np.array([0.8, 0.6, 1.7]))
+    np.testing.assert_allclose(found.centres_m[0, :2], [10, 2], atol=0.06)
+    np.testing.assert_allclose(found.sizes_lwh_m[0, :2], np.sqrt(0.8 * 0.6), rtol=1e-5)
+
+
 def test_without_ground_a_box_stands_on_its_lowest_point_and_low_tops_are_lifted() -> None:
     points = l_shape((10.0, 3.0), 0.2)
     assert boxed(points, heights=False).sizes_lwh_m[0, 2] == pytest.approx(1.3, abs=0.05)
