@@ -278,6 +278,28 @@ def test_masks_are_those_of_the_second_decoding_and_scores_those_of_the_first() 
     assert np.frombuffer(zlib.decompress(found.logits.data[0]), "<f2").max() == 5
 
 
+class SecondThoughtsElsewhere(Echo):
+    """An engine whose first answer is the upper left quarter, and the second some rows of it."""
+
+    def decode(
+        self, embedding: Any, tokens_xy: Any, kinds: Any, masks_each: int, low_logits: Any
+    ) -> tuple[Float32, Float32]:
+        logits = np.full((len(tokens_xy), 1, *(side // 4 for side in embedding)), -5, np.float32)
+        logits[..., : 64 if low_logits is None else self.rows, :64] = 5
+        return logits, np.ones((len(tokens_xy), 1), np.float32)
+
+    rows = 0
+
+
+@pytest.mark.parametrize(("rows", "kept"), [(64, 64), (60, 60), (56, 64), (0, 64)])
+def test_a_second_mask_that_leaves_its_box_is_not_taken(rows: int, kept: int) -> None:
+    engine = SecondThoughtsElsewhere()
+    engine.rows = rows  # of 4 pixels: 60 of 64 are an IoU of 0.94 with the box, 56 of 0.88
+    box, image = np.array([[0, 0, 256, 256]], np.float32), np.zeros((1000, 1000, 3), np.uint8)
+    found = SamSegmenter(engine, ObserveConfig(mode="detail"))(image, box)
+    assert found.masks.boxes_xyxy[0, 3] == pytest.approx(4 * kept * 1000 / 1024, abs=2)
+
+
 def test_row_12_many_boxes_on_a_4k_image_stay_bounded_while_networks_are_compiled() -> None:
     weights = SHARED / "weights" / "mobile_sam.pt"
     if not weights.is_file():

@@ -41,26 +41,13 @@ class Finished:
 
 def finish(low: Float32, view: View) -> Finished:
     """Turn the (h / 4, w / 4) logits of a view into a mask of the image."""
-    full, corner = _near(low, view)
-    box, counts = masks_.encode_one(full > 0, corner)
-    return Finished(box, counts, _steady_share(full), *crop_logits(low, view))
-
-
-def stability(low: Float32, view: View) -> float:
-    """Return the `Finished.stability` of the (h / 4, w / 4) logits of a view."""
-    return _steady_share(_near(low, view)[0])
-
-
-def _near(low: Float32, view: View) -> tuple[Float32, tuple[int, int]]:
-    """Return the logits where they may matter, and the column and row where that begins."""
     rows, columns = _reach(low, view, -STABILITY_OFFSET)
+    full = upsample(low, view, rows, columns)
     corner = view.window_xyxy[0] + columns.start, view.window_xyxy[1] + rows.start
-    return upsample(low, view, rows, columns), corner
-
-
-def _steady_share(full: Float32) -> float:
+    box, counts = masks_.encode_one(full > 0, corner)
     looser = np.count_nonzero(full > -STABILITY_OFFSET)
-    return np.count_nonzero(full > STABILITY_OFFSET) / looser if looser else 0.0
+    steady = np.count_nonzero(full > STABILITY_OFFSET) / looser if looser else 0.0
+    return Finished(box, counts, steady, *crop_logits(low, view))
 
 
 def _positive_cells(low: Float32, view: View, above: float) -> tuple[int, int, int, int] | None:

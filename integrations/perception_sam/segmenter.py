@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from perception.boxes import paired_ious
 from perception.config import ObserveConfig
 from perception.types import Float32, LogitCrops, Masks, Segments, UInt8
-from perception_sam.crops import Finished, finish, stability
+from perception_sam.crops import Finished, finish
 from perception_sam.engines import Engine, decode_in_chunks
 from perception_sam.views import (
     CELL_PX,
@@ -29,6 +30,7 @@ from perception_sam.views import (
 from perception_sam.wobble import jitter, part_around, steadiness
 
 BOX_KINDS = (2, 3)  # of a box's two corners, see `Engine.decode`
+WORSE_FIT = 0.1  # of the IoU with the box: by more a second decoding has left its object
 
 
 class SamSegmenter:
@@ -50,9 +52,9 @@ class SamSegmenter:
             for first, ious, last in self._decode(embedding, view, boxes_xyxy[rows]):
                 for one, iou, low in zip(first[:, 0], ious[:, 0], last[:, 0], strict=True):
                     row = int(rows[place])
-                    mask = finish(low, view)
+                    mask = finish(one, view)
                     if view.twice:
-                        mask = replace(mask, stability=stability(one, view))
+                        mask = _better(mask, finish(low, view), boxes_xyxy[row])
                     answers[row] = mask, float(iou), view
                     if self._config.wobble:
                         box = boxes_xyxy[row]
@@ -114,6 +116,19 @@ class SamSegmenter:
         if self._config.mode == "fast":
             return [(filled(size_hw), everyone)]
         return tiles(size_hw, boxes_xyxy)
+
+
+def _better(first: Finished, second: Finished, box_xyxy: Float32) -> Finished:
+    """Return the second mask with the scores of the first, or the first where the second left it.
+
+    SAM may take a neighbour into its own mask, or lose itself in a part: then the bounds fit the
+    prompt less than before.
+    """
+    bounds = np.array([first.box_xyxy, second.box_xyxy], np.float32)
+    fits = paired_ious(bounds, np.stack([box_xyxy, box_xyxy]))
+    if fits[1] < fits[0] - WORSE_FIT:
+        return first
+    return replace(second, stability=first.stability)
 
 
 def joined(answers: list[tuple[Finished, float, View]], size_hw: tuple[int, int]) -> Segments:
