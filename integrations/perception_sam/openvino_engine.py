@@ -1,4 +1,4 @@
-"""SAM through OpenVINO on a CPU: the same modules, converted once per shape and kept compiled."""
+"""SAM through OpenVINO on a CPU: the same modules, converted once and kept compiled."""
 
 import gc
 import hashlib
@@ -28,11 +28,12 @@ from perception_sam.engines import Int64
 from perception_sam.views import SIDE_PX, filled_rows
 
 CACHE_VERSION = 3  # of what `modules` computes: raise it when that changes
+ANY_HW = (-1, -1)  # a decoder takes embeddings of any size
 _ENCODER_HINTS = {"fp32": "f32", "mixed": "bf16", "bf16": "bf16"}
 _DECODER_HINTS = {"fp32": "f32", "mixed": "f32", "bf16": "bf16"}
-# Networks that keep what they compute in, up to a gigabyte each: the encoder and the decoder of
-# one shape. Others get theirs again when they are used, which costs no time that can be measured.
-WARM = 2
+# Networks that keep what they compute in, up to a gigabyte each: two encoders and two decoders.
+# Others get theirs again when they are used, which takes a tenth of their time.
+WARM = 4
 WORTH_PADDING = 768  # rows of the square; of more the padding saves too little for a network
 LOADED = 16  # networks in memory: images of many shapes would else fill it
 
@@ -90,7 +91,7 @@ def _nothing_collected() -> Iterator[None]:
 
 
 class OpenVinoEngine:
-    """Compiled networks, one per shape; results do not depend on threads or chunks."""
+    """Compiled networks, an encoder per shape; results do not depend on threads or chunks."""
 
     def __init__(self, path: Path, config: ObserveConfig) -> None:
         """Check the processor, and the checkpoint unless networks made of it are kept.
@@ -153,7 +154,7 @@ class OpenVinoEngine:
         if low_logits is not None:
             inputs.append(low_logits[:, None])
         try:
-            logits, ious = self._run(name, embedding.shape[2:], inputs)
+            logits, ious = self._run(name, ANY_HW, inputs)
         except RuntimeError as error:
             if "alloc" not in str(
                 error
@@ -256,14 +257,14 @@ class OpenVinoEngine:
             masks_each = int(name.removeprefix("decoder").removesuffix("+logits"))
             module = Decoder(self._load_sam(), masks_each, with_logits=with_logits)
             example = [
-                torch.zeros(1, 256, height, width),
+                torch.zeros(1, 256, 8, 12),
                 torch.zeros(3, 2, 2),
                 torch.zeros(3, 2, dtype=torch.int64),
             ]
             shapes = [[1, 256, height, width], [-1, -1, 2], [-1, -1]]
             if with_logits:
-                example.append(torch.zeros(3, 1, 4 * height, 4 * width))
-                shapes.append([-1, 1, 4 * height, 4 * width])
+                example.append(torch.zeros(3, 1, 32, 48))
+                shapes.append([-1, 1, -1, -1])
         # tracing says that shapes become constants: they are
         with warnings.catch_warnings(), _nothing_collected(), torch.no_grad():
             warnings.simplefilter("ignore")
