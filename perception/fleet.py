@@ -1,11 +1,12 @@
 """Many models side by side: how busy an engine keeps them, what feeding them costs, how two scale.
 
 Models that sleep stand for GPUs that are not here: they take as long, read real JPEGs, and use no
-processor meanwhile. Start-up is reported apart: what is counted begins when the last worker has
-finished its first shard.
+processor meanwhile. Start-up and the end are reported apart: what is counted begins when the last
+worker has finished its first shard, and ends before a worker finds no shard to take. Models that
+started together finish together, in bursts; so time is cut after whole rounds, a round being one
+shard of each, else the rate would depend on where in a burst the cut is.
 """
 
-import bisect
 import itertools
 import json
 import os
@@ -26,7 +27,7 @@ from perception.throughput import command, draw
 
 DRAWN, BOXES = 100, 4  # pictures that are drawn, objects in each; files are used again by links
 SHARD = 64  # frames: a few seconds of a GPU; between shards it waits for the first image
-FIRST = 1000  # frames that growth is measured from
+PARTS = 4  # of the time that is counted: a fleet that slows down is slower in the last
 GPU_S = Sleeper.encoder_s + Sleeper.decoder_s  # a frame on a large GPU: an assumption, no figure
 
 
@@ -39,9 +40,11 @@ class Fleet:
         workers: Models side by side.
         frames: Frames that were counted.
         start_s: Until the last worker had finished its first shard.
+        end_s: After the last frame that was counted.
         frames_per_s: Of the whole fleet.
+        parts_per_s: The same in each quarter of the rounds, the first first.
         busy_share: Of the models' time in which they slept, which stands for work.
-        growth: Frames per second of all frames counted over that of the first 1,000.
+        growth: Frames per second of the last quarter over that of the first.
         overhead_ms: Per frame and worker, beside the sleep.
         driver_peak_bytes: Largest resident memory of the driver.
         worker_peak_bytes: Of a worker.
@@ -51,7 +54,9 @@ class Fleet:
     workers: int
     frames: int
     start_s: float
+    end_s: float
     frames_per_s: float
+    parts_per_s: tuple[float, ...]
     busy_share: float
     growth: float
     overhead_ms: float
@@ -63,9 +68,11 @@ class Fleet:
         return [
             f"{self.engine}, {self.workers} models of {1000 * GPU_S:.0f} ms, {self.frames} frames: "
             f"{self.frames_per_s:.1f} frames/s, busy {self.busy_share:.1%}, "
-            f"{self.overhead_ms:.2f} ms a frame beside them; start-up {self.start_s:.1f} s",
-            f"frames/s of all over those of the first {FIRST}: {self.growth:.3f}; driver "
-            f"{self.driver_peak_bytes / 1e6:.0f} MB, worker {self.worker_peak_bytes / 1e6:.0f} MB",
+            f"{self.overhead_ms:.2f} ms a frame beside them; start-up {self.start_s:.1f} s, end "
+            f"{self.end_s:.1f} s",
+            f"frames/s by quarters {', '.join(f'{part:.1f}' for part in self.parts_per_s)}, the "
+            f"last over the first {self.growth:.3f}; driver {self.driver_peak_bytes / 1e6:.0f} MB, "
+            f"worker {self.worker_peak_bytes / 1e6:.0f} MB",
         ]
 
 
@@ -96,34 +103,50 @@ def simulate(engine: str, workers: int, frames: int) -> Fleet:
 
 def _measured(run: Path, engine: str, workers: int, started_unix_s: float) -> Fleet:
     timings = json.loads((run / "timings.json").read_bytes())
-    warm_s = timings["warm_unix_s"]
-    line = [(when, count) for when, count in _timeline(run) if when > warm_s][: -2 * workers]
-    if timings["workers_seen"] < workers or len(line) < 2 * workers:
+    line = _warm(run, 2 * workers)
+    rounds = (len(line) - 1) // workers
+    if timings["workers_seen"] < workers or rounds < PARTS:
         raise RequestError(
             "bench.failed",
-            f"{timings['workers_seen']} of {workers} workers had a shard, {len(line)} shards were "
-            "counted: use more --frames",
+            f"{timings['workers_seen']} of {workers} workers had a shard, {rounds} rounds of one "
+            f"shard each were counted, expected {PARTS} or more: use more --frames",
         )
-    frames = sum(count for _, count in line)
-    rate = frames / (line[-1][0] - warm_s)
-    sums = list(itertools.accumulate(count for _, count in line))
-    first = min(bisect.bisect_left(sums, FIRST), len(line) - 1)
+    cuts = [rounds * part // PARTS * workers for part in range(PARTS + 1)]
+    parts = tuple(_rate(line[first : last + 1]) for first, last in itertools.pairwise(cuts))
+    rate = _rate(line[: cuts[-1] + 1])
     return Fleet(
         engine=engine,
         workers=workers,
-        frames=frames,
-        start_s=warm_s - started_unix_s,
+        frames=sum(count for _, count in line[1 : cuts[-1] + 1]),
+        start_s=line[0][0] - started_unix_s,
+        end_s=timings["finished_unix_s"] - line[cuts[-1]][0],
         frames_per_s=rate,
+        parts_per_s=parts,
         busy_share=rate * GPU_S / workers,
-        growth=rate / (sums[first] / (line[first][0] - warm_s)),
+        growth=parts[-1] / parts[0],
         overhead_ms=1000 * (workers / rate - GPU_S),
         driver_peak_bytes=timings["driver_peak_bytes"],
         worker_peak_bytes=timings["worker_peak_bytes"],
     )
 
 
-def _timeline(run: Path) -> list[tuple[float, int]]:
-    """Return when each shard was whole, and its samples, in the order of time."""
+Line = list[tuple[float, int]]  # when each shard was whole, and its samples, in the order of time
+
+
+def _rate(line: Line) -> float:
+    """Return the samples per second after the first shard of a line."""
+    return sum(count for _, count in line[1:]) / (line[-1][0] - line[0][0])
+
+
+def _warm(run: Path, last: int) -> Line:
+    """Return a run's line from the first shard of its last worker on, without its `last` shards."""
+    warm_s = json.loads((run / "timings.json").read_bytes())["warm_unix_s"]
+    line = _timeline(run)
+    cold = sum(when <= warm_s for when, _ in line)
+    return line[cold - 1 : len(line) - last]
+
+
+def _timeline(run: Path) -> Line:
     spec = folder.read_spec(run)
     plan = folder.read_plan(run, spec)
     decided = labels.folder_of(run, spec.label_set())
@@ -240,6 +263,5 @@ def pair(images: Path, frames: int, rounds: int, engine: str, *options: str) -> 
 
 
 def _warm_rate(run: Path, workers: int) -> float:
-    warm_s: float = json.loads((run / "timings.json").read_bytes())["warm_unix_s"]
-    line = [(when, count) for when, count in _timeline(run) if when > warm_s][: 1 - workers or None]
-    return sum(count for _, count in line) / (line[-1][0] - warm_s)
+    line = _warm(run, workers - 1)
+    return _rate(line[: (len(line) - 1) // workers * workers + 1])

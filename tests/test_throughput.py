@@ -37,7 +37,28 @@ def test_models_that_sleep_are_counted_once_all_are_at_work(
     found = fleet.simulate("local", 2, 60)
     assert 0 < found.busy_share <= 1 and found.frames_per_s <= 2 / fleet.GPU_S
     assert found.overhead_ms == pytest.approx(1000 * (2 / found.frames_per_s - fleet.GPU_S))
-    assert 0 < found.frames < 60 and found.start_s > 0 and found.growth > 0
+    assert 0 < found.frames < 60 and found.start_s > 0 and found.end_s > 0
+    assert len(found.parts_per_s) == 4
+    assert found.growth == found.parts_per_s[-1] / found.parts_per_s[0]
+
+
+@pytest.mark.parametrize("shards", [50, 53, 55])
+def test_models_that_finish_together_and_keep_their_pace_do_not_grow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shards: int
+) -> None:
+    """Four models, a shard of 8 each second; the second half of some runs takes twice as long."""
+    for pace, growth in ((1.0, 1.0), (2.0, 0.5)):
+        line = [
+            (0.01 * (i % 4) + i // 4 + max(0, i // 4 - 6) * (pace - 1), 8) for i in range(shards)
+        ]
+        monkeypatch.setattr(fleet, "_timeline", lambda run, line=line: line)
+        timings = {"warm_unix_s": 0.035, "workers_seen": 4, "finished_unix_s": 99.0}
+        timings |= {"driver_peak_bytes": 1, "worker_peak_bytes": 1}
+        (tmp_path / "timings.json").write_text(json.dumps(timings))
+        found = fleet._measured(tmp_path, "local", 4, -1.0)
+        assert found.growth == pytest.approx(growth, rel=0.02)
+        assert found.parts_per_s[0] == pytest.approx(32, rel=0.02)
+        assert found.start_s == pytest.approx(1.03)
 
 
 def test_too_few_frames_are_no_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
