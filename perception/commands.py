@@ -1,9 +1,11 @@
 """One function per verb: load, call, write. The command line and Python callers share them."""
 
+import itertools
 import os
 import pkgutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -97,8 +99,7 @@ def plan(request: LabelRequest) -> Planned:
         RequestError: for anything wrong with the request.
     """
     if is_bucket(request.out):
-        with copies.opened(str(request.out)) as copy:
-            resolved = _resolve_there(request, copy)
+        with _resolved_there(request) as (resolved, copy):
             copy.bring(copies.is_state)
             return _planned(resolved, copy)
     return _planned(resolve(request), None)
@@ -135,8 +136,7 @@ def label(request: LabelRequest, progress: Progress = no_progress) -> Run:
 
 def _label_there(request: LabelRequest, progress: Progress) -> Run:
     """Label into a bucket, by way of a copy of the run."""
-    with copies.opened(str(request.out)) as copy:
-        resolved = _resolve_there(request, copy)
+    with _resolved_there(request) as (resolved, copy):
         with lock.held_in(copy.bucket, request.break_lock) as check:
             copy.list()
             if request.overwrite and (copy.place / copies.SETTINGS).exists():
@@ -151,17 +151,37 @@ def _label_there(request: LabelRequest, progress: Progress) -> Run:
         return Run(copy.place, counts, str(copy.bucket))
 
 
+@contextmanager
+def _resolved_there(request: LabelRequest) -> Iterator[tuple[Resolved, RunCopy]]:
+    """Resolve a request for a run in a bucket, with a copy that holds the settings it has there.
+
+    With `new_run` it is OUT, OUT-2, OUT-3, ...: the first place without a run, or with this one.
+
+    Raises:
+        RequestError: as `_resolve_there`.
+    """
+    address = str(request.out).rstrip("/")
+    for number in itertools.count(1):
+        with copies.opened(address if number == 1 else f"{address}-{number}") as copy:
+            resolved = _resolve_there(request, copy)
+            if (
+                not request.new_run
+                or not (copy.place / copies.SETTINGS).exists()
+                or folder.read_spec(copy.place).fingerprint() == resolved.job.spec.fingerprint()
+            ):
+                yield resolved, copy
+                return
+
+
 def _resolve_there(request: LabelRequest, copy: RunCopy) -> Resolved:
     """Resolve a request for a run in a bucket; its settings are brought.
 
     Raises:
-        RequestError: as `resolve`; `config.invalid`, `path.inside_source`.
+        RequestError: as `resolve`; `path.inside_source`.
     """
-    if request.new_run:
-        raise RequestError("config.invalid", "--new-run looks for folders; give another --out")
     copy.list()
     copy.bring(lambda name: name == copies.SETTINGS)
-    resolved = resolve(replace(request, out=copy.place))
+    resolved = resolve(replace(request, out=copy.place, new_run=False))
     job = resolved.job.model_copy(update={"bucket": str(copy.bucket)})
     out, root = f"{job.bucket}/", f"{job.root}/"
     if out.startswith(root) or root.startswith(out):

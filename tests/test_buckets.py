@@ -310,6 +310,27 @@ def test_a_second_run_is_refused_and_names_the_holder(
 
 
 @pytest.mark.usefixtures("patient")
+def test_a_new_run_in_a_bucket_begins_beside_one_with_other_settings_and_resumes_its_own(
+    tmp_path: Path, pictures: Draw, put: Put
+) -> None:
+    source, out = f"images:{pictures(tmp_path / 'src', 1)}", f"{put()}/runs/a"
+    assert label(source, out, new_run=True).address == out
+    first = bytes_there(out)
+    other = {"overrides": {"shard_size": 1}}
+    assert code_of(lambda: label(source, out, **other), "--new-run") == "run.mismatch"
+    beside = label(source, f"{out}/", new_run=True, **other)
+    assert beside.address == f"{out}-2" and next(iter(beside.labels())).id == "000.png"
+    assert label(source, out, new_run=True, **other).address == f"{out}-2"
+    third = LabelRequest(source, f"{out}", "boxes", "bright", limit=1, new_run=True)  # type: ignore[arg-type]
+    planned = commands.plan(third)
+    assert (planned.folder, planned.shards_done) == (f"{out}-3", 0)
+    unchanged = bytes_there(out)
+    assert {n: b for n, b in unchanged.items() if n != "timings.json"} == {
+        n: b for n, b in first.items() if n != "timings.json"
+    }
+
+
+@pytest.mark.usefixtures("patient")
 def test_a_place_that_is_taken_or_inside_the_source_is_refused(
     tmp_path: Path, pictures: Draw, put: Put
 ) -> None:

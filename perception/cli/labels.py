@@ -93,7 +93,7 @@ def label(
         limit: Only the first samples.
         trust_weights: Load a pickled .pt detector whose hash is not known: a pickle is code.
         overwrite: Discard the run that is there.
-        new_run: Where the folder holds a run with other settings, start OUT-2 beside it.
+        new_run: Where OUT holds a run with other settings, start OUT-2 beside it.
         break_lock: Take the folder from a run that has ended on another machine.
         strict_calibration: Stop after a shard most of whose pictures say that calibration is off.
         dry_run: Check the request and say what would be done.
