@@ -1,4 +1,4 @@
-"""Several samples looked at side by side, answered in order.
+"""Several samples looked at side by side.
 
 A network that runs on one core at a time, for as many images as there are cores, wastes less than
 one that runs on all cores for one image: MobileSAM labels twice as many images on two cores.
@@ -6,7 +6,7 @@ one that runs on all cores for one image: MobileSAM labels twice as many images 
 
 import queue
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
@@ -14,37 +14,30 @@ Seen = TypeVar("Seen")
 Thing = TypeVar("Thing")
 
 
-def side_by_side(calls: Iterable[Callable[[], Seen]], lanes: int) -> Iterator[Seen]:
-    """Call what comes, `lanes` at the same time; with one lane in the caller's own thread.
+class Lanes(Generic[Seen]):
+    """Threads that answer calls, a few at the same time.
 
-    At most `lanes` + 1 calls are taken and not answered: that bounds the memory, and no lane waits
-    for the next one.
-
-    Args:
-        calls: Taken from the caller's thread.
-        lanes: At least 1.
-
-    Yields:
-        What the calls returned, in their order.
-
-    Raises:
-        Exception: what a call raises, in its place.
+    At most one call more than there are threads is taken and not answered: that bounds the memory,
+    and no thread waits for the next one.
     """
-    if lanes == 1:
-        for call in calls:
-            yield call()
-        return
-    pool = ThreadPoolExecutor(lanes)
-    in_hand: deque[Future[Seen]] = deque()
-    try:
-        for call in calls:
-            in_hand.append(pool.submit(call))
-            if len(in_hand) > lanes:
-                yield in_hand.popleft().result()
-        while in_hand:
-            yield in_hand.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+
+    def __init__(self, threads: int) -> None:
+        """Start none yet: they start with the first calls, and are kept."""
+        self._pool = ThreadPoolExecutor(threads)
+        self._threads = threads
+        self._in_hand: deque[Future[Seen]] = deque()
+
+    def hand(self, call: Callable[[], Seen]) -> Future[Seen]:
+        """Begin a call, and return when there is room for the next.
+
+        Raises:
+            BaseException: what an earlier call raised: who goes on need not ask each for that.
+        """
+        answer = self._pool.submit(call)
+        self._in_hand.append(answer)
+        if len(self._in_hand) > self._threads:
+            self._in_hand.popleft().result()
+        return answer
 
 
 class Spares(Generic[Thing]):

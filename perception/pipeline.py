@@ -1,6 +1,7 @@
 """The story of a sample: see, then decide."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -28,16 +29,21 @@ from perception.trust.features import features_of
 from perception.trust.model import TrustModel, draw_line
 from perception.types import (
     Camera,
+    Detections,
     Evidence,
     Instances,
+    Masks,
     Picture,
     PictureLabels,
     Sample,
     SampleLabels,
     Scene,
+    Segments,
     Status,
     unknown_signals,
 )
+
+AT_ONCE: AbstractContextManager[None] = nullcontext()  # nobody else wants the models
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,16 @@ class Rules:
 
 
 @dataclass(frozen=True, eq=False)
+class _Answer:
+    """What the models said of a picture."""
+
+    found: Detections
+    dropped: tuple[tuple[str, int], ...]
+    segments: Segments
+    second: Masks | None
+
+
+@dataclass(frozen=True, eq=False)
 class _Judged:
     """A picture before its points are asked: masks may overlap."""
 
@@ -87,26 +103,39 @@ def label_sample(sample: Sample, models: Models, rules: Rules) -> SampleLabels:
     return decide(sample.id, observe(sample, models), sample.scene, rules)
 
 
-def observe(sample: Sample, models: Models) -> tuple[Evidence, ...]:
-    """Run the models over the images of a sample; no threshold that a person might move."""
-    return tuple(_look(picture, models) for picture in sample.pictures)
+def observe(
+    sample: Sample, models: Models, turn: AbstractContextManager[None] = AT_ONCE
+) -> tuple[Evidence, ...]:
+    """Run the models over the images of a sample; no threshold that a person might move.
+
+    Args:
+        sample: Loaded.
+        models: What it is shown to.
+        turn: Held while they are at work. The rest needs no model.
+    """
+    with turn:
+        answers = [_ask(picture, models) for picture in sample.pictures]
+    return tuple(
+        Evidence(
+            camera=picture.camera,
+            file_name=picture.file_name,
+            size_hw=picture.size_hw,
+            detections=answer.found,
+            segments=answer.segments,
+            looks=look(picture.image_rgb, answer.segments.masks, answer.second),
+            dropped=answer.dropped,
+        )
+        for picture, answer in zip(sample.pictures, answers, strict=True)
+    )
 
 
-def _look(picture: Picture, models: Models) -> Evidence:
+def _ask(picture: Picture, models: Models) -> _Answer:
     found, dropped = boxes_.usable(models.detector(picture), picture.size_hw)
     segments = models.segmenter(picture.image_rgb, found.boxes_xyxy)
     second = None
     if models.second is not None:
         second = models.second(picture.image_rgb, found.boxes_xyxy).masks
-    return Evidence(
-        camera=picture.camera,
-        file_name=picture.file_name,
-        size_hw=picture.size_hw,
-        detections=found,
-        segments=segments,
-        looks=look(picture.image_rgb, segments.masks, second),
-        dropped=dropped,
-    )
+    return _Answer(found, dropped, segments, second)
 
 
 def decide(

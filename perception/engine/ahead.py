@@ -8,7 +8,7 @@ from perception import sources
 from perception.types import Sample, SampleRef
 
 READERS = 2  # threads: one decodes while the other waits for a disk or an object store
-AHEAD = 4  # samples in memory before they are needed, at most
+AHEAD = 3  # samples in memory before they are needed, at most
 
 
 class Readers:

@@ -1,9 +1,11 @@
 """The process that does the work: a Worker that hears of shards on stdin and answers on stdout.
 
 Lines of JSON both ways. In: the job, then {"shard": 3, "poisoned": [2], "alone": false} per shard.
-Out: {"ready": true}, {"shard": 3, "begin": place}, {"shard": 3, "observed": true} when the models
-are free for the next one, {"shard": 3, "done": {effort}} when it is whole, or {"error": {...}}. A
-shard is written and decided while the models see the next one, unless it is to be done alone.
+Out: {"ready": true}, {"shard": 3, "begin": place} before the models see a sample, {"shard": 3,
+"taken": true} when its last samples wait for them and the next shard is wanted, {"shard": 3,
+"observed": true} when they have seen all, {"shard": 3, "done": {effort}} when it is whole, or
+{"error": {...}}. A shard is written and decided while the models see the next one, unless it is to
+be done alone.
 
 It runs apart from its supervisor because a model can crash, exit or be killed, and the frame that
 did it must be found.
@@ -71,7 +73,7 @@ def main() -> None:
 
 
 def _serve(job: Job, answer: _Answers) -> None:
-    from perception.engine.effort import Effort, Meter
+    from perception.engine.effort import Meter
     from perception.engine.job import require_match
     from perception.engine.worker import Seen, Worker
 
@@ -83,8 +85,12 @@ def _serve(job: Job, answer: _Answers) -> None:
     meter.lap()
     answer(ready=True)
 
-    def finish(index: int, seen: Seen | None, effort: Effort) -> None:
+    def finish(index: int, seen: Seen | None) -> None:
         with answer.last():
+            for sample in seen.looked if seen is not None else ():
+                sample.result()
+            effort = meter.lap()
+            answer(shard=index, observed=True)
             worker.finish(index, seen)
             answer(shard=index, done=effort.to_dict())
 
@@ -101,10 +107,9 @@ def _serve(job: Job, answer: _Answers) -> None:
                 answer(shard=index, begin=place)
 
             seen = worker.observe(index, frozenset(request["poisoned"]), begin, ahead=not alone)
-            effort = meter.lap()
-            answer(shard=index, observed=True)
+            answer(shard=index, taken=True)
             behind.result()  # one shard waits to be written, and no more: memory stays bounded
-            behind = finishing.submit(finish, index, seen, effort)
+            behind = finishing.submit(finish, index, seen)
 
 
 if __name__ == "__main__":

@@ -73,10 +73,11 @@ class Meter:
 
     def lap(self) -> Effort:
         """Return the effort since the last lap."""
-        now = time.perf_counter()
         worker = f"{socket.gethostname()}:{os.getpid()}"
-        effort = Effort(now - self._since, self._busy_s, peak_bytes(), worker)
-        self._since, self._busy_s = now, 0.0
+        with self._lock:
+            now = time.perf_counter()
+            effort = Effort(now - self._since, self._busy_s, peak_bytes(), worker)
+            self._since, self._busy_s = now, 0.0
         return effort
 
 

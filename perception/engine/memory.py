@@ -4,7 +4,9 @@ from perception.engine.ahead import AHEAD
 
 BYTES_PX = 3  # of an image, 8 bit RGB
 LOGIT_BYTES = 4
-IN_HAND = 2  # samples beside those of the lanes: one that is handed on, one whose preview is drawn
+# Samples beside those that the models see: one that waits for its turn or is finished after it, one
+# that is handed on, one whose preview is drawn.
+IN_HAND = 3
 # Images and sweeps that a shard keeps for its previews, of a run's first samples; two shards are in
 # hand.
 KEPT_BYTES = 64_000_000

@@ -110,13 +110,23 @@ class Supervisor:
             What waits until it is whole; None if the child died meanwhile.
         """
         child, alone, place = self._living(), index in self._alone, NO_SAMPLE
-        try:
-            child.send(shard=index, poisoned=sorted(self._poisoned(index)), alone=alone)
-            while "observed" not in (message := child.answer(index)):
+
+        def hear_until(word: str) -> None:
+            nonlocal place
+            while word not in (message := child.answer(index)):
                 place = message["begin"]
                 begin(place)
+
+        def whole() -> Effort:
+            nonlocal place
+            hear_until("observed")
             place = NO_SAMPLE
-            effort = Effort(**child.answer(index)["done"]) if alone else None
+            return Effort(**child.answer(index)["done"])
+
+        try:
+            child.send(shard=index, poisoned=sorted(self._poisoned(index)), alone=alone)
+            hear_until("taken")
+            effort = whole() if alone else None
         except ChildDiedError as death:
             self._bury(index, place, str(death))
             return None
@@ -125,9 +135,9 @@ class Supervisor:
 
         def wait() -> Effort:
             try:
-                return Effort(**child.answer(index)["done"])
+                return whole()
             except ChildDiedError as death:
-                self._bury(index, NO_SAMPLE, str(death))
+                self._bury(index, place, str(death))
             return self.do_shard(index)
 
         return wait

@@ -5,6 +5,8 @@ The same functions serve the local engine, a Ray actor, a test and `relabel`.
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -17,8 +19,8 @@ from perception.engine.job import PREVIEW_SAMPLES, Job, load_models, rules_of
 from perception.engine.memory import KEPT_BYTES
 from perception.errors import BucketError, SampleError
 from perception.files import is_storage_fault, write_bytes
-from perception.lanes import side_by_side
-from perception.pipeline import Models
+from perception.lanes import Lanes
+from perception.pipeline import AT_ONCE, Models
 from perception.runs import evidence, labels, shards
 from perception.runs.folder import Plan, RunSpec, read_plan
 from perception.runs.shards import Outcome
@@ -35,11 +37,11 @@ class Seen:
     """What the models saw of one shard.
 
     Attributes:
-        looked: In the order of the plan.
+        looked: In the order of the plan; the last ones may still be on their way.
         samples: Some of those that will be drawn, by id; the others are read again for that.
     """
 
-    looked: list[Looked]
+    looked: list[Future[Looked]]
     samples: Mapping[str, Sample]
 
 
@@ -72,6 +74,11 @@ class Worker:
         self._spec = job.spec
         self._plan = read_plan(self._run, job.spec)
         self._models = meter.watch(load_models(job))
+        lanes = max(job.spec.config.observe.lanes, 1)
+        self._turns = threading.Semaphore(lanes)
+        self._exit: SystemExit | None = None
+        # One more than may see: it waits with its sample read, or is finished while others see.
+        self._lanes = Lanes[Looked](lanes + 1)
         self._readers = Readers()
         self._copy = job.run_copy()
 
@@ -80,11 +87,14 @@ class Worker:
     ) -> Seen | None:
         """Show one shard to the models; None if its evidence is stored already.
 
+        Returns when the last sample is handed on, that is before it is seen.
+
         Args:
             index: Number of the shard.
             poisoned: Places within the shard of samples that killed a worker twice.
-            begin: Called with a sample's place before the models see it.
-            ahead: Whether samples are read before their turn, and looked at side by side; else a
+            begin: Called with a sample's place before the models see it, in any thread.
+            ahead: Whether samples are read before their turn, looked at side by side, and finished
+                while the models see others; else one by one: then all is seen on return, and a
                 crash is surely the fault of the one that was begun last.
         """
         seen = evidence.folder_of(self._run)
@@ -94,27 +104,41 @@ class Worker:
             return None
         refs = self._plan.shard(index)
         healthy = [ref for place, ref in enumerate(refs) if place not in poisoned]
-        lanes = self._spec.config.observe.lanes if ahead else 1
         reading = self._readers.ahead(healthy if ahead else ())
         kept, first = _Kept(), index * self._plan.shard_size
+        looked: list[Future[Looked]] = []
+        for place, ref in enumerate(refs):
+            ill = place in poisoned
+            load = reading.take() if ahead and not ill else sources.load_sample
+            if first + place < PREVIEW_SAMPLES:
+                load = partial(kept.load, load)
+            look = partial(observe_one, ref, self._models, ill, load)
+            if ahead:
+                looked.append(self._lanes.hand(partial(look, self._turn(begin, place))))
+            else:
+                begin(place)  # before it is read: that may end the process, too
+                looked.append(self._lanes.hand(look))
+                looked[-1].result()
+        return Seen(looked, kept.samples)
 
-        def calls() -> Iterator[Callable[[], Looked]]:
-            for place, ref in enumerate(refs):
-                begin(place)
-                ill = place in poisoned
-                load = reading.take() if ahead and not ill else sources.load_sample
-                if first + place < PREVIEW_SAMPLES:
-                    load = partial(kept.load, load)
-                yield partial(observe_one, ref, self._models, ill, load)
-
-        return Seen(list(side_by_side(calls(), max(lanes, 1))), kept.samples)
+    @contextmanager
+    def _turn(self, begin: Callable[[int], None], place: int) -> Iterator[None]:
+        with self._turns:
+            if self._exit is not None:  # of the process: no other sample shall be blamed for it
+                raise self._exit
+            begin(place)
+            try:
+                yield
+            except SystemExit as error:
+                self._exit = error
+                raise
 
     def finish(self, index: int, seen: Seen | None) -> None:
         """Make a shard whole: write its evidence, then decide from what was written."""
         folders = evidence.folder_of(self._run), labels.folder_of(self._run, self._spec.label_set())
         copy = self._copy
         if seen is not None:
-            evidence.write(self._run, index, seen.looked)
+            evidence.write(self._run, index, [answer.result() for answer in seen.looked])
             if copy is not None:
                 copy.put_shard(folders[0], index)
         samples = NOTHING_READ if seen is None else seen.samples
@@ -133,7 +157,8 @@ def observe_one(
     models: Models,
     poisoned: bool,
     load: Load = sources.load_sample,
-) -> tuple[Outcome, tuple[Evidence, ...]]:
+    turn: AbstractContextManager[None] = AT_ONCE,
+) -> Looked:
     """Load a sample and look at it; whatever goes wrong becomes its status row."""
     if poisoned:
         message = "killed its worker process twice (crash, exit, out of memory or hang)"
@@ -142,7 +167,7 @@ def observe_one(
     try:
         sample = load(ref)
         stage = "observe"
-        seen = pipeline.observe(sample, models)
+        seen = pipeline.observe(sample, models, turn)
     except Exception as error:  # one bad sample must not end the run; its reason is kept
         if is_storage_fault(error) or isinstance(error, BucketError):  # not the sample's fault
             raise
@@ -214,8 +239,9 @@ def _draw(
         )
         if place < PREVIEW_SAMPLES
     ]
-    for _ in side_by_side(drawings, DRAWERS):
-        pass
+    with ThreadPoolExecutor(DRAWERS) as pool:
+        for drawn in [pool.submit(draw) for draw in drawings]:
+            drawn.result()
 
 
 def _names(spec: RunSpec) -> dict[int, str]:

@@ -122,6 +122,32 @@ def test_while_one_shard_is_written_the_models_see_the_next(
     assert done(job) == [0, 1]
 
 
+def test_the_models_go_from_one_shard_to_the_next_before_the_last_sample_is_finished(
+    job: Job, in_worker: Prepare, tmp_path: Path
+) -> None:
+    in_worker(
+        "import os, time\n"
+        "from perception import pipeline\n"
+        "plain, first = pipeline.look, []\n"
+        "def look(*arguments):\n"
+        "    first.append(0)\n"
+        f"    while len(first) == 1 and not os.path.exists({str(tmp_path / 'go')!r}):\n"
+        "        time.sleep(0.01)\n"
+        "    return plain(*arguments)\n"
+        "pipeline.look = look\n"
+    )
+    with Supervisor(job) as supervisor, ThreadPoolExecutor() as lanes:
+        begun = [threading.Event(), threading.Event()]
+        first = lanes.submit(supervisor.do_shard, 0, lambda place: begun[0].set())
+        assert begun[0].wait(60)
+        second = lanes.submit(supervisor.do_shard, 1, lambda place: begun[1].set())
+        assert begun[1].wait(60)
+        assert not first.done() and done(job) == []
+        (tmp_path / "go").touch()
+        first.result(), second.result()
+    assert done(job) == [0, 1]
+
+
 def test_a_worker_killed_between_shards_is_replaced(job: Job) -> None:
     with Supervisor(job) as supervisor:
         supervisor.do_shard(0)

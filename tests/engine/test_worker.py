@@ -1,5 +1,6 @@
 """One shard at a time, with models that fail in every way but dying."""
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -150,6 +151,39 @@ def test_samples_that_fit_are_kept_for_their_previews_and_not_read_again(
     working.finish(0, seen)
     drawn = sorted(path.name for path in (tmp_path / "run" / "preview").iterdir())
     assert drawn == ["0.png.jpg", "1.png.jpg", "2.png.jpg"]
+
+
+@pytest.mark.parametrize("lanes", [0, 2])
+def test_the_models_see_no_more_samples_at_once_than_there_are_lanes(
+    tmp_path: Path, pictures: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, lanes: int
+) -> None:
+    request = commands.LabelRequest(
+        f"images:{pictures(tmp_path / 'src', 9)}", tmp_path / "run", "boxes", "four-cars"
+    )
+    job = resolve(request).job
+    observe = job.spec.config.observe.model_copy(update={"lanes": lanes})
+    config = job.spec.config.model_copy(update={"observe": observe})
+    job = job.model_copy(update={"spec": job.spec.model_copy(update={"config": config})})
+    folder.begin(tmp_path / "run", job.spec, resolve(request).plan)
+    inside, most, begun = list[int](), list[int](), list[int]()
+    plain = fakes.FourCars.__call__
+
+    def detect(self: fakes.FourCars, picture: Picture) -> Detections:
+        inside.append(0)
+        most.append(len(inside))
+        time.sleep(0.02)
+        inside.pop()
+        return plain(self, picture)
+
+    monkeypatch.setattr(fakes.FourCars, "__call__", detect)
+    working = worker.Worker(job, Meter())
+    seen = working.observe(0, frozenset(), begun.append, ahead=True)
+    assert seen is not None
+    assert len(begun) < 9, "it waited for samples that were handed on"
+    assert [answer.result()[0].sample_id for answer in seen.looked] == [
+        f"{i:03d}.png" for i in range(9)
+    ]
+    assert max(most) == max(lanes, 1) and sorted(begun) == list(range(9))
 
 
 def test_a_picture_that_changed_its_size_since_has_no_preview(
