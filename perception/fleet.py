@@ -1,10 +1,11 @@
 """Many models side by side: how busy an engine keeps them, what feeding them costs, how two scale.
 
 Models that sleep stand for GPUs that are not here: they take as long, read real JPEGs, and use no
-processor meanwhile. Start-up and the end are reported apart: what is counted begins when the last
-worker has finished its first shard, and ends before a worker finds no shard to take. Models that
-started together finish together, in bursts; so time is cut after whole rounds, a round being one
-shard of each, else the rate would depend on where in a burst the cut is.
+processor meanwhile. Start-up, which ends when the last worker has finished its first shard, and the
+end, when workers find no shard to take, are reported apart. Models that started together finish
+together, in bursts; so time is cut after whole rounds, a round being one shard of each, else the
+rate would depend on where in a burst the cut is. Two rounds after start-up do not count: a run's
+first shards are whole late, since they are drawn, and what follows would seem faster than it is.
 """
 
 import itertools
@@ -27,6 +28,7 @@ from perception.throughput import command, draw
 
 DRAWN, BOXES = 100, 4  # pictures that are drawn, objects in each; files are used again by links
 SHARD = 64  # frames: a few seconds of a GPU; between shards it waits for the first image
+SETTLING = 2  # rounds that are left out at either end
 PARTS = 4  # of the time that is counted: a fleet that slows down is slower in the last
 GPU_S = Sleeper.encoder_s + Sleeper.decoder_s  # a frame on a large GPU: an assumption, no figure
 
@@ -103,7 +105,8 @@ def simulate(engine: str, workers: int, frames: int) -> Fleet:
 
 def _measured(run: Path, engine: str, workers: int, started_unix_s: float) -> Fleet:
     timings = json.loads((run / "timings.json").read_bytes())
-    line = _warm(run, 2 * workers)
+    warm = _warm(run, SETTLING * workers)
+    line = warm[SETTLING * workers :]
     rounds = (len(line) - 1) // workers
     if timings["workers_seen"] < workers or rounds < PARTS:
         raise RequestError(
@@ -118,7 +121,7 @@ def _measured(run: Path, engine: str, workers: int, started_unix_s: float) -> Fl
         engine=engine,
         workers=workers,
         frames=sum(count for _, count in line[1 : cuts[-1] + 1]),
-        start_s=line[0][0] - started_unix_s,
+        start_s=warm[0][0] - started_unix_s,
         end_s=timings["finished_unix_s"] - line[cuts[-1]][0],
         frames_per_s=rate,
         parts_per_s=parts,
