@@ -2,7 +2,7 @@
 
 Lines of JSON both ways. In: the job, then {"shard": 3, "poisoned": [2], "alone": false} per shard.
 Out: {"ready": true}, {"shard": 3, "begin": place} before the models see a sample, {"shard": 3,
-"taken": true} when its last samples wait for them and the next shard is wanted, {"shard": 3,
+"taken": true} when they are left with its last ones and the next shard is wanted, {"shard": 3,
 "observed": true} when they have seen all, {"shard": 3, "done": {effort}} when it is whole, or
 {"error": {...}}. A shard is written and decided while the models see the next one, unless it is to
 be done alone.

@@ -74,11 +74,11 @@ class Worker:
         self._spec = job.spec
         self._plan = read_plan(self._run, job.spec)
         self._models = meter.watch(load_models(job))
-        lanes = max(job.spec.config.observe.lanes, 1)
-        self._turns = threading.Semaphore(lanes)
+        self._see = max(job.spec.config.observe.lanes, 1)  # samples at once
+        self._turns = threading.Semaphore(self._see)
         self._exit: SystemExit | None = None
         # One more than may see: it waits with its sample read, or is finished while others see.
-        self._lanes = Lanes[Looked](lanes + 1)
+        self._lanes = Lanes[Looked](self._see + 1)
         self._readers = Readers()
         self._copy = job.run_copy()
 
@@ -87,7 +87,7 @@ class Worker:
     ) -> Seen | None:
         """Show one shard to the models; None if its evidence is stored already.
 
-        Returns when the last sample is handed on, that is before it is seen.
+        Returns when the last samples are all that is left to see: the next shard may be asked for.
 
         Args:
             index: Number of the shard.
@@ -119,6 +119,8 @@ class Worker:
                 begin(place)  # before it is read: that may end the process, too
                 looked.append(self._lanes.hand(look))
                 looked[-1].result()
+        for answer in looked[: -self._see]:
+            answer.result()
         return Seen(looked, kept.samples)
 
     @contextmanager
