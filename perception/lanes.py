@@ -5,6 +5,7 @@ one that runs on all cores for one image: MobileSAM labels twice as many images 
 """
 
 import queue
+import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,30 +15,80 @@ Seen = TypeVar("Seen")
 Thing = TypeVar("Thing")
 
 
-class Lanes(Generic[Seen]):
-    """Threads that answer calls, a few at the same time.
+class _Door:
+    """Lets a few in at the same time, in the order in which they were announced."""
 
-    At most one call more than there are threads is taken and not answered: that bounds the memory,
-    and no thread waits for the next one.
+    def __init__(self, at_once: int) -> None:
+        self.changed = threading.Condition()
+        self.outside: deque[Turn] = deque()
+        self.room = at_once
+
+
+class Turn:
+    """A context in which a call has one of the things that are too few for all calls."""
+
+    def __init__(self, door: _Door) -> None:
+        """Announce it."""
+        self._door = door
+        with door.changed:
+            door.outside.append(self)
+
+    def __enter__(self) -> None:
+        """Wait for it."""
+        door = self._door
+        with door.changed:
+            door.changed.wait_for(lambda: door.room and door.outside[0] is self)
+            door.outside.popleft()
+            door.room -= 1
+            door.changed.notify_all()
+
+    def __exit__(self, *_: object) -> None:
+        """Let the next one in."""
+        with self._door.changed:
+            self._door.room += 1
+            self._door.changed.notify_all()
+
+    def give_up(self) -> None:
+        """Let others pass; does nothing after it was taken."""
+        with self._door.changed:
+            if self in self._door.outside:
+                self._door.outside.remove(self)
+                self._door.changed.notify_all()
+
+
+class Lanes(Generic[Seen]):
+    """Threads that answer calls side by side, each call with a turn in it that it takes or not.
+
+    There is one thread more than may have their turn at once: its call gets ready meanwhile, or
+    does what is left to do. Turns are in the order of the calls. At most one call more than there
+    are threads is taken and not answered: that bounds the memory.
     """
 
-    def __init__(self, threads: int) -> None:
-        """Start none yet: they start with the first calls, and are kept."""
-        self._pool = ThreadPoolExecutor(threads)
-        self._threads = threads
+    def __init__(self, at_once: int) -> None:
+        """Start no thread yet: they start with the first calls, and are kept."""
+        self._door = _Door(at_once)
+        self._threads = at_once + 1
+        self._pool = ThreadPoolExecutor(self._threads)
         self._in_hand: deque[Future[Seen]] = deque()
 
-    def hand(self, call: Callable[[], Seen]) -> Future[Seen]:
+    def hand(self, call: Callable[[Turn], Seen]) -> Future[Seen]:
         """Begin a call, and return when there is room for the next.
 
         Raises:
             BaseException: what an earlier call raised: who goes on need not ask each for that.
         """
-        answer = self._pool.submit(call)
+        answer = self._pool.submit(_answered, call, Turn(self._door))
         self._in_hand.append(answer)
         if len(self._in_hand) > self._threads:
             self._in_hand.popleft().result()
         return answer
+
+
+def _answered(call: Callable[[Turn], Seen], turn: Turn) -> Seen:
+    try:
+        return call(turn)
+    finally:
+        turn.give_up()
 
 
 class Spares(Generic[Thing]):

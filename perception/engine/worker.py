@@ -19,7 +19,7 @@ from perception.engine.job import PREVIEW_SAMPLES, Job, load_models, rules_of
 from perception.engine.memory import KEPT_BYTES
 from perception.errors import BucketError, SampleError
 from perception.files import is_storage_fault, write_bytes
-from perception.lanes import Lanes
+from perception.lanes import Lanes, Turn
 from perception.pipeline import AT_ONCE, Models
 from perception.runs import evidence, labels, shards
 from perception.runs.folder import Plan, RunSpec, read_plan
@@ -75,10 +75,8 @@ class Worker:
         self._plan = read_plan(self._run, job.spec)
         self._models = meter.watch(load_models(job))
         self._see = max(job.spec.config.observe.lanes, 1)  # samples at once
-        self._turns = threading.Semaphore(self._see)
+        self._lanes = Lanes[Looked](self._see)
         self._exit: SystemExit | None = None
-        # One more than may see: it waits with its sample read, or is finished while others see.
-        self._lanes = Lanes[Looked](self._see + 1)
         self._readers = Readers()
         self._copy = job.run_copy()
 
@@ -114,7 +112,8 @@ class Worker:
                 load = partial(kept.load, load)
             look = partial(observe_one, ref, self._models, ill, load)
             if ahead:
-                looked.append(self._lanes.hand(partial(look, self._turn(begin, place))))
+                call = partial(self._look, look, partial(begin, place))
+                looked.append(self._lanes.hand(call))
             else:
                 begin(place)  # before it is read: that may end the process, too
                 looked.append(self._lanes.hand(look))
@@ -123,12 +122,20 @@ class Worker:
             answer.result()
         return Seen(looked, kept.samples)
 
+    def _look(
+        self,
+        look: Callable[[AbstractContextManager[None]], Looked],
+        begin: Callable[[], None],
+        turn: Turn,
+    ) -> Looked:
+        return look(self._begun(begin, turn))
+
     @contextmanager
-    def _turn(self, begin: Callable[[int], None], place: int) -> Iterator[None]:
-        with self._turns:
+    def _begun(self, begin: Callable[[], None], turn: Turn) -> Iterator[None]:
+        with turn:
             if self._exit is not None:  # of the process: no other sample shall be blamed for it
                 raise self._exit
-            begin(place)
+            begin()
             try:
                 yield
             except SystemExit as error:
