@@ -47,7 +47,8 @@ def run(*command: str, cwd: Path = ROOT, timeout_s: float = 300) -> str:
 @pytest.mark.parametrize("package", ["perception", *INTEGRATIONS])
 def test_importing_every_module_loads_nothing_heavy(package: str) -> None:
     # Are networks: who needs them imports them then.
-    networks = tuple(f"perception_sam.{name}" for name in ("exporter", "modules", "two_way"))
+    names = ("exporter", "modules", "tiny_vit", "two_way")
+    networks = tuple(f"perception_sam.{name}" for name in names)
     code = f"""
 import importlib, pkgutil, sys
 package = importlib.import_module({package!r})
