@@ -25,24 +25,24 @@ from perception_sam.views import SIDE_PX
 TRUNK_PX = 8  # of input per cell after the trunk: two strided convolutions and the first stage
 
 
-def trunk(net: Any, pixels: Tensor) -> Tensor:
+def _trunk(net: Any, pixels: Tensor) -> Tensor:
     """Return the cells of the convolutions that come first, (1, h / 8 x w / 8, 128)."""
     cells: Tensor = net.layers[0](net.patch_embed(pixels))
     return cells
 
 
-def layers(net: Any) -> list[Any]:
+def _layers(net: Any) -> list[Any]:
     """Return what follows the trunk: blocks of attention, and mergings between the stages."""
     stages = [[*stage.blocks, stage.downsample] for stage in net.layers[1:]]
     return [layer for stage in stages for layer in stage if layer is not None]
 
 
-def stride_of(layer: Any) -> int:
+def _stride_of(layer: Any) -> int:
     """Return 2 for a merging that halves height and width."""
     return int(layer.conv2.c.stride[0]) if hasattr(layer, "conv2") else 1
 
 
-def apply(layer: Any, cells: Tensor, width: int) -> Tensor:
+def _apply(layer: Any, cells: Tensor, width: int) -> Tensor:
     """Apply a block or a merging to rows of `width` cells."""
     if hasattr(layer, "attn"):
         cells = cells + _look_around(layer.attn, cells, width, layer.window_size)
@@ -54,7 +54,7 @@ def apply(layer: Any, cells: Tensor, width: int) -> Tensor:
     return merged
 
 
-def neck(net: Any, cells: Tensor, width: int) -> Tensor:
+def _neck(net: Any, cells: Tensor, width: int) -> Tensor:
     """Return the embedding, (1, 256, h, w)."""
     embedding: Tensor = net.neck(_image(cells, width))
     return embedding
@@ -62,11 +62,11 @@ def neck(net: Any, cells: Tensor, width: int) -> Tensor:
 
 def encode(net: Any, pixels: Tensor) -> Tensor:
     """Return the embedding (1, 256, h / 16, w / 16) of pixels (1, 3, h, w)."""
-    cells, width = trunk(net, pixels), int(pixels.shape[3]) // TRUNK_PX
-    for layer in layers(net):
-        cells = apply(layer, cells, width)
-        width //= stride_of(layer)
-    return neck(net, cells, width)
+    cells, width = _trunk(net, pixels), int(pixels.shape[3]) // TRUNK_PX
+    for layer in _layers(net):
+        cells = _apply(layer, cells, width)
+        width //= _stride_of(layer)
+    return _neck(net, cells, width)
 
 
 def _look_around(attention: Any, cells: Tensor, width: int, side: int) -> Tensor:
@@ -136,28 +136,28 @@ class PaddedEncoder(nn.Module):
         self._kept = list[int]()
         rows = self._trunk_rows
         with torch.no_grad():
-            empty = trunk(net, torch.zeros(1, 3, SIDE_PX, SIDE_PX))
-            for number, layer in enumerate(layers(net)):
-                stride, window = stride_of(layer), getattr(layer, "window_size", 0)
+            empty = _trunk(net, torch.zeros(1, 3, SIDE_PX, SIDE_PX))
+            for number, layer in enumerate(_layers(net)):
+                stride, window = _stride_of(layer), getattr(layer, "window_size", 0)
                 kept = -(-rows // window) * window + 1 if window else _reached(rows, stride)
                 kept = min(kept, width // stride)
                 needed = -(-(kept + 1) // window) * window if window else _needed(kept, stride)
                 below = empty[:, rows * width : needed * width].clone()
                 self.register_buffer(f"below{number}", below, persistent=False)
                 self._kept.append(kept)
-                empty, rows, width = apply(layer, empty, width), kept, width // stride
+                empty, rows, width = _apply(layer, empty, width), kept, width // stride
             self.register_buffer("below", empty[:, rows * width :].clone(), persistent=False)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Encode a picture that is as high as was said."""
         width = SIDE_PX // TRUNK_PX
         x = functional.pad(pixels, (0, 0, 0, self._rows_px - pixels.shape[2]))
-        x = trunk(self.net, x)[:, : self._trunk_rows * width]
-        for number, (layer, kept) in enumerate(zip(layers(self.net), self._kept, strict=True)):
-            x = apply(layer, _joined(x, getattr(self, f"below{number}")), width)
-            width //= stride_of(layer)
+        x = _trunk(self.net, x)[:, : self._trunk_rows * width]
+        for number, (layer, kept) in enumerate(zip(_layers(self.net), self._kept, strict=True)):
+            x = _apply(layer, _joined(x, getattr(self, f"below{number}")), width)
+            width //= _stride_of(layer)
             x = x[:, : kept * width]
-        return neck(self.net, _joined(x, self.below), width)
+        return _neck(self.net, _joined(x, self.below), width)
 
 
 def _joined(cells: Tensor, below: Tensor) -> Tensor:

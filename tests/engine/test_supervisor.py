@@ -97,44 +97,21 @@ def test_an_interrupt_while_it_waits_leaves_nothing_that_exit_waits_for(
     assert threading.active_count() == before
 
 
-def test_while_one_shard_is_written_the_models_see_the_next(
-    job: Job, in_worker: Prepare, tmp_path: Path
+# Of the module, the function whose first call stands still: writing a shard, finishing a sample.
+@pytest.mark.parametrize(("module", "slow"), [("runs.evidence", "write"), ("pipeline", "look")])
+def test_the_models_see_the_next_shard_while_one_is_finished(
+    job: Job, in_worker: Prepare, tmp_path: Path, module: str, slow: str
 ) -> None:
     in_worker(
         "import os, time\n"
-        "from perception.runs import evidence\n"
-        "plain = evidence.write\n"
-        "def write(run, index, seen):\n"
-        f"    while index == 0 and not os.path.exists({str(tmp_path / 'go')!r}):\n"
+        f"import perception.{module} as module\n"
+        f"plain, calls = module.{slow}, []\n"
+        "def wait(*given):\n"
+        "    calls.append(0)\n"
+        f"    while len(calls) == 1 and not os.path.exists({str(tmp_path / 'go')!r}):\n"
         "        time.sleep(0.01)\n"
-        "    plain(run, index, seen)\n"
-        "evidence.write = write\n"
-    )
-    with Supervisor(job) as supervisor, ThreadPoolExecutor() as lanes:
-        begun = [threading.Event(), threading.Event()]
-        first = lanes.submit(supervisor.do_shard, 0, lambda place: begun[0].set())
-        assert begun[0].wait(60)
-        second = lanes.submit(supervisor.do_shard, 1, lambda place: begun[1].set())
-        assert begun[1].wait(60)
-        assert not first.done() and done(job) == []
-        (tmp_path / "go").touch()
-        first.result(), second.result()
-    assert done(job) == [0, 1]
-
-
-def test_the_models_go_from_one_shard_to_the_next_before_the_last_sample_is_finished(
-    job: Job, in_worker: Prepare, tmp_path: Path
-) -> None:
-    in_worker(
-        "import os, time\n"
-        "from perception import pipeline\n"
-        "plain, first = pipeline.look, []\n"
-        "def look(*arguments):\n"
-        "    first.append(0)\n"
-        f"    while len(first) == 1 and not os.path.exists({str(tmp_path / 'go')!r}):\n"
-        "        time.sleep(0.01)\n"
-        "    return plain(*arguments)\n"
-        "pipeline.look = look\n"
+        "    return plain(*given)\n"
+        f"module.{slow} = wait\n"
     )
     with Supervisor(job) as supervisor, ThreadPoolExecutor() as lanes:
         begun = [threading.Event(), threading.Event()]
