@@ -43,10 +43,15 @@ __all__ = [
 NO_TRUST = "none"  # --trust none
 LOOK_S = 30.0  # between two looks at a lock in a bucket
 Progress = Callable[[int, int], None]  # samples done, samples in all
+Tell = Callable[[str], None]  # takes one sentence for people
 
 
 def no_progress(done: int, total: int) -> None:
     """Show nothing."""
+
+
+def tell_nobody(notice: str) -> None:
+    """Keep it in the result alone."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +62,13 @@ class Run:
         folder: The run folder; not there where the run is in a bucket.
         counts: Samples by status, instances by status, class and reason.
         bucket: Where the run is, if that is a bucket; else "".
+        notices: What was understood or left out of the source and the boxes, see `Resolved`.
     """
 
     folder: Path
     counts: dict[str, Any]
     bucket: str = ""
+    notices: tuple[str, ...] = ()
 
     @property
     def address(self) -> str:
@@ -83,6 +90,7 @@ class Planned:
         shards: Shards in all.
         shards_done: Shards that are there and whole.
         fingerprint: Of the run.
+        notices: What was understood or left out of the source and the boxes, see `Resolved`.
     """
 
     folder: Path | str
@@ -90,6 +98,7 @@ class Planned:
     shards: int
     shards_done: int
     fingerprint: str
+    notices: tuple[str, ...] = ()
 
 
 def plan(request: LabelRequest) -> Planned:
@@ -109,34 +118,43 @@ def _planned(resolved: Resolved, copy: RunCopy | None) -> Planned:
     run, spec, samples = Path(resolved.job.run), resolved.job.spec, resolved.plan
     whole = sum(_whole(run, spec, index, copy) for index in range(len(samples)))
     place = str(copy.bucket) if copy else run
-    return Planned(place, len(samples.samples), len(samples), whole, spec.fingerprint())
+    counts = (len(samples.samples), len(samples), whole)
+    return Planned(place, *counts, spec.fingerprint(), resolved.notices)
 
 
-def label(request: LabelRequest, progress: Progress = no_progress) -> Run:
+def label(request: LabelRequest, progress: Progress = no_progress, tell: Tell = tell_nobody) -> Run:
     """Label a dataset into a run folder, or go on where an earlier call stopped.
 
     Args:
         request: What to label, with what, and where to.
         progress: Called before and after each shard; may raise `Interrupted`.
+        tell: Called with each notice, before any work.
 
     Raises:
         RequestError: before any work, for anything wrong with the request.
     """
     if is_bucket(request.out):
-        return _label_there(request, progress)
+        return _label_there(request, progress, tell)
     resolved = resolve(request)
+    _tell_all(resolved, tell)
     run = Path(resolved.job.run)
     folder.refuse_occupied(run)
     with lock.held(run, request.break_lock):
         if request.overwrite and (run / "run.json").exists():
             folder.discard(run)
         folder.begin(run, resolved.job.spec, resolved.plan)
-        return Run(run, _work(resolved, request, progress))
+        return Run(run, _work(resolved, request, progress), notices=resolved.notices)
 
 
-def _label_there(request: LabelRequest, progress: Progress) -> Run:
+def _tell_all(resolved: Resolved, tell: Tell) -> None:
+    for notice in resolved.notices:
+        tell(notice)
+
+
+def _label_there(request: LabelRequest, progress: Progress, tell: Tell) -> Run:
     """Label into a bucket, by way of a copy of the run."""
     with _resolved_there(request) as (resolved, copy):
+        _tell_all(resolved, tell)
         with lock.held_in(copy.bucket, request.break_lock) as check:
             copy.list()
             if request.overwrite and (copy.place / copies.SETTINGS).exists():
@@ -148,7 +166,7 @@ def _label_there(request: LabelRequest, progress: Progress) -> Run:
             counts = _work(resolved, request, progress, copy, check)
             check()
             copy.put("quarantine.jsonl", TIMINGS, copies.SETTINGS)
-        return Run(copy.place, counts, str(copy.bucket))
+        return Run(copy.place, counts, str(copy.bucket), resolved.notices)
 
 
 @contextmanager

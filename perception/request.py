@@ -74,10 +74,18 @@ class LabelRequest:
 
 @dataclass(frozen=True)
 class Resolved:
-    """A request that can be served: what workers are told, and the shards."""
+    """A request that can be served.
+
+    Attributes:
+        job: What workers are told.
+        plan: The shards.
+        notices: What was understood or left out, one sentence each: people read them before any
+            work, so that nothing is passed over in silence.
+    """
 
     job: Job
     plan: Plan
+    notices: tuple[str, ...] = ()
 
 
 def resolve(request: LabelRequest) -> Resolved:
@@ -223,7 +231,7 @@ def _given(
     """Return what stands for the detector where boxes are given, and the map of their classes."""
     given = request.boxes
     here = sources.label_root(root) if given == prompts.LABEL_2 else Path(root)
-    opened = prompts.open_boxes(given, origin.layout, here)
+    opened = prompts.open_boxes(given, origin.layout, here, plan.file_names())
     prompts.check_boxes(opened, plan.samples)
     digest = prompts.digest(given, here)
     if request.class_map:

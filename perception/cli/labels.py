@@ -11,6 +11,7 @@ from perception.cli.terminal import (
     Flag,
     nested,
     say,
+    show_notice,
     show_progress,
     stopping_between_shards,
 )
@@ -140,7 +141,7 @@ def label(
     if dry_run:
         return _show_plan(commands.plan(request), as_json)
     with show_progress(as_json) as progress, stopping_between_shards(progress) as gently:
-        return _show_run(commands.label(request, gently), as_json)
+        return _show_run(commands.label(request, gently, show_notice(as_json)), as_json)
 
 
 def relabel(
@@ -219,7 +220,8 @@ def _show_plan(planned: "Planned", as_json: bool) -> int:
     value = {**asdict(planned), "folder": str(planned.folder)}
     lines = [
         f"{planned.samples} samples in {planned.shards} shards, {planned.shards_done} done, "
-        f"would go to {planned.folder}"
+        f"would go to {planned.folder}",
+        *(f"note: {notice}" for notice in planned.notices),
     ]
     say(value, as_json, lines)
     return FINE
@@ -251,5 +253,6 @@ def _show_run(run: "Run", as_json: bool) -> int:
         listed = ", ".join(f"{code} {n}" for code, n in sorted(counts["quarantined_by"].items()))
         lines.append(f"quarantined: {listed}; see {run.address}/quarantine.jsonl")
     lines.append(f"labels in {run.address}, pictures in {run.address}/preview")
-    say({"run": run.address, "counts": counts}, as_json, lines)
+    value = {"run": run.address, "counts": counts, "notices": run.notices}
+    say(value, as_json, lines)
     return QUARANTINED if samples["quarantined"] else FINE

@@ -144,6 +144,13 @@ def show_progress(as_json: bool) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: print(f"{done}/{total} samples", file=sys.stderr, flush=True)  # noqa: T201
 
 
+def show_notice(as_json: bool) -> Callable[[str], None]:
+    """Return what says a notice before the work, on stderr; with --json it is in the object."""
+    if as_json:
+        return lambda notice: None
+    return lambda notice: print(f"note: {notice}", file=sys.stderr, flush=True)  # noqa: T201
+
+
 @contextmanager
 def show_steps(as_json: bool) -> Iterator[Callable[[str], None]]:
     """Say what a long command does next, with the time of day; nothing with --json; on stderr."""

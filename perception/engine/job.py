@@ -16,7 +16,7 @@ from perception.quality.correct import by_image
 from perception.remedies import in_one_line
 from perception.runs import copies, corrections, folder
 from perception.runs.copies import RunCopy
-from perception.runs.folder import RunSpec
+from perception.runs.folder import Plan, RunSpec
 
 PREVIEW_SAMPLES = 100  # overlays of a run: enough to judge it by eye, few enough to cost nothing
 
@@ -104,7 +104,7 @@ def rules_of(run: Path, spec: RunSpec) -> Rules:
     )
 
 
-def load_models(job: Job) -> Models:
+def load_models(job: Job, plan: Plan) -> Models:
     """Build the models of a job and check that every class they can name is mapped or ignored.
 
     Raises:
@@ -115,7 +115,7 @@ def load_models(job: Job) -> Models:
     if job.boxes:
         own = job.boxes == prompts.LABEL_2
         root = sources.label_root(job.root) if own else Path(job.root)
-        detector = prompts.open_boxes(job.boxes, job.layout, root)
+        detector = prompts.open_boxes(job.boxes, job.layout, root, plan.file_names())
     else:
         with _told("detector"):
             path = Path(job.detector_path)

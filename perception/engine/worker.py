@@ -73,7 +73,7 @@ class Worker:
         self._run = Path(job.run)
         self._spec = job.spec
         self._plan = read_plan(self._run, job.spec)
-        self._models = meter.watch(load_models(job))
+        self._models = meter.watch(load_models(job, self._plan))
         self._see = max(job.spec.config.observe.lanes, 1)  # samples at once
         self._lanes = Lanes[Looked](self._see)
         self._exit: SystemExit | None = None

@@ -121,6 +121,10 @@ class Plan:
         """Return the samples of one shard."""
         return self.samples[index * self.shard_size : (index + 1) * self.shard_size]
 
+    def file_names(self) -> tuple[str, ...]:
+        """Return the names of all pictures, relative to the source's root."""
+        return tuple(picture.file_name for ref in self.samples for picture in ref.pictures)
+
     def to_bytes(self) -> bytes:
         """Return the plan as JSON lines."""
         lines = []
