@@ -107,10 +107,10 @@ def resolve(request: LabelRequest) -> Resolved:
     settings = _resolve_threads(_resolve_inference(settings), run, request)
     settings = _resolve_looks(settings, backends.choose_segmenter(request.segmenter))
     plan = Plan(refs, settings.shard_size)
-    job = _job(request, origin, root, plan, settings)
+    job, notices = _job(request, origin, root, plan, settings)
     if request.new_run:
         job = job.model_copy(update={"run": str(_free_folder(run, job.spec))})
-    return Resolved(job, plan)
+    return Resolved(job, plan, notices)
 
 
 def _check_engine(request: LabelRequest) -> None:
@@ -184,15 +184,18 @@ def _resolve_looks(settings: Config, segmenter: Choice) -> Config:
     return settings.model_copy(update={"observe": observe})
 
 
-def _job(request: LabelRequest, origin: Source, root: str, plan: Plan, settings: Config) -> Job:
+def _job(
+    request: LabelRequest, origin: Source, root: str, plan: Plan, settings: Config
+) -> tuple[Job, tuple[str, ...]]:
+    """Return what workers are told, and how the boxes were understood."""
     if bool(request.detector) == bool(request.boxes):
         raise RequestError("config.invalid", "give either --detector WEIGHTS or --boxes FILE")
     ontology = load_ontology()
     segmenting = backends.choose_segmenter(request.segmenter)
     second = backends.choose_segmenter(request.second) if request.second else None
-    detector_path, boxes = "", request.boxes
+    detector_path, boxes, notices = "", request.boxes, tuple[str, ...]()
     if boxes:
-        looks, mapping = _given(request, origin, root, plan, ontology)
+        looks, mapping, notices = _given(request, origin, root, plan, ontology)
         boxes = boxes if boxes == prompts.LABEL_2 else str(Path(boxes).resolve())
     else:
         looking = backends.choose_detector(request.detector, request.trust_weights)
@@ -213,7 +216,7 @@ def _job(request: LabelRequest, origin: Source, root: str, plan: Plan, settings:
         class_map=mapping,
         trust=read_model(Path(request.trust)) if request.trust else None,
     )
-    return Job(
+    job = Job(
         run=str(Path(request.out).resolve()),
         spec=spec,
         detector_path=detector_path,
@@ -223,12 +226,13 @@ def _job(request: LabelRequest, origin: Source, root: str, plan: Plan, settings:
         layout=origin.layout,
         root=root,
     )
+    return job, notices
 
 
 def _given(
     request: LabelRequest, origin: Source, root: str, plan: Plan, ontology: Ontology
-) -> tuple[ModelSpec, ClassMap]:
-    """Return what stands for the detector where boxes are given, and the map of their classes."""
+) -> tuple[ModelSpec, ClassMap, tuple[str, ...]]:
+    """Return what stands for the detector, the map of its classes, how boxes were understood."""
     given = request.boxes
     here = sources.label_root(root) if given == prompts.LABEL_2 else Path(root)
     opened = prompts.open_boxes(given, origin.layout, here, plan.file_names())
@@ -239,7 +243,8 @@ def _given(
     else:
         mapping = prompts.class_map_for(opened.class_names, ontology)
     mapping.check_names(opened.class_names)
-    return ModelSpec(kind="boxes", file_name=Path(request.boxes).name, sha256=digest), mapping
+    spec = ModelSpec(kind="boxes", file_name=Path(request.boxes).name, sha256=digest)
+    return spec, mapping, opened.notices
 
 
 def _detector_map(looks: ModelSpec, class_map: str, ontology: Ontology) -> ClassMap:

@@ -1,6 +1,7 @@
 """Boxes that a person already has, in place of a detector: KITTI label_2, COCO JSON, YOLO txt.
 
-One file per kind of source; here is what chooses between them.
+One file per kind of source; here is what chooses between them. Each is a detector that says in
+`notices`, one sentence each, how it was understood: `resolve` shows them before any work.
 """
 
 import hashlib

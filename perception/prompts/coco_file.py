@@ -16,6 +16,8 @@ class CocoBoxes:
         by_frame: Match by the frame number alone, as KITTI's people name images: "000114.png".
     """
 
+    notices: tuple[str, ...] = ()
+
     def __init__(self, path: Path, *, by_frame: bool = False) -> None:
         """Read the file once."""
         self._path = path

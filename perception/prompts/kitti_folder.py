@@ -20,6 +20,7 @@ class KittiBoxes:
     """
 
     class_names = kitti_label.TYPES
+    notices: tuple[str, ...] = ()
 
     def __init__(self, root: Path, folder: Path | None, *, parallel: bool = False) -> None:
         """Keep the places."""

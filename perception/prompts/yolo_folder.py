@@ -10,6 +10,8 @@ from perception.types import Detections, Picture
 class YoloBoxes:
     """Boxes from YOLO txt files in a tree parallel to the images; no file means no object."""
 
+    notices: tuple[str, ...] = ()
+
     def __init__(self, folder: Path, class_names: tuple[str, ...]) -> None:
         """Keep the place and the names of data.yaml."""
         self._folder = folder
