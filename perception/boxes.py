@@ -1,9 +1,12 @@
 """Axis-aligned boxes, (N, 4) xyxy in pixels, half-open: pure functions."""
 
+from collections import Counter
+from dataclasses import replace
+
 import cv2
 import numpy as np
 
-from perception.types import Bool, Detections, Float32, Float64
+from perception.types import Bool, Counts, Detections, Float32, Float64
 
 MIN_SIDE_PX = 1.0
 
@@ -65,9 +68,7 @@ def suppress(detections: Detections, max_iou: float) -> Detections:
     return detections[np.asarray(kept, np.int64)]
 
 
-def usable(
-    detections: Detections, size_hw: tuple[int, int]
-) -> tuple[Detections, tuple[tuple[str, int], ...]]:
+def usable(detections: Detections, size_hw: tuple[int, int]) -> tuple[Detections, Counts]:
     """Keep the boxes that can prompt a segmenter, clipped to the image; count the others by reason.
 
     Args:
@@ -75,7 +76,8 @@ def usable(
         size_hw: Height and width of the image.
 
     Returns:
-        The rows that are left, and (("box.nan", n), ...) in alphabetical order.
+        The rows that are left, and (("box.nan", n), ...) in alphabetical order, what the source
+        dropped by itself included.
     """
     boxes = detections.boxes_xyxy
     nan = ~np.isfinite(boxes).all(axis=1) | ~np.isfinite(detections.scores)
@@ -91,10 +93,7 @@ def usable(
         ("box.too_small", ~nan & ~inverted & left & small),
     ]
     keep = ~(nan | inverted | ~left | small)
-    kept = Detections(
-        boxes_xyxy=clipped[keep],
-        scores=detections.scores[keep],
-        class_ids=detections.class_ids[keep],
-        class_names=detections.class_names,
-    )
-    return kept, tuple(sorted((code, int(rows.sum())) for code, rows in faults if rows.any()))
+    kept = replace(detections, boxes_xyxy=clipped, dropped=())[keep]
+    dropped = Counter(dict(detections.dropped))
+    dropped.update({code: int(rows.sum()) for code, rows in faults if rows.any()})
+    return kept, tuple(sorted(dropped.items()))

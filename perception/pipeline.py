@@ -29,6 +29,7 @@ from perception.trust.features import features_of
 from perception.trust.model import TrustModel, draw_line
 from perception.types import (
     Camera,
+    Counts,
     Detections,
     Evidence,
     Instances,
@@ -85,7 +86,7 @@ class _Answer:
     """What the models said of a picture."""
 
     found: Detections
-    dropped: tuple[tuple[str, int], ...]
+    dropped: Counts
     segments: Segments
     second: Masks | None
 

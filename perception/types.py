@@ -21,6 +21,7 @@ UInt8 = npt.NDArray[np.uint8]
 Int32 = npt.NDArray[np.int32]
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
+Counts = tuple[tuple[str, int], ...]  # name and count, in alphabetical order
 
 
 class Status(IntEnum):
@@ -132,14 +133,20 @@ class Detections(RowAligned):
         scores: (N,) float32 in [0, 1]; 1 for boxes that a person gave.
         class_ids: (N,) int32, index into `class_names`.
         class_names: The names of the source (the detector's, or the box file's); not per row.
+        dropped: Rows of a box file that gave no box, counted by reason: (("row.words", 2), ...);
+            not per row.
+        mended: Rows of a box file that were put right, counted by how: (("row.clipped", 1), ...);
+            not per row.
     """
 
-    shared: ClassVar[frozenset[str]] = frozenset({"class_names"})
+    shared: ClassVar[frozenset[str]] = frozenset({"class_names", "dropped", "mended"})
 
     boxes_xyxy: Float32
     scores: Float32
     class_ids: Int32
     class_names: tuple[str, ...]
+    dropped: Counts = ()
+    mended: Counts = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -405,7 +412,8 @@ class Evidence:
         detections: (N) prompt boxes.
         segments: (N) answers, aligned with `detections`.
         looks: (N) what the pixels and a second model say of these answers.
-        dropped: Boxes that could not be prompts, counted by reason: (("box.nan", 2), ...).
+        dropped: Boxes that could not be prompts, counted by reason: (("box.nan", 2), ...); rows of
+            a box file that gave no box are among them.
     """
 
     camera: str
@@ -414,7 +422,7 @@ class Evidence:
     detections: Detections
     segments: Segments
     looks: Looks
-    dropped: tuple[tuple[str, int], ...]
+    dropped: Counts
 
     def __post_init__(self) -> None:
         """Check that every box has an answer."""

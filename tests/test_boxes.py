@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -105,6 +106,17 @@ def test_the_callers_boxes_are_unchanged() -> None:
     boxes.areas(raw)
     np.testing.assert_array_equal(raw, before)
     np.testing.assert_array_equal(given_boxes.boxes_xyxy, before)
+
+
+def test_rows_that_the_source_dropped_are_counted_with_those_dropped_here() -> None:
+    found = replace(
+        detections([GOOD, [5, 5, 5, 5], [NAN, 0, 1, 1]]),
+        dropped=(("box.nan", 2), ("row.words", 1)),
+        mended=(("row.clipped", 1),),
+    )
+    kept, dropped = boxes.usable(found, SIZE_HW)
+    assert dropped == (("box.inverted", 1), ("box.nan", 3), ("row.words", 1))
+    assert (kept.dropped, kept.mended) == ((), (("row.clipped", 1),))  # none is counted twice
 
 
 coordinates = st.one_of(

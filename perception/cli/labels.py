@@ -241,6 +241,7 @@ def _show_run(run: "Run", as_json: bool) -> int:
         "classes_accepted",
         "classes_ignored",
         "boxes_dropped",
+        "boxes_mended",
         "points",
         "reasons",
     ):

@@ -19,6 +19,7 @@ SCHEMA = pa.schema(
         *shards.SAMPLE_FIELDS,
         *shards.PICTURE_FIELDS,
         ("dropped", shards.COUNTS),
+        ("mended", shards.COUNTS),
         ("class_name", pa.string()),
         ("score", pa.float32()),
         ("box_xyxy", pa.list_(pa.float32(), 4)),
@@ -44,12 +45,13 @@ def folder_of(run: Path) -> Path:
 def write(run: Path, index: int, samples: list[tuple[Outcome, tuple[Evidence, ...]]]) -> None:
     """Write one shard: all its samples, the quarantined ones too."""
     rows: list[Row] = []
-    counts: Tallies = {"boxes_dropped": {}}
+    counts: Tallies = {"boxes_dropped": {}, "boxes_mended": {}}
     for outcome, pictures in samples:
         rows.append(shards.sample_row(outcome))
         for evidence in pictures:
             rows.extend(_picture_rows(evidence))
-            shards.add_tallies(counts, {"boxes_dropped": dict(evidence.dropped)})
+            dropped, mended = dict(evidence.dropped), dict(evidence.detections.mended)
+            shards.add_tallies(counts, {"boxes_dropped": dropped, "boxes_mended": mended})
     shards.write_shard(folder_of(run), index, rows, SCHEMA, counts)
 
 
@@ -67,6 +69,7 @@ def _picture_rows(evidence: Evidence) -> Iterator[Row]:
         "height": evidence.size_hw[0],
         "width": evidence.size_hw[1],
         "dropped": shards.counts_to_rows(evidence.dropped),
+        "mended": shards.counts_to_rows(evidence.detections.mended),
     }
     found, segments, logits = evidence.detections, evidence.segments, evidence.segments.logits
     for i in range(len(found)):
@@ -101,6 +104,7 @@ def _evidence(picture: Row, rows: list[Row]) -> Evidence:
             scores=_column(rows, "score", np.float32),
             class_ids=np.array([names.index(row["class_name"]) for row in rows], np.int32),
             class_names=names,
+            mended=shards.counts_from_rows(picture["mended"]),
         ),
         segments=Segments(
             masks=masks_.checked(

@@ -44,6 +44,7 @@ def build_evidence(
             scores=(1 / (steps + 3)).astype(np.float32),  # not exact in any base
             class_ids=np.array([used.index(NAMES[i]) for i in class_ids], np.int32),
             class_names=used,
+            mended=(("row.clipped", 3),) if n else (),
         ),
         segments=Segments(
             masks=masks,

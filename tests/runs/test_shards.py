@@ -94,7 +94,10 @@ def test_quarantined_and_empty_samples_have_a_row_beside_those_with_objects(
     same(list(labels.read(tmp_path, "set", 0)), decided)
     assert shards.stated_counts(evidence.folder_of(tmp_path), 0) == (
         {"ok": 1, "empty": 1, "quarantined": 1},
-        {"boxes_dropped": {"box.inverted": 1, "box.nan": 2}},
+        {
+            "boxes_dropped": {"box.inverted": 1, "box.nan": 2},
+            "boxes_mended": {"row.clipped": 3},
+        },
     )
     # Statuses go 0, 1, 2 within a picture; the second has its reasons, the third two.
     assert shards.stated_counts(labels.folder_of(tmp_path, "set"), 0)[1] == {
