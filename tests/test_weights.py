@@ -76,7 +76,7 @@ def known(monkeypatch: pytest.MonkeyPatch, contents: bytes, url: str = "") -> we
         sha256=hashlib.sha256(contents).hexdigest(),
         size_bytes=len(contents),
     )
-    monkeypatch.setattr(weights, "KNOWN", (entry,))
+    monkeypatch.setattr(weights.catalogue, "KNOWN", (entry,))
     return entry
 
 
@@ -326,9 +326,9 @@ def with_fallback(
         sha256=hashlib.sha256(package).hexdigest(),
         converter=f"{__name__}:copy_first_half",
     )
-    monkeypatch.setattr(weights, "KNOWN", (toy, packed))
-    monkeypatch.setattr(weights, "RECIPES", {"toy_packed": recipe})
-    monkeypatch.setattr(weights, "FALLBACKS", {"toy": "toy_packed"})
+    monkeypatch.setattr(weights.catalogue, "KNOWN", (toy, packed))
+    monkeypatch.setattr(weights.catalogue, "RECIPES", {"toy_packed": recipe})
+    monkeypatch.setattr(weights.catalogue, "FALLBACKS", {"toy": "toy_packed"})
     saved(server[0], "toy-1.tgz", package)
     return server[0], packed
 
@@ -394,14 +394,15 @@ def test_the_pocket_detector_states_its_licence() -> None:
     assert backends.choose_detector(str(pocket), False).spec.licence == "AGPL-3.0-only"
 
 
+def field(number: int, content: bytes) -> bytes:
+    """A field as protobuf has it: number and kind, length, content."""
+    size = len(content)
+    length = bytes([size & 0x7F | 0x80, size >> 7]) if size > 127 else bytes([size])
+    return bytes([number << 3 | 2]) + length + content
+
+
 def onnx_bytes(*pairs: tuple[str, str]) -> bytes:
-    """A graph of 300 bytes, and key-value pairs behind it, as protobuf has them."""
-
-    def field(number: int, content: bytes) -> bytes:
-        size = len(content)
-        length = bytes([size & 0x7F | 0x80, size >> 7]) if size > 127 else bytes([size])
-        return bytes([number << 3 | 2]) + length + content
-
+    """A graph of 300 bytes, and key-value pairs behind it."""
     entries = (field(1, key.encode()) + field(2, value.encode()) for key, value in pairs)
     return b"\x08\x0a" + field(7, bytes(300)) + b"".join(field(14, entry) for entry in entries)
 
@@ -434,3 +435,62 @@ def test_an_onnx_segmenter_is_told_by_its_metadata_not_its_name(
     else:
         with pytest.raises(RequestError, match=r"says task detect, expected segment"):
             backends.choose_segmenter(str(path))
+
+
+def with_external_data(folder: Path, location: str = "det.onnx.data", data: bytes = b"1") -> Path:
+    """A model whose one tensor lies in another file: graph.initializer.external_data."""
+    entry = field(1, b"location") + field(2, location.encode())
+    saved(folder, "det.onnx.data", data)
+    return saved(folder, "det.onnx", b"\x08\x0a" + field(7, field(5, field(13, entry))))
+
+
+def test_the_digest_covers_tensors_in_files_beside_the_model(tmp_path: Path) -> None:
+    path = with_external_data(tmp_path)
+    first = weights.check(path)
+    assert first != weights.sha256_of(path)
+    with_external_data(tmp_path, data=b"2")
+    assert weights.check(path) != first
+    with_external_data(tmp_path)
+    assert weights.check(path) == first
+
+
+@pytest.mark.parametrize(
+    ("location", "code"),
+    [
+        ("other.data", "weights.missing"),
+        ("../det.onnx.data", "weights.invalid"),
+        ("/det.onnx.data", "weights.invalid"),
+        ("..\\det.onnx.data", "weights.invalid"),
+        ("", "weights.invalid"),
+    ],
+)
+def test_tensors_that_lie_elsewhere_or_nowhere_are_refused(
+    tmp_path: Path, location: str, code: str
+) -> None:
+    with pytest.raises(RequestError, match=rf"{code}: .*det\.onnx: keeps") as caught:
+        weights.check(with_external_data(tmp_path, location))
+    assert caught.value.code == code
+
+
+def test_tensors_in_a_branch_of_a_branch_are_found(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    tensor = onnx.TensorProto(name="w", data_type=1, dims=[1], data_location=1)
+    tensor.external_data.add(key="location", value="deep.bin")
+    graph = onnx.helper.make_graph([], "inner", [], [], [tensor])
+    for _ in range(2):
+        node = onnx.helper.make_node("If", ["c"], ["y"], then_branch=graph)
+        graph = onnx.helper.make_graph([node], "outer", [], [])
+    with_scale = onnx.helper.make_node("LeakyRelu", ["x"], ["z"], alpha=0.1)  # a fixed32 field
+    graph.node.append(with_scale)
+    model = onnx.helper.make_model(graph)
+    parts = weights.onnx_parts(saved(tmp_path, "m.onnx", model.SerializeToString()))
+    assert parts.locations == ("deep.bin",) and parts.operators == {"If", "LeakyRelu"}
+
+
+def test_graphs_without_end_are_refused(tmp_path: Path) -> None:
+    content = b""
+    for number in [6, 5, 1] * 60:  # a graph in an attribute of a node
+        content = field(number, content)
+    path = saved(tmp_path, "deep.onnx", b"\x08\x0a" + field(7, content))
+    with pytest.raises(RequestError, match=r"weights\.invalid.*deep in each other"):
+        weights.check(path)

@@ -1,0 +1,56 @@
+"""Weights: which files are known, whether a file is what its name says, and how to get one.
+
+Nothing here opens a connection but `pull`, and nothing but the verb `perception weights pull` calls
+`pull`.
+"""
+
+from perception.weights.catalogue import (
+    FALLBACKS,
+    KNOWN,
+    RECIPES,
+    KnownWeights,
+    Recipe,
+    by_name,
+)
+from perception.weights.checkpoint import (
+    SAFETENSORS,
+    SAM2_TENSOR,
+    names_tensor,
+    network_class,
+)
+from perception.weights.checks import (
+    CARD,
+    UNKNOWN_LICENCE,
+    check,
+    digest_of,
+    identify,
+    licence_of,
+    require_trusted_pickle,
+    sha256_of,
+)
+from perception.weights.download import pull
+from perception.weights.onnx_file import onnx_metadata, onnx_parts
+
+__all__ = [
+    "CARD",
+    "FALLBACKS",
+    "KNOWN",
+    "RECIPES",
+    "SAFETENSORS",
+    "SAM2_TENSOR",
+    "UNKNOWN_LICENCE",
+    "KnownWeights",
+    "Recipe",
+    "by_name",
+    "check",
+    "digest_of",
+    "identify",
+    "licence_of",
+    "names_tensor",
+    "network_class",
+    "onnx_metadata",
+    "onnx_parts",
+    "pull",
+    "require_trusted_pickle",
+    "sha256_of",
+]

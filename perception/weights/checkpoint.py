@@ -1,0 +1,79 @@
+"""What a checkpoint of tensors or of a whole network holds, told without loading it.
+
+A `.pt` file is a zip archive with a pickle in it, which names the classes of what it would build
+and the tensors; reading the names runs nothing. A `.safetensors` file begins with the length of a
+JSON header, 8 bytes, little-endian, and the header.
+"""
+
+import re
+import struct
+import zipfile
+from contextlib import suppress
+from pathlib import Path
+
+SAM2_TENSOR = "image_encoder.trunk.patch_embed.proj.weight"  # in SAM 2 and 2.1 only
+SAFETENSORS = ".safetensors"
+_MAX_HEADER_BYTES = 1 << 26  # names and shapes of the largest SAM take 100 kB
+_GLOBAL = re.compile(rb"c([A-Za-z_][\w.]*)\n([A-Za-z_][\w.]*)\n")  # pickle protocol 2, torch.save's
+# What a state dict or its wrapping names: no network.
+_PLAIN = (
+    "torch",
+    "collections",
+    "builtins",
+    "__builtin__",
+    "numpy",
+    "_codecs",
+    "pathlib",
+    "argparse",
+)
+_WHOLE = ("torch.nn.modules.", "torch.jit.")
+
+
+def names_tensor(path: Path, name: str) -> bool | None:
+    """Tell whether a checkpoint names a tensor, without torch, whose import takes a second.
+
+    Returns:
+        None for files from before torch 1.6, which are no archives.
+    """
+    header = _safetensors_header(path) if path.suffix == SAFETENSORS else _pickle(path)
+    return None if header is None else name.encode() in header
+
+
+def network_class(path: Path) -> str | None:
+    """Return the class of the network that a `.pt` file would build, with its module.
+
+    Returns:
+        "" where it holds tensors alone; None where that cannot be told.
+    """
+    pickled = None if path.suffix == SAFETENSORS else _pickle(path)
+    if pickled is None:
+        return None
+    found = [b".".join(parts).decode() for parts in _GLOBAL.findall(pickled)]
+    own = [name for name in found if not name.startswith(_PLAIN)]
+    return next(iter(own), next((name for name in found if name.startswith(_WHOLE)), ""))
+
+
+def is_safetensors(path: Path) -> bool:
+    """Tell whether a file begins as safetensors do, and is not cut off within its header."""
+    return _safetensors_header(path) is not None
+
+
+def _pickle(path: Path) -> bytes | None:
+    """Return the pickle of a PyTorch archive; None for what is none."""
+    with suppress(zipfile.BadZipFile, OSError), zipfile.ZipFile(path) as archive:
+        pickles = [entry for entry in archive.namelist() if entry.endswith("/data.pkl")]
+        if pickles and archive.getinfo(pickles[0]).file_size <= _MAX_HEADER_BYTES:
+            return archive.read(pickles[0])
+    return None
+
+
+def _safetensors_header(path: Path) -> bytes | None:
+    with path.open("rb") as file:
+        length = file.read(8)
+        if len(length) < 8:
+            return None
+        (size,) = struct.unpack("<Q", length)
+        if not 2 <= size <= _MAX_HEADER_BYTES:
+            return None
+        header = file.read(size)
+    return header if len(header) == size and header.startswith(b"{") else None
