@@ -26,8 +26,10 @@ onnx = pytest.importorskip("onnx")
 
 from perception_onnx.coco import COCO_NAMES  # noqa: E402
 from perception_onnx.detector import OnnxDetector, load_detector  # noqa: E402
-from perception_onnx.heads import cells, tell  # noqa: E402
+from perception_onnx.heads import Head, cells  # noqa: E402
 from perception_onnx.letterbox import FILL, letterbox  # noqa: E402
+from perception_onnx.sessions import Port  # noqa: E402
+from perception_onnx.telling import Said, tell  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 POCKET = ROOT / "datasets" / "pocket" / "pocket.onnx"
@@ -110,7 +112,8 @@ def test_yolo_numbers_worked_by_hand(engine: str, network: Callable[..., Path]) 
     numbers[:, 0] = 32, 32, 16, 8, 0.1, 0.7, 9, 9, 9
     numbers[:, 1] = 33, 32, 16, 8, 0.0, 0.6, 9, 9, 9  # the same object, seen less well
     numbers[:, 2] = 33, 32, 16, 8, 0.5, 0.1, 9, 9, 9  # of the other class: stays
-    detector = load_detector(network(numbers, names={0: "van", 1: "bus"}), settings(engine))
+    path = network(numbers, names={0: "van", 1: "bus"}, task="segment")
+    detector = load_detector(path, settings(engine))
     # Scaled by one half, in the middle: 16 rows of filling above.
     found = detector(picture(64, 128))
     assert [detector.class_names[i] for i in found.class_ids] == ["bus", "van"]
@@ -127,14 +130,20 @@ def test_a_file_that_chooses_by_itself_is_read_as_it_stands(network: Callable[..
     np.testing.assert_array_equal(found.boxes_xyxy, [[10, 20, 30, 40]])
 
 
+def told(*answers: Float32, names: int = 0, size_hw: tuple[int, int] = (64, 64)) -> Head:
+    ports = [Port(f"output{place}", answer.shape, "f32") for place, answer in enumerate(answers)]
+    return tell(ports, answers, size_hw, Said(names), "network.onnx")
+
+
 def test_a_yolox_export_that_did_the_arithmetic_is_not_decoded_twice() -> None:
     places, strides_px = cells((64, 64))
-    raw = np.zeros((84, 85), np.float32)
-    raw[:, 4:] = 1
+    raw = np.zeros((1, 84, 85), np.float32)
+    raw[..., 4:] = 0.9
     done = raw.copy()
-    done[:, :2], done[:, 2:4] = places * strides_px, strides_px
-    first, second = tell(raw, (64, 64), 0, False, ""), tell(done, (64, 64), 0, False, "")
-    np.testing.assert_allclose(first.read(raw, (64, 64))[0], second.read(done, (64, 64))[0])
+    done[0, :, :2], done[0, :, 2:4] = places * strides_px, strides_px
+    first, second = told(raw), told(done)
+    assert (first.layout, first.raw_bgr, first.centred) == ("YOLOX", True, False)
+    np.testing.assert_allclose(first.read([raw], (64, 64))[0], second.read([done], (64, 64))[0])
 
 
 def test_nothing_found_is_an_answer(network: Callable[..., Path]) -> None:
@@ -145,8 +154,10 @@ def test_nothing_found_is_an_answer(network: Callable[..., Path]) -> None:
 @pytest.mark.parametrize(
     ("answer", "shape", "said", "message"),
     [
-        ((84, 7), (1, 3, 64, 64), {}, "expected YOLO"),
-        ((252, 85), (1, 3, 64, 64), {}, "expected YOLO"),  # YOLOv5: three anchors a cell
+        ((84, 7), (1, 3, 64, 64), {}, "knows 2 or 3 classes and does not name them"),
+        ((100, 7), (1, 3, 64, 64), {}, "expected YOLO"),
+        ((84, 84), (1, 3, 64, 64), {"names": {0: "a", 1: "b"}}, "knows 79 or 80 classes"),
+        ((56, 84), (1, 3, 64, 64), {"names": {0: "person"}}, "knows 52 classes"),  # a pose
         ((20, 84), (1, 3, 64, 64), {}, "does not name them"),
         ((84, 84), (1, 1, 64, 64), {}, "expected pixels"),
         ((84, 84), (1, 3, 64), {}, "expected pixels"),
@@ -224,9 +235,9 @@ def test_yolox_sees_blue_green_red_and_yolo_red_green_blue_shares() -> None:
         seen: list[Float32] = []
         run: Any = detector._session
 
-        def spy(batch: Float32, run: Any = run, seen: list[Float32] = seen) -> Float32:
+        def spy(batch: Float32, wanted: Any, run: Any = run, seen: list[Float32] = seen) -> Any:
             seen.append(batch)
-            return np.asarray(run(batch))
+            return run(batch, wanted)
 
         detector._session = spy  # type: ignore[assignment]
         detector(Picture("", "", orange))

@@ -1,4 +1,4 @@
-"""YOLO and YOLOX ONNX files as a Detector."""
+"""Detectors in ONNX files: YOLO of all kinds, YOLOX and others, see `heads`."""
 
 import ast
 from dataclasses import replace
@@ -7,17 +7,22 @@ from pathlib import Path
 import numpy as np
 
 from perception import boxes
+from perception.class_names import parse_names, usual_files
 from perception.config import ObserveConfig
-from perception.errors import RequestError
+from perception.errors import RequestError, SampleError
 from perception.types import Detections, Float32, Picture, UInt8
 from perception.weights import onnx_metadata
 from perception_onnx.coco import COCO_NAMES
-from perception_onnx.heads import Candidates, tell
+from perception_onnx.heads import Candidates, Head
 from perception_onnx.letterbox import Letterbox, letterbox
-from perception_onnx.sessions import open_session
+from perception_onnx.pixels import Input, probe_picture, read_input
+from perception_onnx.sessions import Session, cause, open_session
+from perception_onnx.telling import SHARE_MOST, Said, tell
 
 MAX_DETECTIONS = 300  # of one look, the best ones; as ultralytics has it
 DEFAULT_PX = 640  # of a file with free sizes that does not say what it was made for
+# Where any size will do: no count of its cells is a likely count of classes, even with stride 64.
+PROBE_HW = (128, 192)
 TASKS = ("detect", "segment")
 
 
@@ -27,70 +32,60 @@ class OnnxDetector:
     Attributes:
         class_names: In the order of their numbers.
         input_hw: Height and width of the input; of a file with free sizes the largest it is given.
+        layout: Of its outputs, see `heads`.
     """
 
-    def __init__(self, path: Path, config: ObserveConfig) -> None:
+    def __init__(
+        self, path: Path, config: ObserveConfig, class_names: tuple[str, ...] = ()
+    ) -> None:
         """Load weights whose hash the caller has checked, and run them once to see what they are.
 
         Args:
             path: An existing .onnx file.
             config: `detect_engine` and `threads` (resolved), `device`, `min_score`, `nms_iou`.
+            class_names: Stand for those of the file; () for the file's own, else COCO's.
 
         Raises:
             RequestError: `extra.missing`, `weights.invalid`.
         """
         said = onnx_metadata(path)
+        refuse_other_tasks(said, path)
+        image_px, own_names = _size_and_names(said, path)
+        names = class_names or own_names
         self._config = config
         self._session = open_session(path, config)
-        try:
-            names = _names(said.get("names", "{}"))
-            image_px = max(ast.literal_eval(said.get("imgsz", f"[{DEFAULT_PX}]")))
-        except (ValueError, SyntaxError, TypeError) as error:
-            raise RequestError("weights.invalid", f"{path}: its metadata: {error}") from error
-        if said.get("task", "detect") not in TASKS:
-            raise RequestError(
-                "weights.invalid",
-                f"{path}: its task is {said['task']}, expected {' or '.join(TASKS)}",
-            )
-        _, _, height, width = self._session.input_shape
-        self._free = height is None
-        self.input_hw = (height or image_px, width or image_px)
-        # 96 x 160 where any size will do: no count of its cells is a likely count of classes
-        probe_hw = (96, 160) if self._free else self.input_hw
-        try:
-            probe = self._session(np.zeros((1, 3, *probe_hw), np.float32))[0]
-        except Exception as error:  # of either library, in its own types: the file is at fault
-            raise RequestError("weights.invalid", f"{path}: cannot be run: {error}") from error
-        ends = said.get("end2end", "False") == "True"
-        self._head = tell(probe, probe_hw, len(names), ends, str(path))
-        if not names and self._head.classes != len(COCO_NAMES):
-            raise RequestError(
-                "weights.invalid",
-                f"{path}: knows {self._head.classes} classes and does not name them; expected "
-                f"`names` in its metadata, or the {len(COCO_NAMES)} of COCO",
-            )
+        self._input = read_input(self._session, str(path))
+        self.input_hw = self._input.size_hw or (image_px, image_px)
+        told = Said(len(names), _chooses(said), said.get("task") == "segment", usual_files(path))
+        self._free, self._head = _probed(self._session, self._input, self.input_hw, told, path)
         self.class_names = names or COCO_NAMES
+        self.layout = self._head.layout
 
     def __call__(self, picture: Picture) -> Detections:
         """Return the boxes at or above the floor, best first."""
         return self.look(picture.image_rgb)
 
     def look(self, image_rgb: UInt8) -> Detections:
-        """Return the boxes of (H, W, 3) pixels, at or above the floor, best first."""
+        """Return the boxes of (H, W, 3) pixels, at or above the floor, best first.
+
+        Raises:
+            SampleError: `detector.answer` for numbers that are none of the layout that was told.
+        """
         size_hw = (image_rgb.shape[0], image_rgb.shape[1])
         box = letterbox(size_hw, self.input_hw, free=self._free, centred=self._head.centred)
-        found = self._session(self._pixels(box.fill(image_rgb))[None])[0]
-        return self._chosen(self._head.read(found, box.input_hw), box)
-
-    def _pixels(self, canvas_rgb: UInt8) -> Float32:
-        """Return (3, h, w) numbers as the network wants them."""
-        if self._head.raw_bgr:
-            return canvas_rgb[..., ::-1].transpose(2, 0, 1).astype(np.float32)
-        return np.asarray(canvas_rgb.transpose(2, 0, 1) / np.float32(255), np.float32)
+        pixels = self._input.pack(box.fill(image_rgb), self._head.raw_bgr)
+        found = self._session(pixels, self._head.outputs)
+        try:
+            return self._chosen(self._head.read(found, box.input_hw), box)
+        except ValueError as error:
+            raise SampleError(
+                "detector.answer", f"the detector was taken for {self.layout}, but {error}"
+            ) from error
 
     def _chosen(self, candidates: Candidates, box: Letterbox) -> Detections:
         corners, scores, class_ids = candidates
         seen = scores >= self._config.min_score
+        _check(corners[seen], class_ids[seen], len(self.class_names))
         found = Detections(
             boxes_xyxy=box.to_image(corners[seen]),
             scores=scores[seen],
@@ -102,14 +97,77 @@ class OnnxDetector:
         return replace(kept, boxes_xyxy=boxes.clip(kept.boxes_xyxy, box.image_hw))
 
 
-def _names(text: str) -> tuple[str, ...]:
-    """Read the names that exporters leave: "{0: 'person', 1: 'bicycle'}"."""
-    said = ast.literal_eval(text)
-    if sorted(said) != list(range(len(said))):
-        raise ValueError(f"class ids are not 0..N-1: {sorted(said)[:5]}")
-    return tuple(str(said[number]) for number in range(len(said)))
+def _check(corners: Float32, class_ids: np.ndarray, classes: int) -> None:
+    """Make sure of what the probe cannot show where it found nothing."""
+    if not len(corners):
+        return
+    if not 0 <= int(class_ids.min()) <= int(class_ids.max()) < classes:
+        raise ValueError(f"it found class {int(class_ids.max())} of {classes}")
+    if float(np.abs(corners).max()) <= SHARE_MOST:
+        raise ValueError("its boxes are shares of the input, not pixels")
 
 
-def load_detector(path: Path, config: ObserveConfig) -> OnnxDetector:
+def refuse_other_tasks(said: dict[str, str], path: Path) -> None:
+    """Refuse a file whose metadata say that it does something else, or that it is a DETR.
+
+    Raises:
+        RequestError: `weights.invalid`.
+    """
+    task = said.get("task", "detect")
+    if task not in TASKS:
+        raise RequestError(
+            "weights.invalid", f"{path}: its task is {task}, expected {' or '.join(TASKS)}"
+        )
+    stated = f"{said.get('description', '')} {said.get('head', '')}".upper().replace("-", "")
+    if "RTDETR" in stated:
+        raise RequestError("weights.invalid", f"{path}: is RT-DETR; DETR exports are not read yet")
+
+
+def _size_and_names(said: dict[str, str], path: Path) -> tuple[int, tuple[str, ...]]:
+    """Return the longest side that a file was made for, and its class names, () without."""
+    try:
+        image_px = np.max(ast.literal_eval(said.get("imgsz", str(DEFAULT_PX))))
+        return int(image_px), parse_names(said.get("names", ""))
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
+        raise RequestError("weights.invalid", f"{path}: its metadata: {error}") from error
+
+
+def _chooses(said: dict[str, str]) -> bool:
+    """Tell whether the metadata, ultralytics', say that the file suppresses by itself."""
+    return said.get("end2end") == "True" or "'nms': True" in said.get("args", "")
+
+
+def _probed(
+    session: Session, wants: Input, input_hw: tuple[int, int], said: Said, path: Path
+) -> tuple[bool, Head]:
+    """Run a network once, and tell what it is.
+
+    Returns:
+        Whether it takes pictures of any size, and how it is read.
+    """
+    # Some files state free sizes and take only the one that they were made with.
+    sizes = [input_hw] if wants.size_hw else [PROBE_HW, input_hw]
+    fault: Exception | None = None
+    for size_hw in sizes:
+        pixels = wants.pack(probe_picture(size_hw), raw_bgr=False)
+        try:
+            answers = session(pixels, range(len(session.outputs)))
+        except Exception as error:  # of either library, in its own types: the file is at fault
+            fault = error
+            continue
+        free = wants.size_hw is None and size_hw == PROBE_HW
+        return free, tell(session.outputs, answers, size_hw, said, str(path))
+    height, width = sizes[-1]
+    listed = ", ".join(map(str, (*session.inputs, *session.outputs)))
+    raise RequestError(
+        "weights.invalid",
+        f"{path}: cannot be run on {width} x {height} pixels ({listed}): "
+        f"{cause(fault) if fault else ''}",
+    )
+
+
+def load_detector(
+    path: Path, config: ObserveConfig, class_names: tuple[str, ...] = ()
+) -> OnnxDetector:
     """Load an ONNX file, see `OnnxDetector`."""
-    return OnnxDetector(path, config)
+    return OnnxDetector(path, config, class_names)

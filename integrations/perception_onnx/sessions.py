@@ -1,5 +1,7 @@
 """An ONNX file made ready to run, by ONNX Runtime or by OpenVINO: the same call for both."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,21 +13,62 @@ from perception.config import ObserveConfig
 from perception.errors import RequestError
 from perception.lanes import Spares
 from perception.types import Float32
+from perception.weights import onnx_parts
 from perception_onnx.unsigned import quick_model
 
 Shape = tuple[int | None, ...]  # None: free
+Batch = npt.NDArray[Any]  # pixels in the type that the network asks for
+
+# What ONNX Runtime and OpenVINO call the types of numbers. Others than these are not fed or read.
+DTYPES: dict[str, npt.DTypeLike] = {
+    "tensor(float)": np.float32,
+    "f32": np.float32,
+    "tensor(float16)": np.float16,
+    "f16": np.float16,
+    "tensor(double)": np.float64,
+    "f64": np.float64,
+    "tensor(uint8)": np.uint8,
+    "u8": np.uint8,
+}
+# Operators of TensorRT's plugins, which no other runtime has.
+_TENSORRT = ("_TRT", "TRT_", "BatchedNMSDynamic", "TRTBatchedNMS")
+_SHOWN = 160  # characters of what a library says
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or an output of a network.
+
+    Attributes:
+        name: In the file.
+        shape: As the file states it.
+        kind: Type of its numbers, as the runtime calls it.
+    """
+
+    name: str
+    shape: Shape
+    kind: str
+
+    def __str__(self) -> str:
+        """Return it for a message: "output0 (1, 84, 2100)"."""
+        return f"{self.name} ({', '.join('?' if n is None else str(n) for n in self.shape)})"
 
 
 class Session(Protocol):
     """A network that runs."""
 
     @property
-    def input_shape(self) -> Shape:
-        """Batch, channels, height and width that the file wants."""
+    def inputs(self) -> tuple[Port, ...]:
+        """What it asks for."""
         ...
 
-    def __call__(self, batch: Float32) -> Float32:
-        """Return the first output for (B, C, H, W) pixels."""
+    @property
+    def outputs(self) -> tuple[Port, ...]:
+        """What it answers."""
+        ...
+
+    def __call__(self, batch: Batch, wanted: Sequence[int]) -> tuple[Float32, ...]:
+        """Return some outputs, by their places, for pixels in its first input."""
         ...
 
 
@@ -38,7 +81,7 @@ class OnnxRuntimeSession:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = max(config.threads // max(config.lanes, 1), 1)
-        options.log_severity_level = 3  # errors
+        options.log_severity_level = 4  # fatal: what fails is raised, and told in our words
         providers: list[Any] = ["CPUExecutionProvider"]
         cuda, _, number = config.device.partition(":")
         if cuda == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
@@ -46,15 +89,15 @@ class OnnxRuntimeSession:
         self._session: Any = onnxruntime.InferenceSession(
             quick_model(path), options, providers=providers
         )
-        asked = self._session.get_inputs()[0]
-        self._name = asked.name
-        self._dtype = _dtype(asked.type)
-        self.input_shape: Shape = tuple(n if isinstance(n, int) else None for n in asked.shape)
+        self.inputs = tuple(_runtime_port(one) for one in self._session.get_inputs())
+        self.outputs = tuple(_runtime_port(one) for one in self._session.get_outputs())
 
-    def __call__(self, batch: Float32) -> Float32:
-        """Return the first output for (B, C, H, W) pixels."""
-        found = self._session.run(None, {self._name: batch.astype(self._dtype, copy=False)})
-        return np.asarray(found[0], np.float32)
+    def __call__(self, batch: Batch, wanted: Sequence[int]) -> tuple[Float32, ...]:
+        """See `Session`."""
+        asked = self.inputs[0]
+        fed = {asked.name: batch.astype(DTYPES[asked.kind], copy=False)}
+        found = self._session.run([self.outputs[i].name for i in wanted], fed)
+        return tuple(np.asarray(one, np.float32) for one in found)
 
 
 class OpenVinoSession:
@@ -72,26 +115,33 @@ class OpenVinoSession:
         }
         model: Any = openvino.Core().compile_model(path, "CPU", settings)
         self._requests: Spares[Any] = Spares(model.create_infer_request)
-        asked = model.inputs[0]
-        self._dtype = _dtype(asked.get_element_type().get_type_name())
-        self.input_shape: Shape = tuple(
-            n.get_length() if n.is_static else None for n in asked.get_partial_shape()
-        )
+        self.inputs = tuple(_openvino_port(one) for one in model.inputs)
+        self.outputs = tuple(_openvino_port(one) for one in model.outputs)
 
-    def __call__(self, batch: Float32) -> Float32:
-        """Return the first output for (B, C, H, W) pixels."""
+    def __call__(self, batch: Batch, wanted: Sequence[int]) -> tuple[Float32, ...]:
+        """See `Session`."""
         request = self._requests.take()
         try:
-            request.infer([np.ascontiguousarray(batch, self._dtype)])
-            # a copy: the next call writes into the same memory
-            return np.array(request.output_tensors[0].data, np.float32)
+            request.infer([np.ascontiguousarray(batch, DTYPES[self.inputs[0].kind])])
+            # copies: the next call writes into the same memory
+            return tuple(np.array(request.output_tensors[i].data, np.float32) for i in wanted)
         finally:
             self._requests.give_back(request)
 
 
-def _dtype(name: str) -> npt.DTypeLike:
-    """Return the type of numbers for what ONNX Runtime or OpenVINO calls it."""
-    return np.float16 if name in {"tensor(float16)", "f16"} else np.float32
+def _runtime_port(node: Any) -> Port:
+    return Port(node.name, tuple(n if isinstance(n, int) else None for n in node.shape), node.type)
+
+
+def _openvino_port(node: Any) -> Port:
+    shape = node.get_partial_shape()
+    rank = shape.rank.get_length() if shape.rank.is_static else 0
+    sizes = [shape[i] for i in range(rank)]
+    return Port(
+        name=min(node.get_names(), default=""),
+        shape=tuple(n.get_length() if n.is_static else None for n in sizes),
+        kind=node.get_element_type().get_type_name(),
+    )
 
 
 SESSIONS: dict[str, type[OnnxRuntimeSession] | type[OpenVinoSession]] = {
@@ -112,7 +162,7 @@ def open_session(path: Path, config: ObserveConfig) -> Session:
     """
     harden()
     try:
-        session = SESSIONS[config.detect_engine](path, config)
+        return SESSIONS[config.detect_engine](path, config)
     except ModuleNotFoundError as error:
         raise RequestError(
             "extra.missing",
@@ -120,18 +170,24 @@ def open_session(path: Path, config: ObserveConfig) -> Session:
             "pip install 'driving-perception[onnx]' for onnxruntime, [openvino] for openvino",
         ) from error
     except Exception as error:  # of either library, in its own types: the file is at fault
+        plugins = [
+            name for name in sorted(onnx_parts(path).operators) if any(w in name for w in _TENSORRT)
+        ]
+        if plugins:
+            raise RequestError(
+                "weights.invalid",
+                f"{path}: uses {', '.join(plugins)}, which only TensorRT computes; export it "
+                "without TensorRT's suppression",
+            ) from error
         raise RequestError(
-            "weights.invalid", f"{path}: {config.detect_engine} cannot load it: {error}"
+            "weights.invalid", f"{path}: {config.detect_engine} cannot load it: {cause(error)}"
         ) from error
-    batch, channels, height, width = (*session.input_shape, None, None, None, None)[:4]
-    if len(session.input_shape) != 4 or channels not in {3, None} or (batch or 1) < 1:
-        raise RequestError(
-            "weights.invalid",
-            f"{path}: its input has the shape {session.input_shape}, expected pixels "
-            "(batch, 3, height, width)",
-        )
-    if (height is None) != (width is None):
-        raise RequestError(
-            "weights.invalid", f"{path}: one side of its input is free, expected both or none"
-        )
-    return session
+
+
+def cause(error: Exception) -> str:
+    """Return what a library says, in one short line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # OpenVINO begins with where in its sources it was, and ends with the reason
+    told = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
+    line = (told or lines or [type(error).__name__])[0]
+    return line if len(line) <= _SHOWN else f"{line[:_SHOWN]} ..."
