@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from perception.errors import RequestError
+from perception.images import MAX_MEGAPIXELS, MOST_MEGAPIXELS
 
 MAX_YAML_BYTES = 1 << 20
 MAX_YAML_DEPTH = 32  # PyYAML composes by recursion
@@ -56,6 +57,10 @@ class ObserveConfig(Settings):
     detect_engine: Literal["auto", "onnxruntime", "openvino"] = "auto"
     detect_tiles: Literal["native", "off"] = "native"  # where an image is larger than the input
     tile_merge_iou: float = Field(default=0.5, ge=0, le=1)  # above: one object seen in two tiles
+    # of pictures without calibration: as EXIF says, or as they are stored
+    orientation: Literal["upright", "stored"] = "upright"
+    # of a picture; larger ones are refused. A worker holds six and more at once, 3 bytes a pixel
+    max_megapixels: int = Field(default=MAX_MEGAPIXELS, ge=1, le=MOST_MEGAPIXELS)
 
 
 class EverythingConfig(Settings):

@@ -125,6 +125,7 @@ def observe(
             segments=answer.segments,
             looks=look(picture.image_rgb, answer.segments.masks, answer.second),
             dropped=answer.dropped,
+            changes=picture.changes,
         )
         for picture, answer in zip(sample.pictures, answers, strict=True)
     )

@@ -13,6 +13,7 @@ from perception.backends import Choice
 from perception.config import Config, ModelSpec, load_config
 from perception.engine.job import Job
 from perception.errors import RequestError
+from perception.images import Reading
 from perception.inference import choose_inference, choose_precision
 from perception.ontology import ClassMap, Ontology, load_class_map, load_ontology
 from perception.runs import folder, records
@@ -101,7 +102,8 @@ def resolve(request: LabelRequest) -> Resolved:
             "config.invalid", f"--limit {request.limit}: expected 0, for all, or more"
         )
     origin = sources.parse_source(request.source)
-    refs = sources.find(origin)[: request.limit or None]
+    found = sources.survey(origin, _reading(settings))
+    refs = found.refs[: request.limit or None]
     run, root = Path(request.out).resolve(), refs[0].root
     _keep_out_of_the_source(run, origin, root)
     settings = _resolve_threads(_resolve_inference(settings), run, request)
@@ -110,7 +112,12 @@ def resolve(request: LabelRequest) -> Resolved:
     job, notices = _job(request, origin, root, plan, settings)
     if request.new_run:
         job = job.model_copy(update={"run": str(_free_folder(run, job.spec))})
-    return Resolved(job, plan, notices)
+    return Resolved(job, plan, (*found.notices, *notices))
+
+
+def _reading(settings: Config) -> Reading:
+    observe = settings.observe
+    return Reading(observe.orientation == "upright", observe.max_megapixels)
 
 
 def _check_engine(request: LabelRequest) -> None:

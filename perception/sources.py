@@ -11,20 +11,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from pydantic import Field, ValidationError
 
-from perception import buckets
+from perception import buckets, links
 from perception.buckets import Bucket
 from perception.config import Settings, load_yaml
-from perception.errors import SCRATCH, RequestError, SampleError
+from perception.errors import SCRATCH, RequestError
 from perception.files import storage_faults
-from perception.images import decode_image
+from perception.images import MAX_MEGAPIXELS, Reading, read_image
 from perception.ontology import data_folder
-from perception.readers import nuscenes
+from perception.readers import images, nuscenes
 from perception.synthetic.read import DRIVE_FILES, DRIVE_LICENCE, is_drive
-from perception.types import Picture, Sample, SampleRef, Scene
+from perception.types import Picture, PictureRef, Sample, SampleRef, Scene
 
 LAYOUTS: dict[str, str] = {
     "images": "perception.readers.images",
@@ -35,6 +35,7 @@ LAYOUTS: dict[str, str] = {
 }
 READ_SIZES = {"kitti-raw", "nuscenes"}  # layouts that compare an image with what is said of it
 WILDCARDS = "*?["
+UPRIGHT = Reading(upright=True)
 
 
 class Reader(Protocol):
@@ -75,6 +76,13 @@ class Manifest(Settings):
     classes: tuple[str, ...] = ()
     sensors: dict[str, str] = Field(default_factory=dict)
     splits: dict[str, str] = Field(default_factory=dict)
+
+
+class Found(NamedTuple):
+    """The samples of a source, and what people should know of them: one sentence each."""
+
+    refs: tuple[SampleRef, ...]
+    notices: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -128,16 +136,29 @@ def parse_source(text: str) -> Source:
 
 
 def find(source: Source) -> tuple[SampleRef, ...]:
+    """Return the samples of a source; see `survey`."""
+    return survey(source).refs
+
+
+def survey(source: Source, reading: Reading = UPRIGHT) -> Found:
     """Plan the samples of a source, sorted by id; opens no image.
+
+    Args:
+        source: The dataset.
+        reading: How its pictures are to be read; those of a layout with calibration, which refers
+            to the stored pixels, are never turned.
 
     Raises:
         RequestError: `source.duplicate` naming ids that are not unique, `source.empty`,
-            `source.invalid` for a split that names unknown samples; see the readers for more.
+            `source.invalid` for a split that names unknown samples, `path.outside_root`; see the
+            readers for more.
     """
-    if source.bucket is None:
-        refs = _reader(source.layout).find(source.root)
+    if source.bucket is not None:
+        refs, notices = _find_in_bucket(source.layout, source.bucket)
+    elif source.layout == "images":
+        refs, notices = images.survey(source.root)
     else:
-        refs = _find_in_bucket(source.layout, source.bucket)
+        refs, notices = _reader(source.layout).find(source.root), ()
     repeated = [name for name, count in Counter(ref.id for ref in refs).items() if count > 1]
     if repeated:
         raise RequestError(
@@ -145,7 +166,14 @@ def find(source: Source) -> tuple[SampleRef, ...]:
         )
     if source.split_file:
         refs = _split(refs, Path(source.split_file))
-    return tuple(sorted(refs, key=lambda ref: ref.id))
+    upright = reading.upright and source.layout == "images"
+    if upright or reading.max_megapixels != MAX_MEGAPIXELS:
+        limit = reading.max_megapixels
+        refs = tuple(replace(ref, upright=upright, max_megapixels=limit) for ref in refs)
+    if source.bucket is None:
+        refs, told = links.named(refs)
+        notices += told
+    return Found(tuple(sorted(refs, key=lambda ref: ref.id)), notices)
 
 
 @contextmanager
@@ -184,28 +212,33 @@ def load_sample(ref: SampleRef) -> Sample:
     """Load a sample: its images decoded, its scene read.
 
     Raises:
-        SampleError: as `load_scene`; `image.*`, see `decode_image`.
+        SampleError: as `load_scene`; `image.*`, see `read_image`.
         BucketError: `bucket.*`.
     """
     with at_hand(ref) as here:
         pictures = tuple(
-            Picture(
-                camera=picture.camera,
-                file_name=picture.file_name,
-                image_rgb=decode_image(_confined(here, picture.file_name)),
-            )
-            for picture in here.pictures
+            _load_picture(here, picture, reading_of(here)) for picture in here.pictures
         )
         return Sample(id=ref.id, pictures=pictures, scene=_load_scene(here))
 
 
+def reading_of(ref: SampleRef) -> Reading:
+    """Return how the pictures of a sample are read."""
+    return Reading(ref.upright, ref.max_megapixels)
+
+
+def _load_picture(ref: SampleRef, picture: PictureRef, reading: Reading) -> Picture:
+    decoded = read_image(links.confined(ref, picture.file_name), reading)
+    return Picture(picture.camera, picture.file_name, decoded.image_rgb, decoded.changes)
+
+
 def _load_scene(ref: SampleRef) -> Scene:
     if ref.sweep_file:
-        _confined(ref, ref.sweep_file)
+        links.confined(ref, ref.sweep_file)
     for name in ref.calib_files:
-        _confined(ref, name, above=1)  # raw drives of one date share a calibration beside them
+        links.confined(ref, name, above=1)  # raw drives of one date share a calibration beside them
     for picture in ref.pictures:
-        _confined(ref, picture.file_name)
+        links.confined(ref, picture.file_name)
     return _reader(ref.layout).load_scene(ref)
 
 
@@ -226,10 +259,10 @@ def label_root(root: str) -> Path:
     return Path(_label_copies(root).name) / buckets.parse(root).path
 
 
-def _find_in_bucket(layout: str, root: Bucket) -> tuple[SampleRef, ...]:
+def _find_in_bucket(layout: str, root: Bucket) -> Found:
     """Plan a dataset by the names of its objects."""
     if layout == "nuscenes":
-        return _find_by_tables(root)
+        return Found(_find_by_tables(root), ())
     parts = root.path.split("/")
     wild = next((i for i, part in enumerate(parts) if set(part) & set(WILDCARDS)), len(parts))
     listed = root.beside("/".join(parts[:wild]))
@@ -242,7 +275,12 @@ def _find_in_bucket(layout: str, root: Bucket) -> tuple[SampleRef, ...]:
     with buckets.skeleton(listed, names) as place:
         if names == {"": 0} and root.path.endswith(".txt"):  # a list of images
             place.write_bytes(listed.beside("/".join(parts[:-1])).read(parts[-1]) or b"")
-        return _moved(_reader(layout).find(place.joinpath(*parts[wild:])), listed, place)
+        here = place.joinpath(*parts[wild:])
+        if layout == "images":
+            refs, notices = images.survey(here, local=False)
+        else:
+            refs, notices = _reader(layout).find(here), ()
+        return Found(_moved(refs, listed, place), notices)
 
 
 def _find_by_tables(root: Bucket) -> tuple[SampleRef, ...]:
@@ -345,32 +383,3 @@ def _split(refs: tuple[SampleRef, ...], path: Path) -> tuple[SampleRef, ...]:
     if not wanted:
         raise RequestError("source.empty", f"{path}: names no sample")
     return tuple(ref for ref in refs if ref.id in set(wanted))
-
-
-def _confined(ref: SampleRef, name: str, above: int = 0) -> Path:
-    """Return the path of a file of the dataset.
-
-    Args:
-        ref: The sample.
-        name: POSIX path relative to the root.
-        above: How many folders above the root still count as the dataset.
-
-    Raises:
-        SampleError: `path.outside_root` for what is absolute, climbs out by `..`, or is a symlink
-            that leads out.
-    """
-    root = Path(ref.root)
-    try:
-        limit = root.resolve()
-        for _ in range(above):
-            limit = limit.parent
-        found = (root / name).resolve()
-    except (OSError, RuntimeError, ValueError) as error:  # a loop of symlinks, a NUL
-        raise SampleError(
-            "io.not_found", f"{root}: {name!r} is no path of a file: {error}"
-        ) from error
-    if not found.is_relative_to(limit):
-        raise SampleError(
-            "path.outside_root", f"{name!r} leads to {found}, outside the root {limit}"
-        )
-    return root / name

@@ -297,11 +297,13 @@ class Picture:
         camera: Name of the camera; unique within the sample.
         file_name: POSIX path relative to the dataset's root, extension included.
         image_rgb: (H, W, 3) uint8.
+        changes: What was done to its pixels, see `images.Decoded`.
     """
 
     camera: str
     file_name: str
     image_rgb: UInt8
+    changes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Make the pixels read-only."""
@@ -372,6 +374,9 @@ class SampleRef:
         calib_files: POSIX paths of the calibration relative to the root.
         calibration: What the reader of the layout knows already, as text of its own; "" where it
             reads `calib_files`.
+        upright: Whether its pictures are turned as their Orientation says; else they are as stored.
+        max_megapixels: Larger pictures are refused.
+        outside: Where links lead out of the root: the files that may be opened there, absolute.
     """
 
     id: str
@@ -381,6 +386,9 @@ class SampleRef:
     sweep_file: str = ""
     calib_files: tuple[str, ...] = ()
     calibration: str = ""
+    upright: bool = False
+    max_megapixels: int = 64
+    outside: tuple[str, ...] = ()
 
 
 EMPTY_SCENE = Scene(cameras=(), points_lidar=np.zeros((0, 3), np.float32))
@@ -414,6 +422,7 @@ class Evidence:
         looks: (N) what the pixels and a second model say of these answers.
         dropped: Boxes that could not be prompts, counted by reason: (("box.nan", 2), ...); rows of
             a box file that gave no box are among them.
+        changes: As in `Picture`; counted when it is written, and not kept.
     """
 
     camera: str
@@ -423,6 +432,7 @@ class Evidence:
     segments: Segments
     looks: Looks
     dropped: Counts
+    changes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that every box has an answer."""

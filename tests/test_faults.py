@@ -190,16 +190,16 @@ def test_row_09_legal_odd_names_are_labelled(results: Results) -> None:
     assert results.instances("a b \u00fc,;.png") == 1
 
 
-@pytest.mark.parametrize("entry", ["../out.png", "{}/out.png", "link.png"])
-def test_row_09_a_list_that_leads_out_of_its_folder_is_refused(
+@pytest.mark.parametrize("entry", ["../secret", "{}/secret", "link.png"])
+def test_row_09_a_list_that_leads_out_of_its_folder_to_no_image_is_refused(
     tmp_path: Path, draw: Draw, entry: str
 ) -> None:
-    draw(tmp_path / "out.png", OBJECT)
+    (tmp_path / "secret").write_text("root:x:0:0\n")
     source = draw(tmp_path / "src" / "in.png", OBJECT).parent
-    (source / "link.png").symlink_to(tmp_path / "out.png")
+    (source / "link.png").symlink_to(tmp_path / "secret")
     (source / "list.txt").write_text(f"in.png\n{entry.format(tmp_path)}\n")
     error = refused(f"images:{source / 'list.txt'}", tmp_path / "run")
-    assert error.code == "path.outside_root" and "list.txt:2" in error.message
+    assert error.code == "path.outside_root" and "root:x" not in error.message
 
 
 def test_row_09_a_link_that_leads_out_after_planning_is_quarantined(

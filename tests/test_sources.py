@@ -19,6 +19,7 @@ from perception.sources import (
     load_sample,
     load_scene,
     parse_source,
+    survey,
 )
 from perception.types import PictureRef, SampleRef
 
@@ -142,7 +143,7 @@ def test_ids_that_are_not_unique_are_named(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(sources, "_reader", lambda layout: Twins)
     with pytest.raises(RequestError, match="twin") as caught:
-        find(Source("x", "images", Path("/"), "unknown"))
+        find(Source("x", "kitti", Path("/"), "unknown"))
     assert caught.value.code == "source.duplicate"
 
 
@@ -173,6 +174,65 @@ def test_row_09_no_file_outside_the_root_is_opened(tmp_path: Path, name: str) ->
             assert caught.value.code == "path.outside_root"
         with pytest.raises(SampleError, match=r"path\.outside_root"):
             load_scene(replace(ref, layout="kitti", sweep_file=bad))
+
+
+@pytest.mark.parametrize(
+    ("link", "target"),
+    [
+        ("link.png", "/etc/passwd"),
+        ("link.png", "id_rsa"),
+        ("link.png", "secret.txt"),
+        ("folder/link.png", ".ssh/id_ed25519"),
+    ],
+)
+def test_row_09_a_link_to_a_file_of_another_kind_is_refused(
+    tmp_path: Path, link: str, target: str
+) -> None:
+    root = with_images(tmp_path / "root", "a.png")
+    place = tmp_path / target
+    if not place.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text("secret")
+    (root / link).parent.mkdir(exist_ok=True)
+    (root / link).symlink_to(place)
+    with pytest.raises(RequestError, match=r"path\.outside_root"):
+        survey(parse_source(str(root)))
+
+
+@pytest.mark.parametrize("target", ["b.png", "b.JPG", "blobs/" + "0a" * 32])
+def test_a_link_out_of_the_root_is_named_in_the_plan_and_said(tmp_path: Path, target: str) -> None:
+    root = with_images(tmp_path / "root", "a.png")
+    place = with_images(tmp_path / "other", "b.png") / "b.png"
+    place = place.rename(tmp_path / Path(target).name)
+    (root / "link.png").symlink_to(place)
+    found = survey(parse_source(str(root)))
+    assert [ref.outside for ref in found.refs] == [(), (str(place),)]
+    assert found.notices == (
+        f"links lead out of the source to 1 files, in {tmp_path}; plan.jsonl names each",
+    )
+    assert load_sample(found.refs[1]).pictures[0].size_hw == (4, 6)
+    with_images(tmp_path, "elsewhere.png")
+    (root / "link.png").unlink()
+    (root / "link.png").symlink_to(tmp_path / "elsewhere.png")
+    with pytest.raises(SampleError, match="which the plan does not name"):
+        load_sample(found.refs[1])
+
+
+def test_folders_of_a_data_set_may_be_links(tmp_path: Path) -> None:
+    real = tmp_path / "store"
+    with_images(real / "image_2", "000001.png")
+    (real / "velodyne").mkdir()
+    (real / "velodyne" / "000001.bin").write_bytes(bytes(16))
+    training = tmp_path / "kitti" / "training"
+    training.mkdir(parents=True)
+    for name in ("image_2", "velodyne"):
+        (training / name).symlink_to(real / name)
+    found = survey(parse_source(f"kitti:{tmp_path / 'kitti'}"))
+    assert found.refs[0].outside == (
+        str(real / "image_2" / "000001.png"),
+        str(real / "velodyne" / "000001.bin"),
+    )
+    assert "2 files" in found.notices[0]
 
 
 def test_row_09_calibration_may_lie_one_folder_above_the_root_and_no_higher(tmp_path: Path) -> None:

@@ -48,6 +48,8 @@ def label(
     address: str = "",
     dashboard: str = "",
     limit: int = 0,
+    keep_orientation: Flag = False,
+    max_megapixels: int | None = None,
     trust_weights: Flag = False,
     overwrite: Flag = False,
     new_run: Flag = False,
@@ -92,6 +94,9 @@ def label(
         address: Of a running Ray cluster: auto or HOST:PORT.
         dashboard: Host for Ray's dashboard, such as 127.0.0.1; by default there is none.
         limit: Only the first samples.
+        keep_orientation: Take pictures as they are stored. By default those without calibration are
+            turned as their EXIF Orientation says, as cameras, browsers and most tools show them.
+        max_megapixels: Larger pictures are refused (64; 512 at most).
         trust_weights: Load a pickled .pt detector whose hash is not known: a pickle is code.
         overwrite: Discard the run that is there.
         new_run: Where OUT holds a run with other settings, start OUT-2 beside it.
@@ -124,6 +129,8 @@ def label(
                 "observe.detect_engine": detect_engine,
                 "observe.detect_tiles": detect_tiles,
                 "observe.wobble": wobble,
+                "observe.orientation": "stored" if keep_orientation else None,
+                "observe.max_megapixels": max_megapixels,
                 "decide.judge.min_score": min_score,
             }
         ),
@@ -242,6 +249,7 @@ def _show_run(run: "Run", as_json: bool) -> int:
         "classes_ignored",
         "boxes_dropped",
         "boxes_mended",
+        "pictures_changed",
         "points",
         "reasons",
     ):

@@ -29,6 +29,7 @@ FLAGS = (
     "--review",
     "--break-lock",
     "--strict-calibration",
+    "--keep-orientation",
     "--json",
 )
 GRACE_S = 20  # for the shard in hand after a first signal; Kubernetes kills after 30

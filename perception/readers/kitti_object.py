@@ -16,7 +16,7 @@ import numpy as np
 from perception.clouds import read_points
 from perception.errors import RequestError
 from perception.geometry import rigid
-from perception.readers import check_folder, frame_images, object_camera, read_calibration
+from perception.readers import frame_images, object_camera, read_calibration
 from perception.types import EMPTY_SCENE, Float64, PictureRef, SampleRef, Scene
 
 CAMERA = "image_2"
@@ -39,8 +39,6 @@ def find(root: Path) -> tuple[SampleRef, ...]:
     base = root / split
     sweeps = _sweeps(root, base)
     has_calib = (base / "calib").is_dir()
-    if has_calib:
-        check_folder(root, base / "calib")
     refs = []
     for frame, name in frame_images(root, base / CAMERA).items():
         where = PurePosixPath(split)
@@ -95,6 +93,5 @@ def _sweeps(root: Path, base: Path) -> dict[str, frozenset[str]]:
     found = {}
     for name in SWEEPS:
         if (base / name).is_dir():
-            check_folder(root, base / name)
             found[name] = frozenset(path.stem for path in (base / name).glob("*.bin"))
     return found

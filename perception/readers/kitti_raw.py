@@ -20,7 +20,6 @@ from perception.images import probe_image
 from perception.readers import (
     calibration_matrix,
     camera_of_projection,
-    check_folder,
     frame_images,
     object_camera,
     read_calibration,
@@ -46,8 +45,6 @@ def find(root: Path) -> tuple[SampleRef, ...]:
     if not (root / CAMERA / "data").is_dir():
         raise RequestError("source.invalid", f"{root}: expected a drive, with {CAMERA}/data in it")
     has_sweeps = (root / SWEEPS).is_dir()
-    if has_sweeps:
-        check_folder(root, root / SWEEPS)
     calib_files = _calib_files(root)
     return tuple(
         SampleRef(

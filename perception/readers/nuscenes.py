@@ -30,7 +30,7 @@ from perception.clouds import read_points
 from perception.errors import RequestError, SampleError
 from perception.geometry import inverse, quaternion_fault, rigid, rotation_of_quaternion
 from perception.images import probe_image
-from perception.readers import check_folder, check_name, intrinsics_fault
+from perception.readers import check_name, intrinsics_fault
 from perception.tables import JsonObject, read_table
 from perception.types import (
     EMPTY_SCENE,
@@ -131,8 +131,6 @@ def find(root: Path) -> tuple[SampleRef, ...]:
             `io.denied`.
     """
     root, version = _version(root.resolve())
-    for name in TABLES:
-        check_folder(root, root / version / name)
     index = _read_index(root / version)
     if not index.shots:
         raise RequestError("source.empty", f"{root / version}: no key frame of a camera or {SWEEP}")
@@ -303,7 +301,6 @@ def _version(root: Path) -> tuple[Path, str]:
         return root.parent, root.name
     found = sorted(path.parent.name for path in root.glob(f"{VERSIONS}*/{SAMPLES}"))
     if len(found) == 1:
-        check_folder(root, root / found[0])
         return root, found[0]
     if found:
         raise RequestError(

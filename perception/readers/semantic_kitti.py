@@ -21,7 +21,6 @@ from perception.geometry import rigid, rotation_fault
 from perception.readers import (
     calibration_matrix,
     camera_of_projection,
-    check_folder,
     frame_images,
     read_calibration,
 )
@@ -47,11 +46,9 @@ def find(root: Path) -> tuple[SampleRef, ...]:
         raise RequestError(
             "source.invalid", f"{root}: expected a folder sequences in it or in its folder dataset"
         )
-    check_folder(root, root / f"{prefix}sequences")
     refs = []
     for folder in sorted((root / f"{prefix}sequences").iterdir()):
         if (folder / CAMERA).is_dir():
-            check_folder(root, folder)
             refs += _sequence(root, f"{prefix}sequences/{folder.name}")
     if not refs:
         raise RequestError(
@@ -62,8 +59,6 @@ def find(root: Path) -> tuple[SampleRef, ...]:
 
 def _sequence(root: Path, where: str) -> list[SampleRef]:
     has_sweeps = (root / where / "velodyne").is_dir()
-    if has_sweeps:
-        check_folder(root, root / where / "velodyne")
     calib_files = tuple(
         f"{where}/{name}" for name in (CALIB, TIMES) if (root / where / name).is_file()
     )

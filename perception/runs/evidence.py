@@ -1,5 +1,6 @@
 """Evidence shards: what the models saw. Written once, never rewritten."""
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,8 @@ def write(run: Path, index: int, samples: list[tuple[Outcome, tuple[Evidence, ..
             rows.extend(_picture_rows(evidence))
             dropped, mended = dict(evidence.dropped), dict(evidence.detections.mended)
             shards.add_tallies(counts, {"boxes_dropped": dropped, "boxes_mended": mended})
+            if evidence.changes:
+                shards.add_tallies(counts, {"pictures_changed": Counter(evidence.changes)})
     shards.write_shard(folder_of(run), index, rows, SCHEMA, counts)
 
 

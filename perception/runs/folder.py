@@ -8,7 +8,7 @@ import importlib.metadata
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,12 @@ LIBRARIES = (
     "pycocotools",
 )
 SHOWN = 12  # differences of a refused run
+# What a line of the plan leaves out, since it holds for most layouts.
+_USUAL: dict[str, Any] = {
+    one.name: one.default
+    for one in fields(SampleRef)
+    if one.name in {"calibration", "upright", "max_megapixels", "outside"}
+}
 
 
 class RunSpec(Settings):
@@ -129,9 +135,11 @@ class Plan:
         """Return the plan as JSON lines."""
         lines = []
         for i, ref in enumerate(self.samples):
-            row = {"shard": i // self.shard_size, **asdict(ref)}
-            if not ref.calibration:  # of most layouts
-                del row["calibration"]
+            stated = asdict(ref)
+            for name, usual in _USUAL.items():
+                if stated[name] == usual:
+                    del stated[name]
+            row = {"shard": i // self.shard_size, **stated}
             lines.append(f"{json.dumps(row, sort_keys=True)}\n")
         return "".join(lines).encode()
 
@@ -152,8 +160,9 @@ def read_plan(run: Path, spec: RunSpec) -> Plan:
             row = json.loads(line)
             row.pop("shard")
             pictures = tuple(PictureRef(**picture) for picture in row.pop("pictures"))
-            calib_files = tuple(row.pop("calib_files"))
-            samples.append(SampleRef(**row, pictures=pictures, calib_files=calib_files))
+            for name in ("calib_files", "outside"):
+                row[name] = tuple(row.get(name, ()))
+            samples.append(SampleRef(**row, pictures=pictures))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RequestError("run.damaged", f"{path}: cannot be read as a plan: {error}") from error
     return Plan(tuple(samples), spec.config.shard_size)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from perception.errors import RequestError
-from perception.readers.images import find, load_scene
+from perception.readers.images import find, load_scene, survey
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -86,34 +86,93 @@ def test_a_name_that_stands_twice_in_a_list_is_an_error_naming_both_lines(tmp_pa
     assert code_of(list_file, match="lines 1 and 3") == "source.duplicate"
 
 
-@pytest.mark.parametrize("entry", ["../a.png", "/etc/passwd", "sub/../../a.png", "link/a.png"])
-def test_row_09_a_list_that_leads_out_of_its_folder_is_an_error(tmp_path: Path, entry: str) -> None:
+@pytest.mark.parametrize("entry", ["/etc/passwd", "../../etc/shadow", "link/id_rsa"])
+def test_row_09_a_list_that_leads_out_of_its_folder_to_no_image_is_an_error(
+    tmp_path: Path, entry: str
+) -> None:
     root = touch(tmp_path / "root", "sub/b.png")
-    (root / "link").symlink_to(touch(tmp_path / "other", "a.png"))
+    (root / "link").symlink_to(touch(tmp_path / "other", "id_rsa"))
     list_file = root / "list.txt"
     list_file.write_text(f"sub/b.png\n{entry}\n")
     assert code_of(list_file, match="list.txt:2") == "path.outside_root"
 
 
-def test_row_09_links_out_of_a_folder_are_errors_links_within_are_not(tmp_path: Path) -> None:
-    outside = touch(tmp_path / "other", "a.png")
-    for target in (outside, outside / "a.png"):
+def test_a_list_beside_its_images_has_their_folder_as_root(tmp_path: Path) -> None:
+    touch(tmp_path, "pictures/train/a.png", "pictures/val/b.png", "lists/c.png")
+    list_file = tmp_path / "lists" / "all.txt"
+    list_file.write_text("../pictures/train/a.png\n../pictures/val/b.png\n")
+    assert ids(list_file) == ["train/a.png", "val/b.png"]
+    assert find(list_file)[0].root == str(tmp_path / "pictures")
+    list_file.write_text("c.png\n../pictures/val/b.png\n")
+    assert ids(list_file) == ["lists/c.png", "pictures/val/b.png"]
+    list_file.write_text("../pictures/train/a.png\n/nowhere/b.png\n")
+    assert code_of(list_file, match="no folder in common") == "path.outside_root"
+
+
+def test_what_a_list_names_may_lie_in_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path, "data/obj/a.png", "data/obj/b.png")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data" / "train.txt").write_text("data/obj/a.png\ndata\\obj\\b.png\n")
+    assert ids(tmp_path / "data" / "train.txt") == ["obj/a.png", "obj/b.png"]
+    (tmp_path / "data" / "train.txt").write_text("000001\n000002\n")
+    assert code_of(tmp_path / "data" / "train.txt", match="ending included") == "io.not_found"
+
+
+def test_links_out_of_a_folder_are_followed_links_within_are_not(tmp_path: Path) -> None:
+    outside = touch(tmp_path / "other", "a.png", "deep/c.png")
+    for target, more in ((outside, ["out/a.png", "out/deep/c.png"]), (outside / "a.png", [])):
         root = touch(tmp_path / f"root-{target.name}", "b/b.png")
         (root / "again").symlink_to(root / "b")  # its images are found at their own place
         (root / "b.png").symlink_to("b/b.png")
         assert ids(root) == ["b.png", "b/b.png"]
         assert ids(root / "*" / "*.png") == ["b/b.png"]
         (root / f"out{target.suffix}").symlink_to(target)
-        assert code_of(root, match="out") == "path.outside_root"
-    assert code_of(tmp_path / "root-other" / "*" / "*.png", match="out") == "path.outside_root"
-    assert code_of(tmp_path / "root-a.png" / "*.png", match="out") == "path.outside_root"
+        assert ids(root) == sorted(["b.png", "b/b.png", *(more or ["out.png"])])
+        assert survey(root)[1] == (
+            "passed over links to folders whose images are planned at another place, or that lead "
+            "around the source: again",
+        )
+    assert ids(tmp_path / "root-other" / "*" / "*.png") == ["b/b.png", "out/a.png"]
 
 
-def test_row_09_loops_of_links_are_planned_not_followed(tmp_path: Path) -> None:
-    root = touch(tmp_path, "a.png")
+def test_loops_of_links_end(tmp_path: Path) -> None:
+    root, other = touch(tmp_path / "root", "a.png"), touch(tmp_path / "other", "x/b.png")
     (root / "loop.png").symlink_to("loop.png")
     (root / "up").symlink_to(root)
-    assert ids(root) == ["a.png", "loop.png"]
+    (root / "all").symlink_to("/")
+    (root / "1").symlink_to(other)
+    (root / "2").symlink_to(other)  # once is enough
+    (other / "x" / "back").symlink_to(other)
+    (other / "home").symlink_to(root)
+    assert ids(root) == ["1/x/b.png", "a.png", "loop.png"]
+
+
+def test_what_looks_like_a_picture_and_is_not_read_is_counted(tmp_path: Path) -> None:
+    touch(
+        tmp_path, "a.jpg", "b.DNG", "c.dng", "d/e.psd", "Thumbs.db", "notes.txt", "f.jpg_original"
+    )
+    assert survey(tmp_path)[1] == (
+        "passed over 3 pictures: 2 .dng, 1 .psd (convert it to JPEG or PNG)",
+    )
+    assert survey(tmp_path / "*.jpg")[1] == ()
+    (tmp_path / "a.jpg").unlink()
+    assert code_of(tmp_path, match="2 .dng, 1 .psd") == "source.empty"
+    assert code_of(tmp_path / "c.dng", match="convert it") == "source.invalid"
+
+
+def test_every_suffix_of_a_kind_that_is_read_is_planned(tmp_path: Path) -> None:
+    names = ["a.jfif", "b.jpe", "c.MPO", "d.gif", "e.avif", "f.apng"]
+    touch(tmp_path, *names)
+    assert ids(tmp_path) == sorted(names)
+
+
+def test_a_pattern_in_a_folder_with_brackets(tmp_path: Path) -> None:
+    touch(tmp_path / "photos [v2]", "a.jpg", "b[1].jpg", "c.txt")
+    assert ids(tmp_path / "photos [v2]" / "*.jpg") == ["a.jpg", "b[1].jpg"]
+    assert ids(tmp_path / "photos [v2]" / "b[1].jpg") == ["b[1].jpg"]
+    assert ids(tmp_path / "phot*" / "a.jpg") == ["photos [v2]/a.jpg"]
 
 
 def test_row_09_legal_odd_names_work(tmp_path: Path) -> None:
