@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from perception.errors import RequestError
-from perception.images import MAX_MEGAPIXELS, MOST_MEGAPIXELS
+from perception.limits import MAX_MEGAPIXELS, MOST_MEGAPIXELS
 
 MAX_YAML_BYTES = 1 << 20
 MAX_YAML_DEPTH = 32  # PyYAML composes by recursion

@@ -20,7 +20,8 @@ from perception.buckets import Bucket
 from perception.config import Settings, load_yaml
 from perception.errors import SCRATCH, RequestError
 from perception.files import storage_faults
-from perception.images import MAX_MEGAPIXELS, Reading, read_image
+from perception.images import Reading, read_image
+from perception.limits import MAX_MEGAPIXELS
 from perception.ontology import data_folder
 from perception.readers import images, nuscenes
 from perception.synthetic.read import DRIVE_FILES, DRIVE_LICENCE, is_drive

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from perception.errors import ShapeError
+from perception.limits import MAX_MEGAPIXELS
 
 Bool = npt.NDArray[np.bool_]
 UInt8 = npt.NDArray[np.uint8]
@@ -387,7 +388,7 @@ class SampleRef:
     calib_files: tuple[str, ...] = ()
     calibration: str = ""
     upright: bool = False
-    max_megapixels: int = 64
+    max_megapixels: int = MAX_MEGAPIXELS
     outside: tuple[str, ...] = ()
 
 

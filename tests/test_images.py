@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 
 from perception.errors import SampleError
 from perception.images import (
-    MAX_MEGAPIXELS,
     Reading,
     decode_image,
     is_as_shown,
@@ -28,6 +27,7 @@ from perception.images import (
     swapped,
 )
 from perception.images import exif as exif_
+from perception.limits import MAX_MEGAPIXELS
 from perception.types import UInt8
 
 HEIGHT, WIDTH = 6, 9

@@ -26,12 +26,11 @@ from perception.images import exif, heif, kinds, tiff
 from perception.images.declared import FileFaultError
 from perception.images.kinds import is_read, read_suffixes, remedy_for, unread_suffix
 from perception.images.levels import to_8_bit
+from perception.limits import MAX_MEGAPIXELS, MOST_MEGAPIXELS
 from perception.types import UInt8
 
 __all__ = [
     "MAX_BYTES",
-    "MAX_MEGAPIXELS",
-    "MOST_MEGAPIXELS",
     "STORED",
     "Decoded",
     "Reading",
@@ -46,8 +45,6 @@ __all__ = [
     "unread_suffix",
 ]
 
-MAX_MEGAPIXELS = 64  # unless somebody says otherwise
-MOST_MEGAPIXELS = 512  # whatever they say
 BYTES_PER_PIXEL = 8  # of a file: 16-bit RGBA, uncompressed
 MAX_BYTES = 1 << 29  # of a file of up to `MAX_MEGAPIXELS`
 
