@@ -95,7 +95,7 @@ def cityscapes_masks(
         for row, (i, bitmap) in enumerate(zip(kept, bitmaps, strict=True)):
             scores.append(_score(image.name, str(i // 1000), bitmap, masks.decode_one(found, row)))
         done(number, len(truths))
-    return tuple(scores)
+    return _some(scores, f"{root}: no thing of {MIN_OBJECT_PX} pixels or more")
 
 
 def kitti_points(
@@ -129,6 +129,13 @@ def kitti_points(
                 found = labels.points.instance_ids == row + 1
                 scores.append(_score(ref.id, objects.types[row], inside, found))
         done(number, len(labelled))
+    return _some(scores, f"{root}: label_2 has no 3D box with {MIN_OBJECT_POINTS} points or more")
+
+
+def _some(scores: list[Score], missing: str) -> tuple[Score, ...]:
+    """Return the scores; figures of no object would read as failures."""
+    if not scores:
+        raise RequestError("truth.empty", f"{missing}: there is nothing to compare with")
     return tuple(scores)
 
 

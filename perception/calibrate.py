@@ -10,7 +10,7 @@ from perception import masks as masks_
 from perception.decisions import Seen, read_corrections
 from perception.errors import RequestError, SampleError
 from perception.evaluate.instances import IGNORED_SHARE, compare, ignored_shares, match
-from perception.evaluate.loaders import read_truth
+from perception.evaluate.loaders import no_image_in_common, read_truth
 from perception.ontology import Ontology, load_class_map
 from perception.quality.correct import Correction, by_image
 from perception.runs import folder
@@ -101,8 +101,11 @@ def from_truth(run: Path, truth: str, *, class_map: str = "", right_iou: float) 
         RequestError: `truth.mismatch`; those of `read_truth` and of a run that cannot be read.
     """
     spec = folder.read_spec(run)
+    plan = folder.read_plan(run, spec)
+    images = tuple(picture.file_name for ref in plan.samples for picture in ref.pictures)
+    mapped = load_class_map(class_map) if class_map else None
     try:
-        known = read_truth(truth, spec.ontology, load_class_map(class_map) if class_map else None)
+        known = read_truth(truth, spec.ontology, mapped, images)
     except SampleError as error:
         raise RequestError(error.code, error.message) from error
     if not known.has_masks:
@@ -126,7 +129,7 @@ def from_truth(run: Path, truth: str, *, class_map: str = "", right_iou: float) 
         judged = rows[np.array(places, np.int64)]
         parts.append(_checked(judged, right[counted], scene, spec.ontology))
     if len(parts) == 1:
-        raise RequestError("truth.mismatch", f"{truth}: knows none of the images of {run}")
+        raise no_image_in_common(known, images)
     return joined(parts, (f"{prefix} truth",))
 
 

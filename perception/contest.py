@@ -14,6 +14,7 @@ import numpy as np
 from perception import commands
 from perception.errors import RequestError
 from perception.evaluate import Figure, Report, evaluate
+from perception.evaluate.notes import BOXES_ONLY
 from perception.evaluate.report import text_table
 from perception.request import LabelRequest
 from perception.types import SampleLabels
@@ -132,4 +133,5 @@ def lines(entries: tuple[Entry, ...], *, intervals: bool = False) -> list[str]:
         [name, *(entry.figure(name).text(intervals=intervals) for entry in entries)]
         for name in FIGURES
     ]
-    return text_table(cells)
+    told = [note for note in entries[0].report.notes if note == BOXES_ONLY]
+    return [*text_table(cells), *told]

@@ -39,6 +39,7 @@ SIZES_PX = {"under 16": (0, 16), "16-32": (16, 32), "32-96": (32, 96), "over 96"
 RIDERS = {"bicyclist": "person", "motorcyclist": "person"}
 CLASS_MAP = "coco80-to-road"
 TILES = ("off", "native")
+SHARES = ("recall", "precision")
 
 
 @dataclass(frozen=True)
@@ -85,15 +86,16 @@ class Found:
         return int(self.found[rows].sum()), int(rows.sum())
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
+        """Return plain values for JSON; null where there is neither an object nor a box."""
+        boxes = self.right + self.wrong
         return {
             "set": self.streets,
             "detector": self.detector,
             "tiles": self.tiles,
             "recall": float(self.found.mean()) if len(self.found) else None,
-            "precision": self.right / max(self.right + self.wrong, 1),
+            "precision": self.right / max(boxes, 1) if boxes or len(self.found) else None,
             "objects": len(self.found),
-            "boxes": self.right + self.wrong,
+            "boxes": boxes,
             "found_by_size": {name: self.of_size(name) for name in SIZES_PX},
         }
 
@@ -112,7 +114,10 @@ def open_streets(root: Path, ontology: Ontology) -> Streets:
         streets = document.get("street_image_ids", [image["id"] for image in document["images"]])
         named = (files.get(f"{number:012d}") for number in streets)
         truth = read_truth(f"{coco_panoptic.PREFIX}{path}", ontology)
-        return Streets(root.name, tuple(path for path in named if path), truth)
+        there = tuple(path for path in named if path)
+        if not there:
+            raise RequestError("source.empty", f"{root}: holds none of the images of {path.name}")
+        return Streets(root.name, there, truth)
     images = sorted(root.rglob(f"*{loaders.IMAGE_SUFFIX}.png"))
     if not images:
         raise RequestError(
@@ -223,16 +228,16 @@ def compare(
 
 def lines(results: Sequence[Found]) -> list[str]:
     """Return the table: recall, precision, and objects found of each size."""
-    head = ["set, detector, tiles", "recall", "precision", "boxes", *(f"{s} px" for s in SIZES_PX)]
+    head = ["set, detector, tiles", *SHARES, "boxes", *(f"{s} px" for s in SIZES_PX)]
     rows = []
     for one in results:
         stated = one.to_dict()
         sizes = ["{} of {}".format(*one.of_size(name)) for name in SIZES_PX]
-        recall = "" if stated["recall"] is None else f"{stated['recall']:.3f}"
+        shares = ["-" if stated[of] is None else f"{stated[of]:.3f}" for of in SHARES]
         rows.append(
             [
                 f"{one.streets}, {one.detector}, {one.tiles}",
-                *(recall, f"{stated['precision']:.3f}", str(stated["boxes"])),
+                *(*shares, str(stated["boxes"])),
                 *sizes,
             ]
         )

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -80,6 +81,12 @@ def test_of_coco_only_the_street_images_are_taken(
     assert [path.name for path in streets.images] == ["000000000007.jpg"]
     (found, _) = recall.measure([tmp_path], ["bright"], 1, lambda done, total: None)
     assert found.to_dict()["recall"] is None and found.to_dict()["objects"] == 0
+    nothing = replace(found, right=0, wrong=0)  # neither an object nor a box: no zero of it
+    assert nothing.to_dict()["precision"] is None
+    assert recall.lines([nothing])[1].split()[3:5] == ["-", "-"]
+    (tmp_path / "train2017" / "000000000007.jpg").unlink()
+    with pytest.raises(RequestError, match=r"source\.empty: .* none of the images of panoptic_x"):
+        recall.open_streets(tmp_path, load_ontology())
 
 
 def test_a_folder_without_truth_is_refused(tmp_path: Path) -> None:

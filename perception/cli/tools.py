@@ -75,9 +75,9 @@ def evaluate(
 
     Args:
         run: A finished run.
-        truth: A synthetic drive, a COCO .json, cityscapes:FOLDER, kitti:ROOT or nuscenes:ROOT
-            (boxes, and points in 3D boxes), or kitti or nuscenes for the root that the run was made
-            from.
+        truth: A synthetic drive, a COCO .json (masks, or boxes only), cityscapes:FOLDER, kitti:ROOT
+            or nuscenes:ROOT (boxes, and points in 3D boxes), or kitti or nuscenes for the root that
+            the run was made from.
         class_map: From the truth's class names to ours: a shipped class map or a YAML file.
         seed: Of the bootstrap.
         against: Another run on the same samples, or another label set, RUN/labels/HASH:

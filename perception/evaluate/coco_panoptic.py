@@ -67,6 +67,7 @@ def panoptic_truth(path: Path, ontology: Ontology, class_map: ClassMap | None = 
         point_classes=vocabulary_of(ontology, ()),
         find_picture=find_picture,
         find_points=no_points,
+        image_names=tuple(segments),
     )
 
 

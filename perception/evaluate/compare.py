@@ -12,11 +12,11 @@ import numpy as np
 
 from perception.buckets import is_bucket
 from perception.errors import RequestError, SampleError
-from perception.evaluate import kitti, nuscenes, tables
+from perception.evaluate import kitti, notes, nuscenes, tables
 from perception.evaluate.bootstrap import weights_of
 from perception.evaluate.cuboids import CuboidRows, count_cuboids, cuboid_table
 from perception.evaluate.instances import Comparison, compare, label_ranges
-from perception.evaluate.loaders import read_truth
+from perception.evaluate.loaders import no_image_in_common, read_truth
 from perception.evaluate.paired import paired_table
 from perception.evaluate.points import MATCHES, PointCounts, count_points, prompted
 from perception.evaluate.report import Report
@@ -39,20 +39,6 @@ from perception.types import (
 
 NO_SWEEP = np.zeros((0, 3), np.float32)
 VIEWS = {"seen": True, "all": False}
-NOTES = (
-    "Intervals draw scenes: those that the card of a synthetic drive names, elsewhere samples.",
-    "Samples of one street resemble each other more than these know; one scene has no interval.",
-)
-CEILING = (
-    "This truth has boxes for points. Rows `ceiling` are what the best labels reach against them: "
-    "the exact truth of a synthetic drive; elsewhere the boxes' points without ground and hidden "
-    "ones."
-)
-PAIRED = "Differences are this run less the other, of the same objects; intervals draw objects."
-NO_MASKS = (
-    "This truth has boxes and no masks: figures of masks have no value, there is no yield and no "
-    "panoptic quality, and labels are matched by the boxes around their masks."
-)
 
 
 def evaluate(
@@ -81,7 +67,8 @@ def evaluate(
     mapped: ClassMap | None = load_class_map(class_map) if class_map else None
     try:
         refs = {ref.id: ref for ref in folder.read_plan(run, spec).samples}
-        known = read_truth(_with_root(truth, refs), spec.ontology, mapped)
+        images = _images_of(refs)
+        known = read_truth(_with_root(truth, refs), spec.ontology, mapped, images)
         report = evaluate_labels(
             _all_samples(run, "", refs, known),
             known,
@@ -93,12 +80,13 @@ def evaluate(
         raise RequestError(error.code, error.message) from error
     counts = dict(report.counts)
     if refs and not counts["images with truth"] and not counts["sweeps with truth"]:
-        names = [picture.file_name for ref in refs.values() for picture in ref.pictures]
-        raise RequestError(
-            "truth.mismatch",
-            f"{truth}: knows none of the run's {len(names)} images ({', '.join(names[:3])}, ...)",
-        )
+        raise no_image_in_common(known, images)
     return report
+
+
+def _images_of(refs: dict[str, SampleRef]) -> tuple[str, ...]:
+    """Return the names of a run's images, each once."""
+    return tuple(dict.fromkeys(one.file_name for ref in refs.values() for one in ref.pictures))
 
 
 def compare_pictures(run: Path, truth: str) -> tuple[list[Comparison], Vocabulary, list[str]]:
@@ -112,18 +100,23 @@ def compare_pictures(run: Path, truth: str) -> tuple[list[Comparison], Vocabular
         The images, the classes that are judged, and the scene of every sample.
 
     Raises:
-        RequestError: as `evaluate`.
+        RequestError: as `evaluate`; `truth.mismatch` for a truth of boxes too.
     """
     spec, counted = folder.read_spec(run), _Counted()
     try:
         refs = {ref.id: ref for ref in folder.read_plan(run, spec).samples}
-        known = read_truth(_with_root(truth, refs), spec.ontology)
+        images = _images_of(refs)
+        known = read_truth(_with_root(truth, refs), spec.ontology, planned=images)
+        if not known.has_masks:
+            raise RequestError(
+                "truth.mismatch", f"{truth}: has boxes and no masks; masks are compared here"
+            )
         for sample in _all_samples(run, "", refs, known):
             _count(replace(sample, points=NO_POINTS), known, None, counted)
     except SampleError as error:
         raise RequestError(error.code, error.message) from error
     if not counted.comparisons:
-        raise RequestError("truth.mismatch", f"{truth}: knows none of the images of {run}")
+        raise no_image_in_common(known, images)
     return counted.comparisons, known.picture_classes, counted.scene_names
 
 
@@ -209,6 +202,7 @@ class _Counted:
     )
     cuboids: list[tuple[int, CuboidRows]] = field(default_factory=list)
     samples: int = 0
+    has_points: bool = False
     unknown_pictures: int = 0
     unknown_sweeps: int = 0
     no_flags: int = 0
@@ -242,18 +236,17 @@ def evaluate_labels(
     if not others.samples:
         return report
     table = paired_table(_each_object(counted, truth), _each_object(others, truth), seed)
-    return replace(report, tables=(*report.tables, table), notes=(*report.notes, PAIRED))
+    return replace(report, tables=(*report.tables, table), notes=(*report.notes, notes.PAIRED))
 
 
 def _each_object(counted: _Counted, truth: Truth) -> dict[str, dict[tuple[str, int], float]]:
     """Return the IoU of each true object by kind of figure: by sample or image, and number."""
     found: dict[str, dict[tuple[str, int], float]] = {}
-    if truth.has_masks:
-        found["mask"] = {
-            (one.truth.file_name, row): float(iou)
-            for one in counted.comparisons
-            for row, iou in enumerate(object_rows(one).best_ious)
-        }
+    found["mask" if truth.has_masks else "box"] = {
+        (one.truth.file_name, row): float(iou)
+        for one in counted.comparisons
+        for row, iou in enumerate(object_rows(one).best_ious)
+    }
     view = "seen" if counted.points["seen"] else "all"
     for way, name in enumerate(MATCHES):
         found[f"points {view}, {name}"] = {
@@ -271,6 +264,7 @@ def _count(
     counted: _Counted,
 ) -> None:
     counted.samples += 1
+    counted.has_points |= len(sample.points) > 0
     known = [(picture, truth.find_picture(picture.file_name)) for picture in sample.pictures]
     pictures = [(labels, true) for labels, true in known if true is not None]
     points = truth.find_points(sample.id, len(sample.points)) if len(sample.points) else None
@@ -373,10 +367,11 @@ def _report(counted: _Counted, truth: Truth, seed: int) -> Report:
             parts += tables.point_tables(view, counts, truth.point_classes, of_sweeps)
     boxes = cuboid_table(counted.cuboids, truth.point_classes, weights)
     parts += [boxes] if boxes is not None else []
-    notes = (*(() if truth.has_masks else (NO_MASKS,)), *NOTES)
-    notes += (CEILING,) if counted.has_ceiling else ()
+    told = notes.on_truth(truth, found, labels, objects)
+    told += (notes.NO_POINTS,) if truth.point_classes.names and not counted.has_points else ()
+    told += notes.INTERVALS + ((notes.CEILING,) if counted.has_ceiling else ())
     return Report(
-        truth=truth.name, seed=seed, counts=_counts(counted), tables=tuple(parts), notes=notes
+        truth=truth.name, seed=seed, counts=_counts(counted), tables=tuple(parts), notes=told
     )
 
 

@@ -115,10 +115,12 @@ def compare(
         RequestError: `size.mismatch`.
     """
     if labels.size_hw != truth.size_hw:
+        swapped = labels.size_hw == truth.size_hw[::-1]
         raise RequestError(
             "size.mismatch",
             f"{labels.file_name}: the run's image is {labels.size_hw[1]} x {labels.size_hw[0]}, "
-            f"the truth's {truth.size_hw[1]} x {truth.size_hw[0]}",
+            f"the truth's {truth.size_hw[1]} x {truth.size_hw[0]}"
+            + (": one of the two did not apply the image's EXIF Orientation" if swapped else ""),
         )
     judged, not_judged = judged_labels(labels, classes, ranges_m)
     if not has_masks:

@@ -6,6 +6,9 @@ with sides and top moved out 0.1 m and the bottom where it is, so that the road 
 - DontCare regions are ignored: labels there, and points that project there, do not count. Misc
   objects (trailers and whatever has no type) are ignored too: no class of ours is only that.
 - Points inside two boxes, and those outside the image, where nobody annotated, are not known.
+- An object without a 3D box (sizes of -1 or 0, as in label files made for images) is known on the
+  image alone: its distance is not known, nor are the points that project into its 2D box. A sweep
+  whose objects all lack one has no truth.
 - Judged are the classes that KITTI has a type for. A van is no car here, as in label_2.
 
 Source: http://www.cvlibs.net/datasets/kitti/eval_object.php (devkit readme).
@@ -74,6 +77,9 @@ def kitti_truth(root: Path, ontology: Ontology) -> Truth:
         scene = scene_of(ref)
         require_count(ref, scene, count)
         objects = kitti_label.read(label_path(ref))
+        real = ~_dont_care(objects)
+        if real.any() and not _solid(objects).any():
+            return None
         class_ids = _class_ids(objects, ontology, class_map)
         return _points(ref, scene, objects, class_ids)
 
@@ -90,7 +96,7 @@ def kitti_truth(root: Path, ontology: Ontology) -> Truth:
             return None
         objects = kitti_label.read(label_path(ref))
         boxes = kitti_label.cuboids_of(objects, kitti_object.rect_from_lidar(ref))
-        return boxes[~_dont_care(objects)]
+        return boxes[_solid(objects)]
 
     return Truth(
         name=f"{PREFIX}{root}",
@@ -101,6 +107,7 @@ def kitti_truth(root: Path, ontology: Ontology) -> Truth:
         has_masks=False,
         find_cuboids=find_cuboids,
         find_best=find_best,
+        image_names=tuple(frame for frame in refs if labelled(frame)),
     )
 
 
@@ -157,7 +164,7 @@ def _class_ids(objects: KittiObjects, ontology: Ontology, class_map: ClassMap) -
 
 def _picture(name: str, ref: SampleRef, ontology: Ontology, class_map: ClassMap) -> TruePicture:
     objects = kitti_label.read(label_path(ref))
-    n, real = len(objects), ~_dont_care(objects)
+    n, real, solid = len(objects), ~_dont_care(objects), _solid(objects)
     class_ids = _class_ids(objects, ontology, class_map)
     x_m, z_m = objects.locations_cam_m[:, 0], objects.locations_cam_m[:, 2]
     size_hw = image_size(ref)
@@ -169,12 +176,17 @@ def _picture(name: str, ref: SampleRef, ontology: Ontology, class_map: ClassMap)
         class_ids=class_ids,
         ignored=class_ids == ANY_CLASS,
         instance_ids=np.where(real, np.arange(1, n + 1), 0).astype(np.int32),
-        ranges_m=np.where(real, np.hypot(x_m, z_m), np.nan).astype(np.float32),
+        ranges_m=np.where(solid, np.hypot(x_m, z_m), np.nan).astype(np.float32),
     )
 
 
 def _dont_care(objects: KittiObjects) -> Bool:
     return np.array([kind == DONT_CARE for kind in objects.types], bool)
+
+
+def _solid(objects: KittiObjects) -> Bool:
+    """Return (N,): which objects have a 3D box."""
+    return ~_dont_care(objects) & (objects.dimensions_hwl_m > 0).all(axis=1)
 
 
 def _points(ref: SampleRef, scene: Scene, objects: KittiObjects, class_ids: Int32) -> TruePoints:
@@ -183,12 +195,12 @@ def _points(ref: SampleRef, scene: Scene, objects: KittiObjects, class_ids: Int3
     rows, uv, _ = points_in_view(scene.cameras[0], scene.points_lidar, size_hw)
     known = np.zeros(len(scene.points_lidar), bool)
     known[rows] = True
-    for x0, y0, x1, y1 in objects.boxes_xyxy[_dont_care(objects)]:
+    solid = _solid(objects)
+    for x0, y0, x1, y1 in objects.boxes_xyxy[~solid]:
         here = (uv[:, 0] >= x0) & (uv[:, 0] < x1) & (uv[:, 1] >= y0) & (uv[:, 1] < y1)
         known[rows[here]] = False
     inside = np.zeros((len(objects), len(scene.points_lidar)), bool)
-    real = ~_dont_care(objects)
-    inside[real] = sweep_in_boxes(ref, scene.points_lidar, objects[real])
+    inside[solid] = sweep_in_boxes(ref, scene.points_lidar, objects[solid])
     found = points_of(inside, class_ids, scene, [size_hw])
     in_a_box = inside.any(axis=0)
     return replace(

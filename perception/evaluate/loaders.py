@@ -1,6 +1,6 @@
 """Where truth comes from: a COCO file, a synthetic drive, a folder of Cityscapes or KITTI.
 
-read_truth("truth.json", ontology)          COCO instances; images matched by file_name
+read_truth("truth.json", ontology)          COCO instances, see `coco_instances`
 read_truth("drive", ontology)               a synthetic drive, see `drives`
 read_truth("cityscapes:gtFine", ontology)   *_gtFine_instanceIds.png, matched by the stem
 read_truth("kitti:ROOT", ontology)          label_2, see `kitti`
@@ -8,6 +8,7 @@ read_truth("nuscenes:ROOT", ontology)       3D boxes of key frames, see `nuscene
 read_truth("coco-panoptic:p.json", ontology, class_map)     things of COCO's panoptic files
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -18,6 +19,7 @@ import numpy.typing as npt
 from perception import masks as masks_
 from perception.errors import RequestError
 from perception.evaluate import coco_panoptic, kitti, nuscenes
+from perception.evaluate.coco_instances import coco_truth
 from perception.evaluate.drives import drive_truth
 from perception.evaluate.truth import (
     ANY_CLASS,
@@ -27,8 +29,7 @@ from perception.evaluate.truth import (
     vocabulary_of,
     vocabulary_through,
 )
-from perception.formats import coco, read_bytes
-from perception.formats.coco import CocoPicture
+from perception.formats import read_bytes
 from perception.ontology import ClassMap, Ontology, load_class_map
 from perception.synthetic.read import is_drive
 from perception.types import Int32, Masks
@@ -43,7 +44,12 @@ CITYSCAPES_THINGS = frozenset(range(24, 34))
 _MAX_BYTES = 1 << 30
 
 
-def read_truth(text: str, ontology: Ontology, class_map: ClassMap | None = None) -> Truth:
+def read_truth(
+    text: str,
+    ontology: Ontology,
+    class_map: ClassMap | None = None,
+    planned: Iterable[str] | None = None,
+) -> Truth:
     """Open a truth: a COCO file, a drive's folder, "cityscapes:FOLDER", "kitti:ROOT", ...
 
     Args:
@@ -51,9 +57,11 @@ def read_truth(text: str, ontology: Ontology, class_map: ClassMap | None = None)
         ontology: The classes of the run.
         class_map: From the class names of a COCO file to the ontology; without it they must be
             names of the ontology.
+        planned: Names of the run's images, which a COCO file may write in other ways; without them
+            its images are known by its own names.
 
     Raises:
-        RequestError: `truth.unknown` for what is none of these, `truth.invalid`,
+        RequestError: `truth.unknown` for what is none of these, `truth.invalid`, `truth.empty`,
             `class.unknown`, `io.not_found`; see `coco.read` for more.
     """
     if text.startswith(CITYSCAPES):
@@ -69,7 +77,7 @@ def read_truth(text: str, ontology: Ontology, class_map: ClassMap | None = None)
         return _with_exact(nuscenes.nuscenes_truth(root, ontology), root, ontology)
     path = Path(text)
     if path.suffix.lower() == ".json":
-        return coco_truth(path, ontology, class_map)
+        return coco_truth(path, ontology, class_map, planned)
     if _drive_file(path).is_file():
         return drive_truth(path, coco_truth(_drive_file(path), ontology), ontology)
     raise RequestError(
@@ -79,72 +87,25 @@ def read_truth(text: str, ontology: Ontology, class_map: ClassMap | None = None)
     )
 
 
+def no_image_in_common(truth: Truth, images: tuple[str, ...]) -> RequestError:
+    """Return what to raise for a truth that knows none of a run's images."""
+    return RequestError(
+        "truth.mismatch",
+        f"{truth.name}: knows none of the run's {len(images)} images: {_some(images)} in the run, "
+        f"{_some(truth.image_names)} in the truth",
+    )
+
+
+def _some(names: tuple[str, ...]) -> str:
+    return (", ".join(names[:3]) or "none") + (", ..." if len(names) > 3 else "")
+
+
 def _with_exact(boxed: Truth, root: Path, ontology: Ontology) -> Truth:
     """Let the exact truth of a synthetic drive be the ceiling of its boxes."""
     if not is_drive(root):
         return boxed
     exact = drive_truth(root, coco_truth(_drive_file(root), ontology), ontology)
     return replace(boxed, find_best=exact.find_points)
-
-
-def coco_truth(path: Path, ontology: Ontology, class_map: ClassMap | None = None) -> Truth:
-    """Open a COCO instances file. Objects of ignored names and objects without mask are left out.
-
-    Only classes that a category of the file stands for are judged.
-    """
-    pictures = coco.read(path)
-    names = pictures[0].annotations.detections.class_names if pictures else ()
-    ids = _ontology_ids(names, ontology, class_map, path)
-    known = [ontology.by_id(class_id).name for class_id in ids.values()]
-    by_name = _unique({picture.file_name: picture for picture in pictures}, len(pictures), path)
-    return Truth(
-        name=str(path),
-        picture_classes=vocabulary_of(ontology, known),
-        point_classes=vocabulary_of(ontology, ()),
-        find_picture=lambda name: _coco_picture(by_name[name], ids) if name in by_name else None,
-        find_points=no_points,
-    )
-
-
-def _ontology_ids(
-    names: tuple[str, ...], ontology: Ontology, class_map: ClassMap | None, path: Path
-) -> dict[int, int]:
-    """Return index of a name to class id, without the names that the class map ignores."""
-    own = {entry.name: entry.id for entry in ontology.classes}
-    if class_map is not None:
-        class_map.check_names(names)
-    mapped = [name if class_map is None else class_map(name) for name in names]
-    unknown = [name for name in mapped if name is not None and name not in own]
-    if unknown:
-        raise RequestError(
-            "class.unknown",
-            f"{path}: {len(unknown)} categories are no classes of the ontology {ontology.name}: "
-            f"{', '.join(unknown[:5])}; pass --class-map, such as coco80-to-road",
-        )
-    return {index: own[name] for index, name in enumerate(mapped) if name is not None}
-
-
-def _unique(by_name: dict[str, CocoPicture], count: int, path: Path) -> dict[str, CocoPicture]:
-    if len(by_name) != count:
-        raise RequestError("truth.invalid", f"{path}: a file_name stands in more than one image")
-    return by_name
-
-
-def _coco_picture(picture: CocoPicture, ids: dict[int, int]) -> TruePicture:
-    rows = picture.annotations
-    shaped = np.array([bool(counts) for counts in rows.masks.counts], bool)
-    kept = np.flatnonzero(shaped & np.isin(rows.detections.class_ids, list(ids)))
-    rows = rows[kept]
-    return TruePicture(
-        file_name=picture.file_name,
-        size_hw=picture.size_hw,
-        masks=rows.masks,
-        boxes_xyxy=rows.detections.boxes_xyxy,
-        class_ids=np.array([ids[int(i)] for i in rows.detections.class_ids], np.int32),
-        ignored=rows.iscrowd,
-        instance_ids=rows.instance_ids,
-        ranges_m=np.full(len(rows), np.nan, np.float32),
-    )
 
 
 def _drive_file(root: Path) -> Path:
@@ -177,6 +138,7 @@ def cityscapes_truth(folder: Path, ontology: Ontology) -> Truth:
         point_classes=vocabulary_of(ontology, ()),
         find_picture=find_picture,
         find_points=no_points,
+        image_names=tuple(by_stem),
     )
 
 

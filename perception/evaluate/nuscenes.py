@@ -183,6 +183,7 @@ def nuscenes_truth(root: Path, ontology: Ontology) -> Truth:
         has_masks=False,
         find_cuboids=find_cuboids,
         find_best=find_best,
+        image_names=tuple(name for name, (ref, _) in place.items() if ref.id in boxes),
     )
 
 

@@ -20,13 +20,14 @@ def paired_table(ours: Mapping[str, Ious], theirs: Mapping[str, Ious], seed: int
 
     Args:
         ours: Name of the figure to object to IoU.
-        theirs: Likewise, of the other labels.
+        theirs: Likewise, of the other labels; a figure that is missing has no object.
         seed: Of the bootstrap.
     """
     rows = []
     for name, mine in ours.items():
-        common = sorted(mine.keys() & theirs[name].keys())
-        one, other = (np.array([ious[key] for key in common]) for ious in (mine, theirs[name]))
+        yours = theirs.get(name, {})
+        common = sorted(mine.keys() & yours.keys())
+        one, other = (np.array([ious[key] for key in common]) for ious in (mine, yours))
         means = [
             Figure(float(ious.mean()) if common else None, n=len(common)) for ious in (one, other)
         ]

@@ -142,6 +142,8 @@ class Truth:
             where there are none.
         find_best: As `find_points`: the best labels that can be had where the truth is boxes, see
             `boxed`; None where it is exact.
+        notes: What a reader should know of this truth, sentences.
+        image_names: What it calls its images, for messages.
     """
 
     name: str
@@ -153,6 +155,8 @@ class Truth:
     scene_of: Callable[[str], str] = str  # each sample a scene of its own
     find_cuboids: Callable[[str], Cuboids | None] = lambda sample_id: None
     find_best: Callable[[str, int], TruePoints | None] = lambda sample_id, count: None
+    notes: tuple[str, ...] = ()
+    image_names: tuple[str, ...] = ()
 
 
 def no_points(sample_id: str, count: int) -> TruePoints | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from perception import weights
 from perception.evaluate import Figure, Report
+from perception.evaluate.notes import BOXES_ONLY
 from perception.ontology import data_folder
 from perception.runs import records
 from perception.runs.folder import Plan, RunSpec
@@ -119,7 +120,7 @@ def how_good(report: Report) -> list[str]:
         figure = report.figure(table, row, column)
         if figure.value is not None:
             lines.append(f"{words}: {_figure(figure)}.")
-    return lines
+    return [*lines, *(note for note in report.notes if note == BOXES_ONLY)]
 
 
 def _figure(figure: Figure) -> str:

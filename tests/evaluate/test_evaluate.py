@@ -13,6 +13,8 @@ import pytest
 
 from perception.errors import PerceptionError
 from perception.evaluate import Figure, Report, Table, evaluate, evaluate_labels, to_html
+from perception.evaluate.notes import NO_POINTS
+from perception.evaluate.truth import vocabulary_of
 from perception.types import Status
 
 PERSON, CAR, VAN = 1, 6, 7
@@ -230,6 +232,37 @@ def test_a_table_names_what_it_does_not_have() -> None:
         table.figure("row", "b")
 
 
+def test_a_run_without_points_says_that_those_of_the_truth_are_not_compared(
+    make: SimpleNamespace,
+) -> None:
+    points, true, sweep = point_world(make)
+    picture = make.true_picture([(0, 0, 20, 20)])
+    truth = make.truth_of([picture], {"0": true})
+    plain = evaluate_labels([make.sample(make.as_labels(picture))], truth)
+    assert NO_POINTS in plain.notes
+    assert not [table for table in plain.tables if table.name.startswith("points")]
+    full = make.sample(make.as_labels(picture), points=points)
+    assert NO_POINTS not in evaluate_labels([full], truth, sweep_of=lambda _: sweep).notes
+    images = replace(truth, point_classes=vocabulary_of(make.road, ()))
+    said = evaluate_labels([make.sample(make.as_labels(picture))], images).notes
+    assert NO_POINTS not in said  # that truth has no points either
+
+
+def test_runs_are_paired_where_one_of_them_has_no_points(make: SimpleNamespace) -> None:
+    points, true, sweep = point_world(make)
+    picture = make.true_picture([(0, 0, 20, 20)])
+    truth = make.truth_of([picture], {"0": true})
+    with_points = make.sample(make.as_labels(picture), points=points)
+    report = evaluate_labels(
+        [with_points],
+        truth,
+        sweep_of=lambda _: sweep,
+        against=[make.sample(make.as_labels(picture))],
+    )
+    assert report.figure("paired", "mask", "difference").n == 1
+    assert report.figure("paired", "points seen, highest IoU", "other").value is None
+
+
 @pytest.fixture
 def drive(tmp_path: Path, kitti: Callable[[Path, int], Path]) -> Path:
     """Three frames, a car in each; of its truth's masks the third is larger than the box."""
@@ -307,7 +340,8 @@ def test_a_run_and_a_truth_that_share_no_image_are_refused(
     label(drive, run, command, "--limit", "1")
     other = tmp_path / "other.json"
     other.write_text('{"images": [], "annotations": [], "categories": []}')
-    with pytest.raises(PerceptionError, match=r"truth\.mismatch: .* knows none of the run's 1"):
+    refused = r"truth\.mismatch: .* knows none of the run's 1 images: .*, none in the truth"
+    with pytest.raises(PerceptionError, match=refused):
         evaluate(run, str(other))
     (drive / "training" / "labels" / "000000.label").write_bytes(b"1234")
     with pytest.raises(PerceptionError, match=r"label\.count_mismatch"):

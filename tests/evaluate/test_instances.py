@@ -107,6 +107,8 @@ def test_classes_that_the_truth_does_not_know_are_left_out_and_counted(
 def test_a_picture_of_another_size_is_refused(make: SimpleNamespace) -> None:
     with pytest.raises(RequestError, match=r"size\.mismatch: .* 80 x 60, the truth's 81 x 60"):
         compare(0, make.labelled(), make.true_picture(size_hw=(60, 81)), vocabulary_of(make.road))
+    with pytest.raises(RequestError, match=r"the truth's 60 x 80: one of the two .* Orientation"):
+        compare(0, make.labelled(), make.true_picture(size_hw=(80, 60)), vocabulary_of(make.road))
 
 
 def test_precision_recall_iou_and_dice_by_hand(make: SimpleNamespace) -> None:

@@ -92,7 +92,7 @@ def test_boxes_judge_boxes_and_dont_care_is_neither_right_nor_false(
     for column in ("IoU of matches", "Dice of matches", "boundary IoU", "IoU of objects"):
         assert report.figure("labels", "all", column).value is None
     assert not {"yield", "panoptic"} & report.to_dict()["tables"].keys()
-    assert "This truth has boxes and no masks" in report.notes[0]
+    assert "The truth holds boxes and no masks" in report.notes[0]
     # the five that are labelled: three of the car, two of the road; the ground truth has three
     assert report.figure("points.seen.iou", "car", "all").value == 3 / 5
 
@@ -108,3 +108,36 @@ def test_kitti_alone_means_the_root_of_the_run(root: Path, tmp_path: Path) -> No
     label(LabelRequest(f"images:{root}/training/image_2", tmp_path / "p", "boxes", "bright"))
     with pytest.raises(PerceptionError, match=r"truth\.unknown: .*give kitti:ROOT"):
         evaluate(tmp_path / "p", "kitti")
+
+
+def test_objects_without_3d_boxes_are_known_on_the_image_alone(
+    make: SimpleNamespace, root: Path
+) -> None:
+    """Label files made for images have -1 and -1000, or 0: that is no box at 1,414 m."""
+    path = root / "training" / "label_2" / "000000.txt"
+    flat = "Car 0 0 -10 28 24 52 36 -1 -1 -1 -1000 -1000 -1000 -10\n"
+    person = "Pedestrian 0 0 0 48 24 55 36 0 0 0 0 0 0 0\n"
+    name = "training/image_2/000000.png"
+    path.write_text(flat + person)
+    truth = read_truth(f"kitti:{root}", make.road)
+    picture = truth.find_picture(name)
+    assert picture is not None and np.isnan(picture.ranges_m).all()
+    assert truth.find_points("000000", len(POINTS)) is None
+    points = make.point_labels([CAR] * len(POINTS), [1] * len(POINTS))
+    labels = make.labelled([(28, 24, 52, 36), (48, 24, 55, 36)], [CAR, PERSON], name=name)
+    report = evaluate_labels([make.sample(labels, id="000000", points=points)], truth)
+    assert dict(report.counts)["sweeps without truth, left out"] == 1
+    assert not [table.name for table in report.tables if table.name.startswith(("points", "box"))]
+    assert report.figure("labels", "all", "recall").value == 1.0
+    path.write_text(flat + LABELS.splitlines()[2])
+    mixed = read_truth(f"kitti:{root}", make.road).find_points("000000", len(POINTS))
+    assert mixed is not None
+    # what projects into the car's box is not known; the pedestrian still has its points
+    expected = {"in the car": VOID, "farther beside it": BACKGROUND, "in the pedestrian": PERSON}
+    assert {
+        what: int(class_id)
+        for (_, what, *_), class_id in zip(POINTS, mixed.class_ids, strict=True)
+        if what in expected
+    } == expected
+    boxes = read_truth(f"kitti:{root}", make.road).find_cuboids("000000")
+    assert boxes is not None and boxes.instance_ids.tolist() == [2]

@@ -54,11 +54,11 @@ def test_a_coco_file_gives_objects_and_crowds_and_judges_its_own_categories(
     truth = read_truth(str(coco_file(tmp_path / "t.json", ["person", "car"])), make.road)
     picture = truth.find_picture("a/0.png")
     assert picture is not None
-    assert picture.class_ids.tolist() == [CAR, PERSON]  # the box without a mask is left out
-    assert picture.ignored.tolist() == [False, True]
-    assert picture.instance_ids.tolist() == [11, 12]
-    assert masks.areas(picture.masks).tolist() == [400, 400]
-    assert picture.boxes_xyxy.tolist() == [[10, 10, 30, 30]] * 2
+    assert picture.class_ids.tolist() == [CAR, PERSON, CAR]
+    assert picture.ignored.tolist() == [False, True, True]  # the box without a mask is a region
+    assert picture.instance_ids.tolist() == [11, 12, 13]
+    assert masks.areas(picture.masks).tolist() == [400, 400, 400]
+    assert picture.boxes_xyxy.tolist() == [[10, 10, 30, 30]] * 3
     assert truth.picture_classes.names == {PERSON: "person", CAR: "car"}
     assert truth.picture_classes(np.array([CAR, VAN, 99, -1], np.int32)).tolist() == [
         CAR,
@@ -74,8 +74,13 @@ def test_a_coco_file_gives_objects_and_crowds_and_judges_its_own_categories(
 
 def test_a_class_map_renames_and_ignores(make: SimpleNamespace, tmp_path: Path) -> None:
     path = coco_file(tmp_path / "t.json", ["person", "car", "dog"])
+    document = json.loads(path.read_text())
+    document["annotations"][0]["category_id"] = 3
+    used = tmp_path / "used.json"
+    used.write_text(json.dumps(document))
     with pytest.raises(PerceptionError, match=r"class\.unknown: .* dog; pass --class-map"):
-        read_truth(str(path), make.road)
+        read_truth(str(used), make.road)
+    assert CAR in read_truth(str(path), make.road).picture_classes.names  # no dog is in there
     truth = read_truth(str(path), make.road, load_class_map("coco80-to-road"))
     assert set(truth.picture_classes.names.values()) == {"person", "car"}
     renamed = ClassMap(
@@ -83,7 +88,7 @@ def test_a_class_map_renames_and_ignores(make: SimpleNamespace, tmp_path: Path) 
     )
     picture = read_truth(str(path), make.road, renamed).find_picture("a/0.png")
     assert picture is not None
-    assert picture.class_ids.tolist() == [VAN]
+    assert picture.class_ids.tolist() == [VAN, VAN]
 
 
 def test_what_is_no_truth_is_refused(make: SimpleNamespace, tmp_path: Path) -> None:
