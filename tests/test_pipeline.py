@@ -375,6 +375,16 @@ def test_points_against_a_mask_send_it_to_review() -> None:
     assert labels.pictures[0].instances.statuses.tolist() == [Status.REVIEW]
 
 
+def test_a_class_without_known_sizes_may_be_of_any_size() -> None:
+    # A gantry of signals 8 m tall at 40 m. The road ontology gives traffic lights no sizes.
+    y, z = np.meshgrid([-2.0, 0.0, 2.0], np.linspace(-3, 3, 9))
+    far = np.column_stack([np.full(y.size, 40.0), y.ravel(), z.ravel()]).astype(np.float32)
+    models = with_rows([("traffic light", (40.0, 30.0, 60.0, 50.0), 0.9)])
+    labels = label_sample(sample_of(drawn(), scene=Scene((FRONT,), far)), models, RULES)
+    assert labels.pictures[0].instances.reasons == ((),)
+    assert labels.points.states.tolist() == [PointState.LABELLED] * len(far)
+
+
 def test_a_picture_without_calibration_gets_labels_and_labels_no_points() -> None:
     sample = sample_of(drawn((40, 30, 60, 50)), scene=Scene((), POINTS))
     labels = label_sample(sample, FAKES, RULES)

@@ -185,3 +185,16 @@ def test_an_index_that_leads_elsewhere_is_refused(
     (tmp_path / "out/index.json").unlink()
     with pytest.raises(SampleError, match=r"io\.not_found"):
         list(cityscapes.read(tmp_path / "out"))
+
+
+def test_polygons_are_painted_groups_first_then_torn_masks_then_whole_ones(
+    tmp_path: Path, picture: Picture, sample: Sample, block: Block
+) -> None:
+    """In the order of the rows, the bridge that joins a torn car would cut the person in two."""
+    person = block(12, 2, 16, 16)
+    torn = block(4, 6, 26, 12) & ~block(10, 0, 18, 20)
+    bitmaps, statuses = [person, torn, block(0, 0, 3, 3)], [0, 0, 1]
+    write([sample(picture(bitmaps, [1, 6, 6], statuses))], tmp_path / "out")
+    (found,) = cityscapes.read_polygons(tmp_path / "out")
+    assert found.objects.instance_ids.tolist() == [3, 2, 1]
+    np.testing.assert_array_equal(rle.decode_one(found.objects.masks, 2), person)

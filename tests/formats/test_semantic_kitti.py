@@ -89,6 +89,16 @@ def test_row_20_an_instance_id_above_16_bits_is_refused_and_nothing_is_written(
     assert list(tmp_path.rglob("*")) == []
 
 
+def test_a_class_id_below_0_is_refused(
+    tmp_path: Path, picture: Picture, sample: Sample, block: Block
+) -> None:
+    """A class map may have `ids: {car: -1}`, which 16 bits would hold as class 65535."""
+    labels = sample(picture([block(0, 0, 3, 3)]), point_instances=[1], point_classes=[6])
+    below = Target(ids={6: -1}, names={-1: "car"})
+    with pytest.raises(RequestError, match=r"id\.overflow: .* class id -1, expected 0 to"):
+        semantic_kitti.write([labels], tmp_path, below, statuses=ACCEPTED)
+
+
 @pytest.mark.parametrize(
     ("samples", "left_out"), [(0, ()), (1, (("no_sweep", 1),)), (2, (("no_sweep", 2),))]
 )

@@ -1,6 +1,6 @@
 import numpy as np
 
-from perception.lift.ground import find_ground
+from perception.lift.ground import CELL_M, REACH_M, Ground, find_ground
 from perception.types import Float32, Float64
 
 
@@ -59,3 +59,23 @@ def test_too_few_points_have_no_ground_and_those_nowhere_have_no_height() -> Non
     lost = np.array([[np.nan, 0, 0], [np.inf, 1, 1], [0, 0, np.nan], [500, 0, -2]], np.float32)
     heights = heights_m(np.concatenate([lost, road(np.random.default_rng(4))]))
     assert np.isnan(heights[:4]).all() and np.isfinite(heights[4:]).all()
+
+
+def test_the_ground_is_not_known_where_little_of_it_is_near() -> None:
+    """One known cell says nothing of a point that is nearer to the unknown cells around it."""
+    surface = np.full((160, 160), np.inf)
+    surface[90, 80] = -2.0
+    x, y = 90.5 * CELL_M - REACH_M, 80.5 * CELL_M - REACH_M  # its centre
+    points = np.array([[x, y, 0], [x + 0.74, y, 0], [x + 0.76, y, 0], [x + 0.5, y + 0.5, 0]])
+    heights = Ground(surface).heights_m(points.astype(np.float32))
+    # shares of the known cell: 1, 0.26, 0.24 and a quarter, which is not more than a quarter
+    np.testing.assert_array_equal(heights, [2, 2, np.nan, np.nan])
+
+
+def test_a_lone_return_does_not_level_the_cells_around_it() -> None:
+    """Beside a strip of single returns the ground may rise: there it is what the slope allows."""
+    x = np.arange(-20.5, 20, 1.0)
+    strip = np.stack([x, np.full(len(x), 0.5), np.full(len(x), -2.0)], axis=1).astype(np.float32)
+    beside = np.array([[0.5, 2.5, -2.0]], np.float32)
+    (height,) = find_ground(strip).heights_m(beside)
+    np.testing.assert_allclose(height, -0.3, atol=1e-6)  # two cells on, 0.15 m higher each

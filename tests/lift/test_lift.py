@@ -17,7 +17,8 @@ from perception.formats import kitti_label
 from perception.geometry import points_in_view, rigid, transform
 from perception.lift import View, doubted, nearest_strong_mode
 from perception.lift import lift as lift_all
-from perception.lift.separate import Parts
+from perception.lift.links import NOBODY
+from perception.lift.separate import Parts, separate
 from perception.lift.sight import Sight, look
 from perception.lift.vote import trust, vote
 from perception.readers import read_calibration
@@ -306,6 +307,33 @@ def test_the_road_under_a_car_is_background_and_its_wheels_are_the_cars() -> Non
     assert (barefoot.states[: len(car)][low] == BACKGROUND).all()
     everything = lift([view(mask)], np.concatenate([car, ground]), LiftConfig(ground_m=0))
     assert LABELLED in everything.states[len(car) :]
+
+
+def test_what_stands_at_the_ground_line_is_no_ground_and_what_is_lower_is() -> None:
+    # One point 0.1 m over the ground, one a millimetre lower, one over ground that is not known.
+    points = cloud((10, 0.5, -1.2), (10, 0, -1.2), (10, -0.5, -1.2))
+    sight = look(FRONT, points, SIZE_HW, occlusion=False)
+    config = LiftConfig(growth_share=0, feet_m=0)
+    for line_m in (0.1, 0.25):
+        heights_m = np.array([line_m, line_m - 0.001, math.nan])
+        parts = separate(
+            view(CAR_MASK), sight, points, heights_m, config.model_copy(update={"ground_m": line_m})
+        )
+        assert parts.owners.tolist() == [0, NOBODY, 0]
+        assert parts.unsure.tolist() == [False, False, False]
+
+
+@pytest.mark.parametrize("low", [False, True], ids=["on the object", "at its feet"])
+def test_a_hidden_point_under_a_mask_is_not_the_objects(low: bool) -> None:
+    # Level with the object's other points, and behind something that only the camera has before it.
+    points = cloud((10, 0.5, -1.2), (10, 0.45, -1.2))
+    sight = look(FRONT, points, SIZE_HW, occlusion=False)
+    heights_m = np.array([1.0, 0.05 if low else 1.0])
+    config = LiftConfig(growth_share=0)
+    for hidden, owner in ((False, 0), (True, NOBODY)):
+        veiled = replace(sight, hidden=np.array([False, hidden]))
+        parts = separate(view(CAR_MASK), veiled, points, heights_m, config)
+        assert parts.owners.tolist() == [0, owner]
 
 
 def test_a_point_behind_a_face_is_hidden_and_takes_nothing_from_its_pixel() -> None:

@@ -1,12 +1,13 @@
 """A trust model in a run: what it accepts, what it sends to review, and what it leaves alone."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from perception import commands, hygiene
+from perception import commands, corrections, hygiene
 from perception.commands import LabelRequest
 from perception.errors import RequestError
 from perception.trust.features import log_odds
@@ -88,6 +89,29 @@ def test_a_rare_class_keeps_its_best_and_says_so(run: Path, tmp_path: Path) -> N
     assert kept == [("class.kept",)] * 4
     with pytest.raises(RequestError, match="--target-precision"):
         commands.relabel(run, trust="none", keep_per_class=4)
+
+
+def test_what_people_reject_does_not_lower_the_line_of_a_rare_class(
+    run: Path, tmp_path: Path
+) -> None:
+    """Its trust is 0: taken for a label to keep, it would let in every other label of its class."""
+    trust = trust_file(tmp_path / "t.json", 0.995)
+    commands.relabel(run, trust=trust)
+    spec = commands.folder.read_spec(run)
+    rejected = {"sample": "001.png", "instance": 1, "decision": "reject"}
+    document = {
+        "run": spec.evidence_fingerprint(),
+        "label_set": spec.label_set(),
+        "decisions": [rejected],
+    }
+    (tmp_path / "decisions.json").write_text(json.dumps(document))
+    corrections.apply(run, tmp_path / "decisions.json")
+    spec = commands.folder.read_spec(run)
+    lowered = hygiene.with_floor(run, spec, 6).trust
+    trusts = np.concatenate([found.trusts for found in all_instances(run)])
+    assert sorted(trusts)[0] == 0.0 and len(trusts) == 6
+    assert lowered is not None
+    assert lowered.class_lines == {"car": pytest.approx(sorted(trusts)[1])}
 
 
 def test_the_mix_of_classes_is_counted_before_and_after_each_gate(
