@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perception.names import match_names, parts_of, without_roboflow
+from perception.names import match_names, parts_of, same_name, stem_of, without_roboflow
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,13 @@ from perception.names import match_names, parts_of, without_roboflow
         ("cam0/street.jpg", "images\\cam0\\street.jpg"),
         ("images/cam0/street.jpg", "street.jpg"),
         ("cam0/street.jpg", "cam0/street_jpg.rf.0a1b2c3d.jpg"),
+        ("cam0/street.jpg", "CAM0/Street.JPG"),
+        ("stra\u00dfe \u00e9.jpg", "STRASSE e\u0301.jpg"),
+        ("my street.jpg", "images/my%20street.jpg"),
+        ("50%25.jpg", "50%25.jpg"),
+        ("street.jpg", "https://host/data/street.jpg?X-Amz-Date=20261130T000000Z&a=b/c"),
+        ("street.jpg", "images/1/0a1b2c3d-street.jpg"),  # HumanSignal/label-studio-converter#188
+        ("cam0/my street.jpg", "/data/local-files/?d=set/cam0/my%20street.jpg"),
     ],
 )
 def test_one_picture_written_in_another_way_is_found(ours: str, theirs: str) -> None:
@@ -54,6 +61,59 @@ def test_a_shorter_name_is_not_given_to_a_picture_that_another_name_fits_better(
     found = match_names(["a/1.jpg", "b/2.jpg"], ["a/1.jpg", "c/1.jpg"])
     assert found.theirs_of == {"a/1.jpg": "a/1.jpg"}
     assert found.unknown == ("c/1.jpg",)
+
+
+def test_case_and_folders_decide_where_they_can() -> None:
+    found = match_names(["a.jpg", "A.jpg"], ["A.jpg", "x/a.jpg"])
+    assert found.theirs_of == {"A.jpg": "A.jpg", "a.jpg": "x/a.jpg"}
+    found = match_names(["cam0/a.jpg"], ["cam1/a.jpg", "cam0/A.JPG"])
+    assert found.theirs_of == {"cam0/a.jpg": "cam0/A.JPG"}
+    found = match_names(["a.jpg", "A.jpg"], ["A.JPG"])
+    assert found.contested == {"a.jpg": ("A.JPG",), "A.jpg": ("A.JPG",)}
+
+
+def test_a_name_that_a_tool_made_yields_to_one_as_it_was() -> None:
+    found = match_names(["a.jpg"], ["a_jpg.rf.00ff.jpg", "a.jpg", "0a1b2c3d-a.jpg"])
+    assert found.theirs_of == {"a.jpg": "a.jpg"}
+    found = match_names(["a.jpg"], ["a_jpg.rf.00ff.jpg", "a_jpg.rf.11ee.jpg"])  # augmented
+    assert found.contested == {"a.jpg": ("a_jpg.rf.00ff.jpg", "a_jpg.rf.11ee.jpg")}
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("street", "street.jpg"),
+        ("street.png", "street.jpg"),
+        ("cam0/video.0001", "x/cam0/video.0001.jpg"),
+        ("street.jpg.txt", None),
+        ("stree", None),
+    ],
+)
+def test_without_suffixes_where_asked_for(theirs: str, ours: str | None) -> None:
+    planned = ["street.jpg", "x/cam0/video.0001.jpg", "x/cam1/video.0001.jpg"]
+    found = match_names(planned, [theirs], by_stem=True)
+    assert found.theirs_of == ({ours: theirs} if ours else {})
+    assert match_names(planned, [theirs]).theirs_of == {}
+
+
+def test_twins_are_told_by_their_suffix() -> None:
+    found = match_names(["a.jpg", "a.png"], ["a.png"], by_stem=True)
+    assert found.theirs_of == {"a.png": "a.png"}
+    assert match_names(["a.jpg", "a.png"], ["a"], by_stem=True).ambiguous == ("a",)
+
+
+def test_names_of_the_same_last_part_and_stems() -> None:
+    assert same_name("x/A.JPG", "a.jpg") and not same_name("a.png", "a.jpg")
+    assert same_name("x/a", "a.jpg", by_stem=True) and not same_name("x/a", "a.jpg")
+    assert (stem_of("x/A.b.JPG"), stem_of("a"), stem_of(".jpg"), stem_of("")) == (
+        *("a.b", "a", ".jpg", ""),
+    )
+
+
+def test_many_names_are_matched_without_comparing_each_with_all() -> None:
+    ours = [f"{drive}/data/{frame:06}.png" for drive in range(20) for frame in range(500)]
+    theirs = [f"C:\\kitti\\{name}".replace("/", "\\") for name in ours]
+    assert match_names(ours, theirs).theirs_of == dict(zip(ours, theirs, strict=True))
 
 
 @pytest.mark.parametrize("theirs", [[], [""], ["/"], ["other.jpg"], ["street.png"]])
