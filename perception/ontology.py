@@ -6,6 +6,10 @@ format, `ids` (class name: id). Many names may map to one class. What is neither
 is an error: silence would lose labels.
 """
 
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -16,6 +20,8 @@ from pydantic import Field, ValidationError
 from perception.config import Settings, load_yaml
 from perception.errors import RequestError, SampleError
 
+MAX_SHOWN = 20  # unknown names in one message
+_FORM = re.compile(r"[\s_-]+")  # between the words of a name
 Sizes = tuple[float, float, float] | tuple[()]
 
 
@@ -99,17 +105,54 @@ class ClassMap(Settings):
             f"class {name!r} is neither mapped nor ignored by {self.source}-to-{self.target}",
         )
 
+    def fitted(self, names: Iterable[str]) -> "ClassMap":
+        """Return the map with an entry for each name that differs from one of its own by form only.
+
+        `Car`, `traffic_light` and `Traffic-Light` are `car` and `traffic light`, unless two of the
+        map's names that lead elsewhere differ by no more than that.
+        """
+        own: dict[str, set[str | None]] = defaultdict(set)
+        for name in (*self.map, *self.ignore):
+            own[_plain(name)].add(self.map.get(name))
+        new = [name for name in self.unknown(names) if len(own.get(_plain(name), ())) == 1]
+        targets = {name: next(iter(own[_plain(name)])) for name in new}
+        mapped = {name: target for name, target in targets.items() if target is not None}
+        ignored = tuple(name for name in new if name not in mapped)
+        if not new:
+            return self
+        return self.model_copy(
+            update={"map": {**self.map, **mapped}, "ignore": (*self.ignore, *ignored)}
+        )
+
+    def unknown(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return the names that are neither mapped nor ignored, each once, in their order."""
+        ignored = frozenset(self.ignore)
+        return tuple(
+            name for name in dict.fromkeys(names) if name not in self.map and name not in ignored
+        )
+
     def check_names(self, names: tuple[str, ...]) -> None:
-        """Raise `class.unknown` if one of a model's names is neither mapped nor ignored."""
-        unknown = [name for name in names if name not in self.map and name not in self.ignore]
+        """Raise `class.unknown` if one of a source's names is neither mapped nor ignored."""
+        unknown = self.unknown(names)
         if unknown:
-            shown = ", ".join(repr(name) for name in unknown[:5])
-            raise RequestError(
-                "class.unknown",
-                f"{len(unknown)} classes are neither mapped nor ignored by the class map "
-                f"{self.source}-to-{self.target}: {shown}; add them to `map` or `ignore` "
-                "in a class map of your own and pass it with --class-map",
-            )
+            raise unknown_classes(unknown, f"the class map {self.source}-to-{self.target}")
+
+
+def unknown_classes(names: Sequence[str], where: str) -> RequestError:
+    """Return the refusal of classes that nothing maps: it names them, and what to write."""
+    shown = ", ".join(map(repr, names[:MAX_SHOWN]))
+    more = f" and {len(names) - MAX_SHOWN} more" if len(names) > MAX_SHOWN else ""
+    what = "1 class is" if len(names) == 1 else f"{len(names)} classes are"
+    return RequestError(
+        "class.unknown",
+        f"{what} neither mapped nor ignored by {where}: {shown}{more}; in a class map of your own "
+        f"(--class-map FILE.yaml) write `{json.dumps(names[0])}: CLASS` under `map`, or the name "
+        "in the list `ignore`",
+    )
+
+
+def _plain(name: str) -> str:
+    return _FORM.sub("", name).casefold()
 
 
 def data_folder() -> Path:

@@ -49,7 +49,23 @@ NUSCENES = (
     *("vehicle.emergency.ambulance", "vehicle.emergency.police"),
     *("vehicle.motorcycle", "vehicle.trailer", "vehicle.truck"),
 )
-VOCABULARIES = {"coco80": COCO80, "kitti": KITTI, "nuscenes": NUSCENES}
+VOC20 = tuple(
+    """
+    aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person
+    pottedplant sheep sofa train tvmonitor
+    """.split()
+)
+# cocodataset.org: 80 of the numbers 1 to 90
+COCO91_IDS = tuple(
+    str(number) for number in range(1, 91) if number not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
+)
+VOCABULARIES = {
+    "coco80": COCO80,
+    "coco91-ids": COCO91_IDS,
+    "kitti": KITTI,
+    "nuscenes": NUSCENES,
+    "voc20": VOC20,
+}
 
 FILES = sorted((data_folder() / "ontologies").glob("*.yaml"))
 MAPS = [path.stem for path in FILES if "-to-" in path.stem]
@@ -175,9 +191,47 @@ def test_a_models_names_are_checked_before_any_work() -> None:
     class_map.check_names(())
     class_map.check_names(COCO80)
     unknown = tuple(f"thing{i}" for i in range(7))
-    with pytest.raises(RequestError, match=r"class\.unknown: 7 classes") as caught:
+    with pytest.raises(RequestError, match=r"class\.unknown: 7 classes are") as caught:
         class_map.check_names((*COCO80, *unknown))
     assert "thing0" in caught.value.message and "--class-map" in caught.value.message
+
+
+def test_coco_numbers_lead_where_coco_names_do() -> None:
+    numbers, names = load_class_map("coco91-ids-to-road"), load_class_map("coco80-to-road")
+    found = [numbers(number) for number in COCO91_IDS]
+    assert found == [names(name) for name in COCO80]
+
+
+def test_a_message_names_what_is_unknown_and_the_line_to_write() -> None:
+    with pytest.raises(RequestError) as caught:
+        load_class_map("coco80-to-road").check_names((*COCO80, "traffic cone"))
+    assert "1 class is" in caught.value.message
+    assert '`"traffic cone": CLASS`' in caught.value.message
+    assert "person" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        ("Traffic_Light", "traffic-light"),
+        ("trafficlight", "traffic-light"),
+        ("CAR", "car"),
+        ("Hot-Dog", None),
+    ],
+)
+def test_a_name_of_another_form_is_fitted(name: str, target: str | None) -> None:
+    class_map = load_class_map("coco80-to-road")
+    fitted = class_map.fitted((name, "car", "unicorn"))
+    assert fitted(name) == target
+    assert fitted.unknown((name, "car", "unicorn")) == ("unicorn",)
+    assert class_map.fitted(("car", "unicorn")) is class_map
+
+
+def test_a_form_that_two_names_share_is_fitted_to_neither() -> None:
+    class_map = ClassMap(source="a", target="road", map={"Stop": "traffic-sign", "stop": "bus"})
+    assert class_map.fitted(("STOP",)).unknown(("STOP",)) == ("STOP",)
+    same = ClassMap(source="a", target="road", map={"Car": "car", "car": "car"})
+    assert same.fitted(("CAR",))("CAR") == "car"
 
 
 def test_asking_an_ontology_for_what_it_has_not_is_an_error() -> None:
