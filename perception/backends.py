@@ -6,10 +6,12 @@ end is a line here and a package in integrations/.
 
 import importlib.util
 import pkgutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from perception import weights
+from perception.class_names import read_names
 from perception.config import ModelSpec, ObserveConfig
 from perception.errors import RequestError
 from perception.ports import Detector, Promptable, Segmenter, SizedDetector
@@ -44,31 +46,81 @@ ENGINES = {"local": "perception.engine.local:run", "ray": "perception_ray.engine
 
 @dataclass(frozen=True)
 class Choice:
-    """A model that was asked for: what it is, and where its weights lie on this machine."""
+    """A model that was asked for.
+
+    Attributes:
+        spec: What it is.
+        path: Where its weights lie on this machine.
+        notices: What was understood of it, one sentence each.
+    """
 
     spec: ModelSpec
     path: Path
+    notices: tuple[str, ...] = ()
 
 
-def choose_detector(text: str, trust_weights: bool) -> Choice:
+def choose_detector(text: str, trust_weights: bool, names: str = "") -> Choice:
     """Resolve `--detector`: the name of a model without weights, or YOLO or YOLOX weights.
 
+    Args:
+        text: What `--detector` said.
+        trust_weights: Whether a pickle of unknown hash may be loaded.
+        names: A file of class names for ONNX weights; "" for those that the weights state.
+
     Raises:
-        RequestError: `weights.missing`, `weights.corrupt`, `weights.untrusted`.
+        RequestError: `weights.missing`, `weights.corrupt`, `weights.untrusted`, `weights.invalid`;
+            `config.invalid` for names that this detector cannot take; those of `read_names`.
     """
+    path = Path(text)
+    if names and path.suffix != ".onnx":
+        raise RequestError(
+            "config.invalid", f"--names {names}: names the classes of an .onnx detector, not {text}"
+        )
     if text in {"bright", "four-cars"}:
         return Choice(ModelSpec(kind=text), Path())
-    path = Path(text)
     if path.suffix not in {".pt", ".onnx"}:
         raise RequestError(
             "weights.invalid",
             f"--detector {text}: expected YOLO weights (.pt, .onnx) or YOLOX weights (.onnx)",
         )
     if path.suffix == ".onnx":
-        return _with_weights("onnx", path)
+        return _with_names(_with_weights("onnx", path), names)
     choice = _with_weights("yolo", path)
     weights.require_trusted_pickle(path, trust_weights)
+    _refuse_other_pickles(path)
     return choice
+
+
+def _with_names(choice: Choice, names: str) -> Choice:
+    """Return ONNX weights with class names from a file, or with a notice that they have none."""
+    if names:
+        spec = choice.spec.model_copy(update={"class_names": read_names(Path(names))})
+        return replace(choice, spec=spec)
+    if weights.onnx_metadata(choice.path).get("names", "{}") not in {"{}", "[]", ""}:
+        return choice
+    notice = (
+        f"{choice.spec.file_name} names no classes: where it knows 80, they are taken for COCO's; "
+        "--names FILE says otherwise"
+    )
+    return replace(choice, notices=(notice,))
+
+
+def _refuse_other_pickles(path: Path) -> None:
+    """Refuse `.pt` files that hold no network of ultralytics, before anything loads them."""
+    network = weights.network_class(path)
+    if network is None or network.startswith("ultralytics."):
+        return
+    if network.startswith("models."):
+        what = f"is YOLOv5's or YOLOv7's own checkpoint ({network})"
+    elif network:
+        what = f"holds a network of {network}"
+    else:
+        what = "holds tensors alone, without the network that they belong to"
+    raise RequestError(
+        "weights.invalid",
+        f"--detector {path}: {what}; expected weights that ultralytics has saved, or an ONNX "
+        "export of these, made where they come from",
+    )
 
 
 def resolve_engine(config: ObserveConfig, kind: str) -> ObserveConfig:
@@ -119,35 +171,56 @@ def choose_segmenter(text: str) -> Choice:
                 f"--segmenter {text}: its metadata says task {task}, expected segment (YOLO-seg)",
             )
         return choice
-    if path.suffix not in {".pt", ".pth"}:
+    if path.suffix not in {".pt", ".pth", weights.SAFETENSORS}:
         raise RequestError(
             "weights.invalid",
-            f"--segmenter {text}: expected a SAM checkpoint (.pt, .pth), YOLO-seg weights (.onnx), "
-            "grabcut or boxes",
+            f"--segmenter {text}: expected a SAM checkpoint (.pt, .pth, .safetensors), YOLO-seg "
+            "weights (.onnx), grabcut or boxes",
         )
-    return _with_weights("sam", path)
+    choice = _with_weights("sam", path)
+    network = weights.network_class(path)
+    if network and network.startswith("ultralytics."):
+        raise RequestError(
+            "weights.invalid",
+            f"--segmenter {text}: these are YOLO weights ({network}), expected a SAM checkpoint; "
+            f"to segment with them export them to ONNX: yolo export model={text} format=onnx",
+        )
+    if network:
+        raise RequestError(
+            "weights.invalid",
+            f"--segmenter {text}: holds a whole network ({network}), expected tensors by name: "
+            "save its state_dict() alone",
+        )
+    return choice
 
 
 def _with_weights(kind: str, path: Path) -> Choice:
     digest = weights.check(path)
     licence = weights.licence_of(path, digest)
     spec = ModelSpec(kind=kind, file_name=path.name, sha256=digest, licence=licence)
-    return Choice(spec, path.resolve())
+    # Links stay: in a cache of Hugging Face the name, and the files beside it, are the link's.
+    return Choice(spec, path.absolute())
 
 
-def load_detector(kind: str, path: Path, config: ObserveConfig) -> Detector:
+def load_detector(
+    kind: str, path: Path, config: ObserveConfig, class_names: tuple[str, ...] = ()
+) -> Detector:
     """Build a detector; with tiles where the settings say so and it scales images down.
 
     Args:
         kind: Key of `DETECTORS`.
         path: Its weights.
         config: Its engine is resolved here where that is still open, see `resolve_engine`.
+        class_names: What a person calls the classes; of kind "onnx" only.
     """
     config = resolve_engine(config, kind)
+    load = pkgutil.resolve_name(DETECTORS[kind])
+    if class_names:
+        load = partial(load, class_names=class_names)
     if kind in SIZED and config.detect_tiles == "native":
-        sized: SizedDetector = pkgutil.resolve_name(DETECTORS[kind])(path, config)
+        sized: SizedDetector = load(path, config)
         return TiledDetector(sized, config)
-    detector: Detector = pkgutil.resolve_name(DETECTORS[kind])(path, config)
+    detector: Detector = load(path, config)
     return detector
 
 

@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from perception.errors import RequestError
 from perception.limits import MAX_MEGAPIXELS, MOST_MEGAPIXELS
@@ -160,12 +168,22 @@ class ModelSpec(Settings):
         file_name: For people; the hash is what counts.
         sha256: Of the file; "" for models without weights.
         licence: Licence of the weights, where known.
+        class_names: What a person calls the classes of a detector; () where the weights name them.
     """
 
     kind: str
     file_name: str = ""
     sha256: str = ""
     licence: str = ""
+    class_names: tuple[str, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out names that nobody gave: runs of before have no such field in their hash."""
+        stated: dict[str, Any] = serialize(self)
+        if not self.class_names:
+            stated.pop("class_names", None)
+        return stated
 
 
 def load_yaml(path: Path) -> Any:

@@ -45,6 +45,7 @@ class LabelRequest:
         dashboard: Host that Ray's dashboard listens on; "" for none.
         limit: Only the first samples; 0 for all.
         trust_weights: Load a pickled detector whose hash is not known.
+        names: File with the names of the detector's classes; "" for those that it has.
         overwrite: Discard a run that is there.
         new_run: Where `out` holds another run, start OUT-2, OUT-3, ... beside it.
         break_lock: Take the folder from a run that is certain to have ended.
@@ -67,6 +68,7 @@ class LabelRequest:
     dashboard: str = ""
     limit: int = 0
     trust_weights: bool = False
+    names: str = ""
     overwrite: bool = False
     new_run: bool = False
     break_lock: bool = False
@@ -197,6 +199,10 @@ def _job(
     """Return what workers are told, and how the boxes were understood."""
     if bool(request.detector) == bool(request.boxes):
         raise RequestError("config.invalid", "give either --detector WEIGHTS or --boxes FILE")
+    if request.names and request.boxes:
+        raise RequestError(
+            "config.invalid", "--names names the classes of --detector; --boxes has its own"
+        )
     ontology = load_ontology()
     segmenting = backends.choose_segmenter(request.segmenter)
     second = backends.choose_segmenter(request.second) if request.second else None
@@ -205,8 +211,9 @@ def _job(
         looks, mapping, notices = _given(request, origin, root, plan, ontology)
         boxes = boxes if boxes == prompts.LABEL_2 else str(Path(boxes).resolve())
     else:
-        looking = backends.choose_detector(request.detector, request.trust_weights)
-        looks, detector_path = looking.spec, str(looking.path)
+        trusted, names = request.trust_weights, request.names
+        looking = backends.choose_detector(request.detector, trusted, names)
+        looks, detector_path, notices = looking.spec, str(looking.path), looking.notices
         mapping = _detector_map(looks, request.class_map, ontology)
     observe = backends.resolve_engine(settings.observe, looks.kind)
     settings = settings.model_copy(update={"observe": observe})
@@ -257,6 +264,8 @@ def _given(
 def _detector_map(looks: ModelSpec, class_map: str, ontology: Ontology) -> ClassMap:
     if class_map:
         return load_class_map(class_map)
+    if looks.class_names:
+        return prompts.class_map_for(looks.class_names, ontology)
     if looks.kind in {"onnx", "yolo"}:
         return load_class_map("coco80-to-road")
     return prompts.class_map_for(("car",), ontology)

@@ -145,25 +145,31 @@ def _probed(
     Returns:
         Whether it takes pictures of any size, and how it is read.
     """
-    # Some files state free sizes and take only the one that they were made with.
+    # Some files state free sizes and take only the one that they were made with; OpenVINO then
+    # answers others with whatever lay in its memory.
     sizes = [input_hw] if wants.size_hw else [PROBE_HW, input_hw]
-    fault: Exception | None = None
-    for size_hw in sizes:
-        pixels = wants.pack(probe_picture(size_hw), raw_bgr=False)
+    for size_hw in sizes[:-1]:
         try:
-            answers = session(pixels, range(len(session.outputs)))
-        except Exception as error:  # of either library, in its own types: the file is at fault
-            fault = error
+            return True, _told_at(session, wants, size_hw, said, path)
+        except RequestError:
             continue
-        free = wants.size_hw is None and size_hw == PROBE_HW
-        return free, tell(session.outputs, answers, size_hw, said, str(path))
-    height, width = sizes[-1]
-    listed = ", ".join(map(str, (*session.inputs, *session.outputs)))
-    raise RequestError(
-        "weights.invalid",
-        f"{path}: cannot be run on {width} x {height} pixels ({listed}): "
-        f"{cause(fault) if fault else ''}",
-    )
+    return False, _told_at(session, wants, sizes[-1], said, path)
+
+
+def _told_at(
+    session: Session, wants: Input, size_hw: tuple[int, int], said: Said, path: Path
+) -> Head:
+    pixels = wants.pack(probe_picture(size_hw), raw_bgr=False)
+    try:
+        answers = session(pixels, range(len(session.outputs)))
+    except Exception as error:  # of either library, in its own types: the file is at fault
+        listed = ", ".join(map(str, (*session.inputs, *session.outputs)))
+        raise RequestError(
+            "weights.invalid",
+            f"{path}: cannot be run on {size_hw[1]} x {size_hw[0]} pixels ({listed}): "
+            f"{cause(error)}",
+        ) from error
+    return tell(session.outputs, answers, size_hw, said, str(path))
 
 
 def load_detector(

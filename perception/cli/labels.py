@@ -51,6 +51,7 @@ def label(
     keep_orientation: Flag = False,
     max_megapixels: int | None = None,
     trust_weights: Flag = False,
+    names: str = "",
     overwrite: Flag = False,
     new_run: Flag = False,
     break_lock: Flag = False,
@@ -98,6 +99,8 @@ def label(
             turned as their EXIF Orientation says, as cameras, browsers and most tools show them.
         max_megapixels: Larger pictures are refused (64; 512 at most).
         trust_weights: Load a pickled .pt detector whose hash is not known: a pickle is code.
+        names: File with the names of an .onnx detector's classes, in the order of their numbers:
+            one a line, a JSON list, or YAML with `names`; by default those that the file states.
         overwrite: Discard the run that is there.
         new_run: Where OUT holds a run with other settings, start OUT-2 beside it.
         break_lock: Take the folder from a run that has ended on another machine.
@@ -140,6 +143,7 @@ def label(
         dashboard=dashboard,
         limit=limit,
         trust_weights=trust_weights,
+        names=names,
         overwrite=overwrite,
         new_run=new_run,
         break_lock=break_lock,

@@ -119,7 +119,8 @@ def load_models(job: Job, plan: Plan) -> Models:
     else:
         with _told("detector"):
             path = Path(job.detector_path)
-            detector = backends.load_detector(job.spec.detector.kind, path, config)
+            model = job.spec.detector
+            detector = backends.load_detector(model.kind, path, config, model.class_names)
     job.spec.class_map.check_names(detector.class_names)
     with _told("segmenter"):
         path = Path(job.segmenter_path)
