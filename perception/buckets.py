@@ -10,7 +10,6 @@ may stand in it.
 import os
 import posixpath
 import re
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,7 +19,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from perception.errors import SCRATCH, BucketError, RequestError
+from perception.errors import COPY_OF, BucketError, RequestError
+from perception.scratch import folder as scratch_folder
 
 SCHEMES = ("s3://", "gs://")
 # Larger than anything that is read: such a file gets its size alone, and its reader refuses it.
@@ -209,8 +209,8 @@ def scratch(bucket: Bucket) -> Iterator[Path]:
     Yields:
         The place's own folder in it, not made yet.
     """
-    with tempfile.TemporaryDirectory(prefix=f"{SCRATCH}{bucket.scheme}-") as top:
-        yield Path(top).resolve() / bucket.path
+    with scratch_folder(f"{COPY_OF}{bucket.scheme}") as top:
+        yield top.resolve() / bucket.path
 
 
 @contextmanager

@@ -13,8 +13,8 @@ lies in a bucket are named as the bucket names them: the scratch folder's name i
 
 import re
 
-SCRATCH = "perception-copy-of-"  # scratch folders of a bucket: then the scheme, then random letters
-_COPY = re.compile(rf"[^\s'\"]*/{SCRATCH}(s3|gs)-\w+/")
+COPY_OF = "copy-of-"  # scratch folders of a bucket: then the scheme, then random letters
+_COPY = re.compile(rf"[^\s'\"]*/perception-{COPY_OF}(s3|gs)-\w+/")
 
 
 def in_bucket(text: str) -> str:

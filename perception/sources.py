@@ -3,8 +3,8 @@
 parse_source("kitti:/data/kitti") -> Source;  find -> SampleRef, ...;  load_sample -> Sample
 """
 
+import atexit
 import pkgutil
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,10 +15,10 @@ from typing import NamedTuple, Protocol
 
 from pydantic import Field, ValidationError
 
-from perception import buckets, links
+from perception import buckets, links, scratch
 from perception.buckets import Bucket
 from perception.config import Settings, load_yaml
-from perception.errors import SCRATCH, RequestError
+from perception.errors import COPY_OF, RequestError
 from perception.files import storage_faults
 from perception.images import Reading, read_image
 from perception.limits import MAX_MEGAPIXELS
@@ -244,12 +244,13 @@ def _load_scene(ref: SampleRef) -> Scene:
 
 
 @lru_cache(maxsize=1)
-def _label_copies(root: str) -> "tempfile.TemporaryDirectory[str]":
+def _label_copies(root: str) -> Path:
     """Copy a bucket's folders label_2: small files, needed while the process lives."""
     bucket = buckets.parse(root)
-    copies = tempfile.TemporaryDirectory(prefix=f"{SCRATCH}{bucket.scheme}-")
+    copies = scratch.make(f"{COPY_OF}{bucket.scheme}")
+    atexit.register(scratch.remove, copies)
     names = [name for name in bucket.sizes() if PurePosixPath(name).parent.name == "label_2"]
-    buckets.fetch_all(bucket, names, Path(copies.name) / bucket.path)
+    buckets.fetch_all(bucket, names, copies / bucket.path)
     return copies
 
 
@@ -257,7 +258,7 @@ def label_root(root: str) -> Path:
     """Return a root whose folders label_2 are local: the root itself, or a copy of them alone."""
     if not buckets.is_bucket(root):
         return Path(root)
-    return Path(_label_copies(root).name) / buckets.parse(root).path
+    return _label_copies(root) / buckets.parse(root).path
 
 
 def _find_in_bucket(layout: str, root: Bucket) -> Found:

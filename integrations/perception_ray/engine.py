@@ -12,7 +12,6 @@ import queue
 import secrets
 import signal
 import sys
-import tempfile
 import threading
 import traceback
 import warnings
@@ -21,6 +20,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from perception import scratch
 from perception.engine.effort import Done, Effort
 from perception.engine.job import Job, Placement, at_hand
 from perception.engine.supervisor import LANES, Supervisor
@@ -123,7 +123,7 @@ def _cluster(placement: Placement) -> Iterator[None]:
     import ray
 
     # Ray's sockets and logs go to a folder of their own, which goes when the run ends.
-    with tempfile.TemporaryDirectory(prefix="perception-ray-", ignore_cleanup_errors=True) as place:
+    with scratch.folder("ray") as place:
         if placement.address:
             packages = [str(folder) for folder in _packages()]
             try:
@@ -139,7 +139,7 @@ def _cluster(placement: Placement) -> Iterator[None]:
                     "ray.unreachable", f"--address {placement.address}: {error}"
                 ) from error
         else:
-            token = Path(place) / "auth_token"
+            token = place / "auth_token"
             token.write_text(secrets.token_hex(32))
             token.chmod(0o600)
             os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)  # else Ray leaves one in the home folder
@@ -152,7 +152,7 @@ def _cluster(placement: Placement) -> Iterator[None]:
                     dashboard_host=placement.dashboard or "127.0.0.1",
                     log_to_driver=False,
                     logging_level=logging.ERROR,
-                    _temp_dir=place,
+                    _temp_dir=str(place),
                 )
         try:
             yield

@@ -13,6 +13,7 @@ from collections import defaultdict
 from contextlib import suppress
 from typing import Any
 
+from perception import scratch
 from perception.bootstrap import SWITCHES
 from perception.engine.job import Job
 from perception.errors import RequestError
@@ -44,9 +45,7 @@ class Child:
         self._patience_s = job.spec.config.hang_s
         self._stderr = tempfile.TemporaryFile()
         # What the child's libraries leave behind goes with it, even when it is killed.
-        self._scratch = tempfile.TemporaryDirectory(
-            prefix="perception-", ignore_cleanup_errors=True
-        )
+        self._scratch = scratch.make("child")
         threads = str(job.spec.config.observe.threads)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "perception.engine.child"],
@@ -60,7 +59,7 @@ class Child:
                 **os.environ,
                 "OMP_NUM_THREADS": threads,
                 "MKL_NUM_THREADS": threads,
-                "TMPDIR": self._scratch.name,
+                "TMPDIR": str(self._scratch),
                 **SWITCHES,  # onnxruntime reads its own before any of our code runs
             },
             start_new_session=True,  # Ctrl-C is for the driver: it decides what becomes of a shard
@@ -133,7 +132,7 @@ class Child:
                 with suppress(BrokenPipeError):  # a request that a dead child never read
                     stream.close()
         self._stderr.close()
-        self._scratch.cleanup()
+        scratch.remove(self._scratch)
 
     def stacks(self) -> str:
         """Return where each thread of it is; "" if it cannot say."""

@@ -1,53 +1,25 @@
 """One writer per run folder: `lock.json` says who, from the first write to the last.
 
 A process that was killed leaves its lock behind. It is broken only with proof that its holder is
-gone: same host, same boot, same process namespace, and no process of that number and start time.
-Where there is no proof (another host, a restarted machine), a person says so with --break-lock.
+gone, see `owners`. Where there is none (another host, a restarted machine), a person says so with
+--break-lock.
 """
 
 import fcntl
-import json
 import os
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
+from perception import owners
 from perception.buckets import Bucket
 from perception.errors import BucketError, RequestError
 from perception.files import TEMPORARY, storage_faults
+from perception.owners import Owner
 
 LOCK = "lock.json"
 SETTLE_S = 2.0  # that a lock in a bucket is left alone; a put of its size takes 0.1 s or less
-_STAT_STATE, _STAT_START = 0, 19  # fields of /proc/PID/stat after the command's name
-
-
-@dataclass(frozen=True)
-class Holder:
-    """Who works on a run.
-
-    Attributes:
-        host: Its name.
-        boot: Of the kernel, another after each start; "" where /proc is not Linux's.
-        space: Of process numbers: two containers of a host have two.
-        pid: Process number.
-        start: When the process started, in ticks since boot.
-        since: When it took the lock, UTC.
-    """
-
-    host: str
-    boot: str
-    space: str
-    pid: int
-    start: int
-    since: str
-
-    def __str__(self) -> str:
-        """Name it to people."""
-        return f"process {self.pid} on {self.host}, since {self.since}"
 
 
 @contextmanager
@@ -61,7 +33,7 @@ def held(run: Path, break_lock: bool = False) -> Iterator[None]:
     Raises:
         RequestError: `run.locked`, naming the holder.
     """
-    me = _me()
+    me = owners.this_process()
     with storage_faults(run / LOCK):
         run.mkdir(parents=True, exist_ok=True)
         _take(run, me, break_lock)
@@ -90,17 +62,19 @@ def held_in(bucket: Bucket, break_lock: bool = False) -> Iterator[Callable[[], N
     Raises:
         RequestError: `run.locked`, naming the holder; `bucket.*`.
     """
-    mine = _to_bytes(_me())
+    mine = owners.to_bytes(owners.this_process())
     there = bucket.read(LOCK)
     if there is not None and not break_lock:
-        holder = _parse(there)
-        if not (holder and _is_gone(holder)):
+        holder = owners.parse(there)
+        if not (holder and owners.is_gone(holder)):
             raise RequestError("run.locked", _refusal(bucket, holder))
 
     def check() -> None:
         found = bucket.read(LOCK)
         if found != mine:
-            raise RequestError("run.locked", _refusal(bucket, _parse(found) if found else None))
+            raise RequestError(
+                "run.locked", _refusal(bucket, owners.parse(found) if found else None)
+            )
 
     bucket.write(LOCK, mine)
     time.sleep(SETTLE_S)
@@ -118,10 +92,10 @@ def holder_of(run: Path) -> str:
     holder = _read(run / LOCK)
     if holder is None:
         return "somebody unknown" if (run / LOCK).exists() else ""
-    return "" if _is_gone(holder) else str(holder)
+    return "" if owners.is_gone(holder) else str(holder)
 
 
-def _take(run: Path, me: Holder, break_lock: bool) -> None:
+def _take(run: Path, me: Owner, break_lock: bool) -> None:
     folder = os.open(run, os.O_RDONLY)
     try:
         # Two who both see the same stale lock are on its host: one after the other.
@@ -129,16 +103,16 @@ def _take(run: Path, me: Holder, break_lock: bool) -> None:
             fcntl.flock(folder, fcntl.LOCK_EX)
         while not _create(run, me):
             holder = _read(run / LOCK)
-            if not break_lock and not (holder and _is_gone(holder)):
+            if not break_lock and not (holder and owners.is_gone(holder)):
                 raise RequestError("run.locked", _refusal(run, holder))
             (run / LOCK).unlink(missing_ok=True)
     finally:
         os.close(folder)
 
 
-def _create(run: Path, me: Holder) -> bool:
+def _create(run: Path, me: Owner) -> bool:
     """Write the lock unless there is one: whole at once, where the file system has links."""
-    data = _to_bytes(me)
+    data = owners.to_bytes(me)
     temporary = run / f"{TEMPORARY}lock-{me.host}-{me.pid}"
     try:
         temporary.write_bytes(data)
@@ -157,61 +131,20 @@ def _create(run: Path, me: Holder) -> bool:
     return True
 
 
-def _read(path: Path) -> Holder | None:
+def _read(path: Path) -> Owner | None:
     """Return the holder; None where there is none, or none that can be understood."""
+    if not path.is_file():  # a pipe would block
+        return None
     try:
-        return _parse(path.read_bytes())
+        with path.open("rb") as stream:
+            return owners.parse(stream.read(owners.MAX_BYTES + 1))
     except FileNotFoundError:
         return None
 
 
-def _parse(data: bytes) -> Holder | None:
-    try:
-        return Holder(**json.loads(data))
-    except (ValueError, TypeError):
-        return None
-
-
-def _to_bytes(holder: Holder) -> bytes:
-    return (json.dumps(asdict(holder), sort_keys=True, indent=1) + "\n").encode()
-
-
-def _refusal(run: Path | Bucket, holder: Holder | None) -> str:
+def _refusal(run: Path | Bucket, holder: Owner | None) -> str:
     who = str(holder) if holder else f"{run}/{LOCK} does not say who"
     return (
         f"{run}: another process works on this run: {who}. Wait for it, or choose another --out; "
         "if it is certain that it has ended, pass --break-lock"
     )
-
-
-def _me() -> Holder:
-    boot, space = "", ""
-    with suppress(OSError):
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        space = str(Path("/proc/self/ns/pid").readlink())
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    return Holder(socket.gethostname(), boot, space, os.getpid(), _start(os.getpid()), now)
-
-
-def _is_gone(holder: Holder) -> bool:
-    """Tell whether it is certain that the holder has ended."""
-    me = _me()
-    if not me.boot or (holder.host, holder.boot, holder.space) != (me.host, me.boot, me.space):
-        return False
-    try:
-        os.kill(holder.pid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:  # somebody else's, and alive; /proc may hide it
-        return False
-    start = _start(holder.pid)
-    return start not in {0, holder.start}
-
-
-def _start(pid: int) -> int:
-    """Return when a process started; 0 where that is not known, -1 for one that has ended."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0
-    return -1 if fields[_STAT_STATE] in {"Z", "X"} else int(fields[_STAT_START])

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from perception import commands
+from perception import commands, owners
 from perception.errors import RequestError
 from perception.runs import lock
 
@@ -32,7 +32,7 @@ def refusal(run: Path) -> str:
 def left_by(run: Path, **changes: Any) -> None:
     """Leave the lock of another holder."""
     run.mkdir(exist_ok=True)
-    holder = replace(lock._me(), **changes)
+    holder = replace(owners.this_process(), **changes)
     (run / "lock.json").write_text(json.dumps(asdict(holder)))
 
 
@@ -98,7 +98,7 @@ def test_row_38_a_process_of_another_user_is_alive(
 
 
 def test_of_many_who_see_the_same_stale_lock_one_gets_it(tmp_path: Path, ended: int) -> None:
-    if not lock._me().boot:
+    if not owners.this_process().boot:
         pytest.skip("without /proc nothing is proof")
     left_by(tmp_path, pid=ended)
     barrier, release = threading.Barrier(8), threading.Event()
