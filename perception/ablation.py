@@ -117,7 +117,7 @@ def _samples(run: Path) -> Iterator[tuple[str, tuple[Evidence, ...], Scene]]:
     plan = folder.read_plan(run, spec)
     for index in range(len(plan)):
         refs = {ref.id: ref for ref in plan.shard(index)}
-        for outcome, seen in evidence.read(run, index):
+        for outcome, seen in evidence.read(run, index, plan.shard(index)):
             if outcome.status != "quarantined":
                 ref = refs[outcome.sample_id]
                 yield ref.id, seen, sources.load_scene(ref)

@@ -221,7 +221,7 @@ def evidence_size(run: Path) -> dict[str, float]:
     plan = folder.read_plan(run, folder.read_spec(run))
     sizes: list[int] = []
     for index in range(len(plan)):
-        for _, pictures in evidence.read(run, index):
+        for _, pictures in evidence.read(run, index, plan.shard(index)):
             for seen in pictures:
                 masks_of, logits = seen.segments.masks.counts, seen.segments.logits.data
                 pairs = zip(masks_of, logits, strict=True)

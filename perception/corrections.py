@@ -82,7 +82,7 @@ def apply(run: Path | str, path: Path, progress: Progress = no_progress) -> Appl
 def _apply(place: Path, path: Path, progress: Progress) -> Applied:
     spec = folder.read_spec(place)
     changes, seen = read_corrections(place, path)
-    merged = {(one.sample, one.instance): one for one in stored.read(place, spec.corrections)}
+    merged = {(one.sample, one.instance): one for one in stored.read(place, spec)}
     merged |= {(one.sample, one.instance): one for one in changes}
     names = {
         (sample_id, int(prompt)): spec.ontology.by_id(int(class_id)).name

@@ -32,7 +32,7 @@ from perception.errors import RequestError
 from perception.formats import Objects, PictureObjects, coco, cvat
 from perception.ontology import Ontology
 from perception.quality.correct import Correction, Decision
-from perception.runs import folder, labels
+from perception.runs import folder
 from perception.types import Instances, Masks, PictureLabels, Status
 
 SAME_IOU = 0.5  # an edited mask without our id is the label that it overlaps this much
@@ -136,11 +136,12 @@ def _check_run(document: dict[str, Any], run: Path, path: Path) -> str:
 
 def read_seen(run: Path, label_set: str) -> Seen:
     """Return the pictures of a label set, each with the id of its sample."""
-    samples = len(folder.read_plan(run, folder.read_spec(run)))
+    spec = folder.read_spec(run)
+    samples = folder.read_plan(run, spec)
     return [
         (sample.id, picture)
-        for index in range(samples)
-        for outcome, sample in labels.read(run, label_set, index)
+        for index in range(len(samples))
+        for outcome, sample in folder.read_shard(run, spec, samples, index, label_set)
         if outcome.status != "quarantined"
         for picture in sample.pictures
     ]

@@ -240,7 +240,9 @@ def compare_masks(run: Path, reference: Path) -> Likeness:
     plan = folder.read_plan(run, folder.read_spec(run))
     for index in range(len(plan)):
         for (_, ours), (_, theirs) in zip(
-            evidence.read(run, index), evidence.read(reference, index), strict=True
+            evidence.read(run, index, plan.shard(index)),
+            evidence.read(reference, index, plan.shard(index)),
+            strict=True,
         ):
             for one, other in zip(ours, theirs, strict=True):
                 if not np.array_equal(one.detections.boxes_xyxy, other.detections.boxes_xyxy):

@@ -100,7 +100,7 @@ def rules_of(run: Path, spec: RunSpec) -> Rules:
         ontology=spec.ontology,
         class_map=spec.class_map,
         trust=spec.trust,
-        corrections=by_image(corrections.read(run, spec.corrections)),
+        corrections=by_image(corrections.read(run, spec)),
     )
 
 

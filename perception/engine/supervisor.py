@@ -17,7 +17,7 @@ from perception.engine.effort import Effort
 from perception.engine.handle import Child, ChildDiedError
 from perception.engine.job import Job
 from perception.errors import RequestError
-from perception.runs import records, shards
+from perception.runs import poison
 
 LANES = 2  # threads that keep a child at work: one for the models, one for what comes after
 DEATHS_ALLOWED = 1  # the second death in the same sample's hands is its fault
@@ -38,7 +38,7 @@ class Supervisor:
     def __init__(self, job: Job) -> None:
         """Remember the job; the child starts with the context."""
         self._job = job
-        self._poison = Path(job.run) / "poison"
+        self._run = Path(job.run)
         self._copy = job.run_copy()
         self._deaths: Counter[tuple[int, int]] = Counter()
         self._alone: set[int] = set()  # shards that were in hand when a child died
@@ -151,16 +151,14 @@ class Supervisor:
         elif self._deaths[index, place] > DEATHS_ALLOWED:
             if place == NO_SAMPLE:  # decisions or the disk: nothing to leave out
                 raise RequestError("process.crash", f"shard {index}: the worker died twice: {how}")
-            name = f"{shards.shard_name(index)}-{place:04d}.json"
-            records.write_json(self._poison / name, {"how": how})
+            name = poison.write(self._run, index, place, how)
             if self._copy is not None:
-                self._copy.put(f"{self._poison.name}/{name}")
+                self._copy.put(name)
 
     def _poisoned(self, index: int) -> set[int]:
         if self._copy is not None:
-            self._copy.bring_new(self._poison)
-        found = self._poison.glob(f"{shards.shard_name(index)}-*.json")
-        return {int(path.stem.rpartition("-")[2]) for path in found}
+            self._copy.bring_new(self._run / poison.FOLDER)
+        return poison.places(self._run, index)
 
     def _living(self) -> Child:
         """Return the child, a new one if it has died."""

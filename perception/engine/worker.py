@@ -17,12 +17,12 @@ from perception.engine.ahead import Readers
 from perception.engine.effort import Meter
 from perception.engine.job import PREVIEW_SAMPLES, Job, load_models, rules_of
 from perception.engine.memory import KEPT_BYTES
-from perception.errors import BucketError, SampleError
+from perception.errors import BucketError, RequestError, SampleError
 from perception.files import is_storage_fault, write_bytes
 from perception.lanes import Lanes, Turn
 from perception.pipeline import AT_ONCE, Models
 from perception.runs import evidence, labels, shards
-from perception.runs.folder import Plan, RunSpec, read_plan
+from perception.runs.folder import Plan, RunSpec, read_plan, read_shard
 from perception.runs.shards import Outcome
 from perception.types import Evidence, Sample, SampleLabels, SampleRef
 
@@ -208,14 +208,15 @@ def decide_shard(
         return False
     rules = rules_of(run, spec)
     decided: list[tuple[Outcome, SampleLabels]] = []
-    for ref, (outcome, seen) in zip(plan.shard(index), evidence.read(run, index), strict=True):
+    refs = plan.shard(index)
+    for ref, (outcome, seen) in zip(refs, evidence.read(run, index, refs), strict=True):
         stage, sample_labels = "load", labels.no_labels(ref.id)
         if outcome.status != "quarantined":
             try:
                 scene = sources.load_scene(ref)
                 stage = "decide"
                 sample_labels = pipeline.decide(ref.id, seen, scene, rules)
-            except BucketError:
+            except RequestError:  # a bucket that is away, a class or a layout that nobody knows
                 raise
             except Exception as error:  # as in observe_one
                 outcome = _quarantined(ref, stage, error)
@@ -228,7 +229,7 @@ def decide_shard(
 def draw_shard(run: Path, spec: RunSpec, plan: Plan, index: int) -> None:
     """Draw the previews of a shard that was decided before."""
     if index * plan.shard_size < PREVIEW_SAMPLES:
-        decided = list(labels.read(run, spec.label_set(), index))
+        decided = list(read_shard(run, spec, plan, index))
         _draw(run, spec, plan, index, decided, NOTHING_READ)
 
 

@@ -18,7 +18,7 @@ from perception.pages import words
 from perception.pages.card import card_html
 from perception.pages.html import Frame, data_js, page_html
 from perception.pages.sweeps import pack_sweep, palettes
-from perception.runs import folder, labels
+from perception.runs import folder
 from perception.runs.folder import Plan, RunSpec
 from perception.runs.shards import Outcome
 from perception.types import Sample, SampleLabels, SampleRef
@@ -117,7 +117,7 @@ def _chosen(
     places = np.linspace(0, len(plan.samples) - 1, count).round().astype(int).tolist()
     for index in sorted({place // plan.shard_size for place in places}):
         first = index * plan.shard_size
-        shard = zip(plan.shard(index), labels.read(run, spec.label_set(), index), strict=True)
+        shard = zip(plan.shard(index), folder.read_shard(run, spec, plan, index), strict=True)
         for place, (ref, (outcome, sample)) in enumerate(shard, start=first):
             if place in places:
                 yield ref, outcome, sample

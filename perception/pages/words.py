@@ -9,7 +9,7 @@ from perception import weights
 from perception.evaluate import Figure, Report
 from perception.evaluate.notes import BOXES_ONLY
 from perception.ontology import data_folder
-from perception.runs import records
+from perception.runs import timings
 from perception.runs.folder import Plan, RunSpec
 from perception.synthetic.read import is_drive
 from perception.types import Instances
@@ -38,8 +38,12 @@ def what_was_made(spec: RunSpec, plan: Plan, counts: dict[str, Any]) -> list[str
     if counts.get("points"):
         of_points = counts["points"]
         lines.append(
-            f"LiDAR points: {of_points['labelled']:,} labelled, {of_points['background']:,} "
-            f"background, {of_points['unknown']:,} unknown."
+            "LiDAR points: "
+            + ", ".join(
+                f"{of_points.get(name, 0):,} {name}"
+                for name in ("labelled", "background", "unknown")
+            )
+            + "."
         )
     for code, n in sorted(counts["quarantined_by"].items()):
         lines.append(f"Not used: {n} for {code}.")
@@ -61,15 +65,13 @@ def how_made(run: Path, spec: RunSpec) -> list[str]:
         f"{spec.class_map.source}-to-{spec.class_map.target}; fingerprint "
         f"{spec.fingerprint()[:12]}, label set {spec.label_set()}.",
     ]
-    timings = run / "timings.json"
-    if timings.is_file():
-        spent = records.read_json(timings)
-        done, seconds = spent.get("samples_done_now", 0), spent.get("seconds", 0)
-        if done and seconds:
-            lines.append(
-                f"Speed: {seconds / done:.2f} s a sample ({done} samples in {seconds:.0f} s, "
-                f"{spent.get('workers', 1)} workers)."
-            )
+    spent = timings.read(run)
+    done, seconds = spent.samples_done_now, spent.seconds
+    if done and seconds:
+        lines.append(
+            f"Speed: {seconds / done:.2f} s a sample ({done} samples in {seconds:.0f} s, "
+            f"{spent.workers} workers)."
+        )
     return lines
 
 

@@ -1,7 +1,7 @@
 """What people decided of single labels, put in the place of what we decided."""
 
 from dataclasses import replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
@@ -13,6 +13,7 @@ from perception.ontology import Ontology
 from perception.types import Instances, Masks, Status, unknown_signals
 
 KEPT = ("accept", "reclass", "edit", "add")
+_Side = Annotated[int, Field(ge=0, le=masks_.MAX_PIXELS)]
 Decision = Literal["accept", "reclass", "edit", "add", "reject", "wrong_class", "bad_edge"]
 
 
@@ -36,8 +37,8 @@ class Correction(Settings):
     instance: int = Field(ge=1, lt=1 << 31)
     decision: Decision
     class_name: str = ""
-    mask_xyxy: tuple[int, int, int, int] = (0, 0, 0, 0)
-    mask_counts: str = ""
+    mask_xyxy: tuple[_Side, _Side, _Side, _Side] = (0, 0, 0, 0)
+    mask_counts: str = Field(default="", pattern=r"^[0-o]*$")
 
     @property
     def kept(self) -> bool:

@@ -70,7 +70,7 @@ class RunCopy:
         names = []
         for index in indices:
             stated = shards.stated(folder, index)
-            if stated and stated["samples"]["quarantined"]:
+            if stated and stated.samples.quarantined:
                 names.append(f"{self._name(folder)}/{shards.shard_name(index)}.parquet")
         buckets.fetch_all(self.bucket, names, self.place)
 
@@ -95,7 +95,7 @@ class RunCopy:
         """Tell whether a shard is whole there, by its JSON file here and the listing."""
         stated = shards.stated(folder, index)
         name = f"{self._name(folder)}/{shards.shard_name(index)}.parquet"
-        return stated is not None and self._sizes.get(name) == stated["bytes"]
+        return stated is not None and self._sizes.get(name) == stated.bytes
 
     def put(self, *names: str) -> None:
         """Put files of the copy there, one after the other."""

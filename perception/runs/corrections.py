@@ -2,14 +2,19 @@
 
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter
 
+from perception import schemas
 from perception.errors import RequestError
 from perception.files import write_bytes
 from perception.quality.correct import Correction
 from perception.runs import records
+from perception.runs.folder import RunSpec
 
 Corrections = tuple[Correction, ...]
+_CORRECTIONS = TypeAdapter[Corrections](Corrections)
+MAX_BYTES = 1 << 30
+FIX = "restore it from a copy of the run: nothing else knows what people decided"
 
 
 def path_of(run: Path, sha256: str) -> Path:
@@ -28,20 +33,30 @@ def write(run: Path, corrections: Corrections) -> str:
     return sha256
 
 
-def read(run: Path, sha256: str) -> Corrections:
+def read(run: Path, spec: RunSpec) -> Corrections:
     """Read the corrections that a run's settings point to.
 
     Raises:
-        RequestError: `run.damaged` if they are missing or not what the settings say.
+        RequestError: `run.damaged` if they are missing or not what the settings say, for a class
+            that the run does not know, for a label that is decided twice.
     """
-    if not sha256:
+    if not spec.corrections:
         return ()
-    path = path_of(run, sha256)
-    try:
-        if records.sha256(path.read_bytes()) != sha256:
-            raise ValueError("its sha256 is not the one that run.json states")
-        return tuple(Correction.model_validate(row) for row in records.read_json(path))
-    except (OSError, ValueError, ValidationError) as error:
+    path = path_of(run, spec.corrections)
+    data = records.read_bytes(path, MAX_BYTES, FIX)
+    if records.sha256(data) != spec.corrections:
         raise RequestError(
-            "run.damaged", f"{path}: cannot be read as this run's corrections: {error}"
-        ) from error
+            records.DAMAGED, f"{path}: its sha256 is not the one that run.json states; {FIX}"
+        )
+    found = schemas.parse(_CORRECTIONS, data, str(path), records.DAMAGED, FIX)
+    known = {entry.name for entry in spec.ontology.classes}
+    seen: set[tuple[str, int]] = set()
+    for row, one in enumerate(found):
+        if one.kept and one.class_name not in known:
+            field = f"{row}.class_name"
+            raise records.damaged(path, field, one.class_name, "a class of the ontology", FIX)
+        if (one.sample, one.instance) in seen:
+            decided = (one.sample, one.instance)
+            raise records.damaged(path, f"{row}", decided, "each label decided once", FIX)
+        seen.add((one.sample, one.instance))
+    return found

@@ -1,7 +1,7 @@
 """Evidence shards: what the models saw. Written once, never rewritten."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from perception import masks as masks_
+from perception.runs import rows as rows_
 from perception.runs import shards
+from perception.runs.rows import COMMON, INSTANCE, MOST, PICTURE, Rule, Rules
 from perception.runs.shards import Outcome, Row, Tallies
-from perception.types import Detections, Evidence, LogitCrops, Looks, Masks, Segments
+from perception.types import Detections, Evidence, LogitCrops, Looks, SampleRef, Segments
 
 _LOOKS = {"brightness": "brightness", "contrast": "contrasts", "second_iou": "second_ious"}
 SCHEMA = pa.schema(
@@ -37,6 +38,20 @@ SCHEMA = pa.schema(
     ]
 )
 
+_SHARE = Rule(INSTANCE, unknown=True)
+RULES: Rules = {
+    **COMMON,
+    "dropped": Rule(PICTURE, 0, MOST),
+    "mended": Rule(PICTURE, 0, MOST),
+    "class_name": Rule(INSTANCE),
+    "score": Rule(INSTANCE),
+    "cells_xyxy": Rule(INSTANCE, 0, MOST),
+    "cells_origin_xy": Rule(INSTANCE),
+    "cells_per_px_xy": Rule(INSTANCE),
+    "logits": Rule(INSTANCE),
+    **{name: _SHARE for name in ("predicted_iou", "stability", "wobble", "consensus_iou", *_LOOKS)},
+}
+
 
 def folder_of(run: Path) -> Path:
     """Return where a run keeps its evidence."""
@@ -58,10 +73,24 @@ def write(run: Path, index: int, samples: list[tuple[Outcome, tuple[Evidence, ..
     shards.write_shard(folder_of(run), index, rows, SCHEMA, counts)
 
 
-def read(run: Path, index: int) -> Iterator[tuple[Outcome, tuple[Evidence, ...]]]:
-    """Yield the samples of one shard; masks are checked before anything decodes them."""
-    for outcome, pictures, _ in shards.grouped(shards.read_shard(folder_of(run), index, SCHEMA)):
-        yield outcome, tuple(_evidence(picture, instances) for picture, instances in pictures)
+def read(
+    run: Path, index: int, refs: Sequence[SampleRef]
+) -> Iterator[tuple[Outcome, tuple[Evidence, ...]]]:
+    """Yield the samples of one shard.
+
+    Args:
+        run: The run folder.
+        index: Number of the shard.
+        refs: The samples that the plan has there.
+
+    Raises:
+        RequestError: `run.damaged` for bytes that are not those of its hash, values that are not
+            what they should be, and samples or pictures that are not the plan's.
+    """
+    path = folder_of(run) / f"{shards.shard_name(index)}.parquet"
+    found = rows_.read(folder_of(run), index, SCHEMA, RULES, refs)
+    for outcome, pictures, _ in shards.grouped(found):
+        yield outcome, tuple(_evidence(picture, instances, path) for picture, instances in pictures)
 
 
 def _picture_rows(evidence: Evidence) -> Iterator[Row]:
@@ -95,7 +124,7 @@ def _picture_rows(evidence: Evidence) -> Iterator[Row]:
         }
 
 
-def _evidence(picture: Row, rows: list[Row]) -> Evidence:
+def _evidence(picture: Row, rows: list[Row], path: Path) -> Evidence:
     size_hw = (picture["height"], picture["width"])
     names = tuple(sorted({row["class_name"] for row in rows}))
     return Evidence(
@@ -110,13 +139,7 @@ def _evidence(picture: Row, rows: list[Row]) -> Evidence:
             mended=shards.counts_from_rows(picture["mended"]),
         ),
         segments=Segments(
-            masks=masks_.checked(
-                Masks(
-                    boxes_xyxy=_column(rows, "mask_xyxy", np.int32).reshape(-1, 4),
-                    counts=tuple(row["mask_counts"] for row in rows),
-                    size_hw=size_hw,
-                )
-            ),
+            masks=rows_.masks(rows, size_hw, path),
             predicted_ious=_column(rows, "predicted_iou", np.float32),
             stabilities=_column(rows, "stability", np.float32),
             logits=LogitCrops(

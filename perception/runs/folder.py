@@ -8,9 +8,10 @@ import importlib.metadata
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+from pydantic import Field, TypeAdapter, field_validator, model_validator
 
 from perception import __version__
 from perception.config import Config, DecideConfig, ModelSpec, Settings
@@ -18,10 +19,12 @@ from perception.errors import RequestError
 from perception.files import TEMPORARY, remove_temporaries, write_bytes
 from perception.ontology import ClassMap, Ontology
 from perception.runs import evidence, labels, records, shards
+from perception.runs import plan as plan_
 from perception.runs.lock import LOCK
-from perception.runs.shards import Outcome, Tallies
+from perception.runs.plan import Plan as Plan  # a run's, for all who know the run
+from perception.runs.shards import STATUSES, Outcome, Tallies
 from perception.trust.model import TrustModel
-from perception.types import PictureRef, SampleLabels, SampleRef
+from perception.types import SampleLabels
 
 LIBRARIES = (
     "numpy",
@@ -33,12 +36,8 @@ LIBRARIES = (
     "pycocotools",
 )
 SHOWN = 12  # differences of a refused run
-# What a line of the plan leaves out, since it holds for most layouts.
-_USUAL: dict[str, Any] = {
-    one.name: one.default
-    for one in fields(SampleRef)
-    if one.name in {"calibration", "upright", "max_megapixels", "outside"}
-}
+SETTINGS, PLAN = "run.json", "plan.jsonl"
+DIGEST = r"^([0-9a-f]{64})?$"
 
 
 class RunSpec(Settings):
@@ -58,13 +57,18 @@ class RunSpec(Settings):
     ontology: Ontology
     class_map: ClassMap
     trust: TrustModel | None = None
-    corrections: str = ""  # sha256 of `corrections/<hash12>.json`; "" where nobody corrected
+    # sha256 of `corrections/<hash12>.json`; "" where nobody corrected
+    corrections: str = Field(default="", pattern=DIGEST)
     decided_with: str = ""  # version of the code that decided, if not `code_version`, which saw
 
     def models(self) -> dict[str, ModelSpec]:
         """Return what looked at the images, by its part."""
         found = {"detector": self.detector, "segmenter": self.segmenter}
         return found | ({"second_opinion": self.second} if self.second else {})
+
+    def class_ids(self) -> frozenset[int]:
+        """Return the ids that labels may have."""
+        return frozenset(entry.id for entry in self.ontology.classes)
 
     def fingerprint(self) -> str:
         """Return the sha256 of the canonical form."""
@@ -112,71 +116,67 @@ def installed_libraries() -> dict[str, str]:
     return versions
 
 
-@dataclass(frozen=True)
-class Plan:
-    """The samples of a run in canonical order, cut into shards."""
+class Summary(Settings):
+    """What `run.json` holds.
 
-    samples: tuple[SampleRef, ...]
-    shard_size: int
+    Attributes:
+        fingerprint: Of `spec`.
+        spec: The settings.
+        labels: The current label set.
+        licences: Of source and models.
+        counts: See `finish`; None until the run is complete.
+    """
 
-    def __len__(self) -> int:
-        """Number of shards."""
-        return -(-len(self.samples) // self.shard_size)
+    fingerprint: str
+    spec: RunSpec
+    labels: str
+    licences: dict[str, str]
+    counts: dict[str, dict[str, int]] | None
 
-    def shard(self, index: int) -> tuple[SampleRef, ...]:
-        """Return the samples of one shard."""
-        return self.samples[index * self.shard_size : (index + 1) * self.shard_size]
+    @model_validator(mode="after")
+    def _classes_known(self) -> Self:
+        known = {entry.name for entry in self.spec.ontology.classes}
+        ids = {entry.id for entry in self.spec.ontology.classes}
+        if not len(known) == len(ids) == len(self.spec.ontology.classes):
+            raise ValueError("spec.ontology.classes: a name or an id comes twice")
+        if any(not 0 <= number < 1 << 31 for number in ids):
+            raise ValueError("spec.ontology.classes: an id is out of 0 to 2147483647")
+        return self
 
-    def file_names(self) -> tuple[str, ...]:
-        """Return the names of all pictures, relative to the source's root."""
-        return tuple(picture.file_name for ref in self.samples for picture in ref.pictures)
+    @field_validator("counts")
+    @classmethod
+    def _samples_counted(
+        cls, counts: dict[str, dict[str, int]] | None
+    ) -> dict[str, dict[str, int]] | None:
+        missing = {"samples", "quarantined_by", "statuses", "classes_accepted"} - {*(counts or ())}
+        if counts is not None and missing:
+            raise ValueError(f"found no {min(missing)!r}, expected it")
+        if counts is not None and counts["samples"].keys() != {"input", *STATUSES}:
+            expected = ", ".join(("input", *STATUSES))
+            raise ValueError(f"samples: found {sorted(counts['samples'])}, expected {expected}")
+        return counts
 
-    def to_bytes(self) -> bytes:
-        """Return the plan as JSON lines."""
-        lines = []
-        for i, ref in enumerate(self.samples):
-            stated = asdict(ref)
-            for name, usual in _USUAL.items():
-                if stated[name] == usual:
-                    del stated[name]
-            row = {"shard": i // self.shard_size, **stated}
-            lines.append(f"{json.dumps(row, sort_keys=True)}\n")
-        return "".join(lines).encode()
+
+_SUMMARIES = TypeAdapter(Summary)
 
 
 def read_plan(run: Path, spec: RunSpec) -> Plan:
-    """Read `plan.jsonl`; a plan that lost its last lines would lose samples in silence.
+    """Read `plan.jsonl`; raises as `plan.read`."""
+    return plan_.read(run / PLAN, spec.plan_sha256, spec.config.shard_size)
+
+
+def read_summary(run: Path) -> Summary:
+    """Read `run.json`.
 
     Raises:
-        RequestError: `run.damaged` if it is missing or not the plan of `spec`.
+        RequestError: `run.damaged` for what is no run of this version.
     """
-    path = run / "plan.jsonl"
-    samples = []
-    try:
-        data = path.read_bytes()
-        if records.sha256(data) != spec.plan_sha256:
-            raise ValueError("it is not the plan that run.json states; run `label` again")
-        for line in data.splitlines():
-            row = json.loads(line)
-            row.pop("shard")
-            pictures = tuple(PictureRef(**picture) for picture in row.pop("pictures"))
-            for name in ("calib_files", "outside"):
-                row[name] = tuple(row.get(name, ()))
-            samples.append(SampleRef(**row, pictures=pictures))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RequestError("run.damaged", f"{path}: cannot be read as a plan: {error}") from error
-    return Plan(tuple(samples), spec.config.shard_size)
+    return records.read(run / SETTINGS, _SUMMARIES, "is this a run folder of this version?")
 
 
 def read_spec(run: Path) -> RunSpec:
-    """Read the settings of a run from its `run.json`."""
-    stated = records.read_json(run / "run.json")
-    try:
-        return RunSpec.model_validate(stated["spec"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise RequestError(
-            "run.damaged", f"{run / 'run.json'}: is no run of this version: {error}"
-        ) from error
+    """Read the settings of a run from its `run.json`; raises as `read_summary`."""
+    return read_summary(run).spec
 
 
 def begin(run: Path, spec: RunSpec, plan: Plan) -> None:
@@ -297,7 +297,7 @@ def sum_up(run: Path, spec: RunSpec, plan: Plan) -> tuple[dict[str, Any], bytes]
         shards.add_tallies(tallies, shard_tallies)
         shards.add_tallies(tallies, shards.stated_counts(evidence.folder_of(run), index)[1])
         if by_status["quarantined"]:
-            quarantine.extend(quarantined_in(run, spec, index))
+            quarantine.extend(quarantined_in(run, spec, plan, index))
     by_code: dict[str, int] = {}
     for row in quarantine:
         by_code[row["code"]] = by_code.get(row["code"], 0) + 1
@@ -306,7 +306,7 @@ def sum_up(run: Path, spec: RunSpec, plan: Plan) -> tuple[dict[str, Any], bytes]
     return counts, "".join(f"{line}\n" for line in lines).encode()
 
 
-def quarantined_in(run: Path, spec: RunSpec, index: int) -> list[dict[str, str]]:
+def quarantined_in(run: Path, spec: RunSpec, samples: Plan, index: int) -> list[dict[str, str]]:
     """Return the rows of `quarantine.jsonl` that one shard of the current label set gives."""
     return [
         {
@@ -315,18 +315,18 @@ def quarantined_in(run: Path, spec: RunSpec, index: int) -> list[dict[str, str]]
             "code": outcome.code,
             "message": outcome.message,
         }
-        for outcome in labels.read_outcomes(run, spec.label_set(), index)
+        for outcome in labels.read_outcomes(run, spec.label_set(), index, samples.shard(index))
         if outcome.status == "quarantined"
     ]
 
 
-def read_counts(run: Path) -> dict[str, Any]:
+def read_counts(run: Path) -> Tallies:
     """Return the counts of a finished run, see `finish`.
 
     Raises:
         RequestError: `run.incomplete` if the run has not finished.
     """
-    counts: dict[str, Any] | None = records.read_json(run / "run.json")["counts"]
+    counts = read_summary(run).counts
     if counts is None:
         raise RequestError(
             "run.incomplete", f"{run}: has not finished; run `label` again to resume"
@@ -342,8 +342,21 @@ def read_labels(run: Path, label_set: str = "") -> Iterator[tuple[Outcome, Sampl
     """
     spec = read_spec(run)
     read_counts(run)
-    for index in range(len(read_plan(run, spec))):
-        yield from labels.read(run, label_set or spec.label_set(), index)
+    samples = read_plan(run, spec)
+    for index in range(len(samples)):
+        yield from read_shard(run, spec, samples, index, label_set)
+
+
+def read_shard(
+    run: Path, spec: RunSpec, samples: Plan, index: int, label_set: str = ""
+) -> Iterator[tuple[Outcome, SampleLabels]]:
+    """Yield the samples of one shard of a label set, the current one by default.
+
+    Raises:
+        RequestError: `run.damaged`, see `labels.read`.
+    """
+    name = label_set or spec.label_set()
+    yield from labels.read(run, name, index, samples.shard(index), spec.class_ids())
 
 
 def usable_labels(run: Path) -> Iterator[SampleLabels]:

@@ -1,27 +1,28 @@
 """Label sets: what was decided. One folder per setting, named by the hash of the settings."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
-from perception import masks as masks_
-from perception.errors import RequestError
-from perception.runs import offsets, shards
+from perception.runs import offsets, records, shards
+from perception.runs import rows as rows_
+from perception.runs.rows import COMMON, INSTANCE, MOST, PICTURE, SAMPLE, Rule, Rules
 from perception.runs.shards import Outcome, Row, Tallies
 from perception.types import (
     BoxOffset,
     Cuboids,
     Float32,
     Instances,
-    Masks,
     PictureLabels,
     PointLabels,
     PointState,
     SampleLabels,
+    SampleRef,
     Signals,
     Status,
 )
@@ -69,6 +70,32 @@ SCHEMA = pa.schema(
         *shards.MASK_FIELDS,
     ]
 )
+
+_SHARE = Rule(INSTANCE, unknown=True)
+RULES: Rules = {
+    **COMMON,
+    "points": Rule(SAMPLE, 0, MOST),
+    **{
+        name: Rule(SAMPLE)
+        for name in (
+            *("point_states", "point_class_ids", "point_instance_ids", "point_trusts"),
+            *("cuboid_instance_ids", "cuboid_values"),
+        )
+    },
+    "ignored": Rule(PICTURE, 0, MOST),
+    "offset_right_px": Rule(PICTURE),
+    "offset_down_px": Rule(PICTURE),
+    "offset_objects": Rule(PICTURE, 0, MOST),
+    "offset_alarm": Rule(PICTURE),
+    **dict.fromkeys((*_SCALARS, *_SIGNALS), _SHARE),
+    "instance_id": Rule(INSTANCE, 1, MOST),
+    "prompt_id": Rule(INSTANCE, 1, MOST),
+    "class_id": Rule(INSTANCE, 0, MOST),
+    "instance_status": Rule(INSTANCE, min(Status), max(Status)),
+    "score": Rule(INSTANCE),
+    "trust": Rule(INSTANCE, 0, 1, unknown=True),
+    "reasons": Rule(INSTANCE),
+}
 
 
 def folder_of(run: Path, label_set: str) -> Path:
@@ -142,22 +169,45 @@ def _tallies(labels: SampleLabels, class_names: dict[int, str]) -> Tallies:
     return tallies
 
 
-def read(run: Path, label_set: str, index: int) -> Iterator[tuple[Outcome, SampleLabels]]:
-    """Yield the samples of one shard, the quarantined ones without labels."""
+def read(
+    run: Path, label_set: str, index: int, refs: Sequence[SampleRef], class_ids: frozenset[int]
+) -> Iterator[tuple[Outcome, SampleLabels]]:
+    """Yield the samples of one shard, the quarantined ones without labels.
+
+    Args:
+        run: The run folder.
+        label_set: Name of the set.
+        index: Number of the shard.
+        refs: The samples that the plan has there.
+        class_ids: Of the run's ontology.
+
+    Raises:
+        RequestError: `run.damaged` for bytes that are not those of its hash, values that are not
+            what they should be, and samples, pictures or classes that the run does not have.
+    """
     folder = folder_of(run, label_set)
-    for outcome, pictures, own in shards.grouped(shards.read_shard(folder, index, SCHEMA)):
+    path = folder / f"{shards.shard_name(index)}.parquet"
+    found = rows_.read(folder, index, SCHEMA, RULES, refs)
+    for row in found:
+        if row["kind"] == INSTANCE and row["class_id"] not in class_ids:
+            raise records.damaged(
+                path, "class_id", row["class_id"], "one of the ontology in run.json", shards.DELETE
+            )
+    for outcome, pictures, own in shards.grouped(found):
         labels = SampleLabels(
             id=outcome.sample_id,
-            pictures=tuple(_picture(picture, instances) for picture, instances in pictures),
-            points=_points(own, folder),
-            cuboids=_cuboids(own, folder),
+            pictures=tuple(_picture(picture, instances, path) for picture, instances in pictures),
+            points=_points(own, class_ids, path),
+            cuboids=_cuboids(own, path),
         )
         yield outcome, labels
 
 
-def read_outcomes(run: Path, label_set: str, index: int) -> Iterator[Outcome]:
-    """Yield how far each sample of one shard came, without its labels."""
-    rows = shards.read_shard(folder_of(run, label_set), index, SCHEMA)
+def read_outcomes(
+    run: Path, label_set: str, index: int, refs: Sequence[SampleRef]
+) -> Iterator[Outcome]:
+    """Yield how far each sample of one shard came, without its labels; raises as `read`."""
+    rows = rows_.read(folder_of(run, label_set), index, SCHEMA, RULES, refs)
     for outcome, _, _ in shards.grouped(rows):
         yield outcome
 
@@ -167,9 +217,9 @@ def no_labels(sample_id: str) -> SampleLabels:
     return SampleLabels(id=sample_id, pictures=(), points=NO_POINTS)
 
 
-def _points(row: Row, folder: Path) -> PointLabels:
+def _points(row: Row, class_ids: frozenset[int], path: Path) -> PointLabels:
     columns = [
-        np.frombuffer(row[name], dtype)
+        _array(row, name, dtype, row["points"], path)
         for name, dtype in (
             ("point_states", "<u1"),
             ("point_class_ids", "<i4"),
@@ -177,11 +227,29 @@ def _points(row: Row, folder: Path) -> PointLabels:
             ("point_trusts", "<u1"),
         )
     ]
-    if any(len(column) != row["points"] for column in columns):
-        raise RequestError(
-            "run.damaged", f"{folder}: sample {row['sample_id']} states {row['points']} points"
+    points = PointLabels(*columns)
+    labelled = points.states == PointState.LABELLED
+    known = np.isin(points.class_ids, [*class_ids])
+    fine = np.where(labelled, known, (points.class_ids == -1) & (points.instance_ids == 0))
+    if not fine.all() or (points.states > max(PointState)).any():
+        raise records.damaged(
+            path,
+            f"sample {row['sample_id']!r}: points",
+            "a state that is none, or a class or an instance that does not go with it",
+            "a class of the ontology where a point is labelled, else -1 and instance 0",
+            shards.DELETE,
         )
-    return PointLabels(*columns)
+    return points
+
+
+def _array(row: Row, name: str, dtype: str, count: int, path: Path) -> npt.NDArray[Any]:
+    """Return the numbers that a value of bytes holds, `count` of them."""
+    found, width = len(row[name]), np.dtype(dtype).itemsize
+    if found != width * count:
+        where = f"sample {row['sample_id']!r}: {name}"
+        expected = f"{width * count}: {count} numbers"
+        raise records.damaged(path, where, f"{found} bytes", expected, shards.DELETE)
+    return np.frombuffer(row[name], dtype)
 
 
 def _cuboid_values(cuboids: Cuboids) -> Float32:
@@ -191,16 +259,18 @@ def _cuboid_values(cuboids: Cuboids) -> Float32:
     ).astype("<f4")
 
 
-def _cuboids(row: Row, folder: Path) -> Cuboids:
-    ids = np.frombuffer(row["cuboid_instance_ids"], "<i4")
-    values = np.frombuffer(row["cuboid_values"], "<f4")
-    if len(values) != 8 * len(ids):
-        raise RequestError(
-            "run.damaged",
-            f"{folder}: sample {row['sample_id']} has {len(ids)} boxes of {len(values)} numbers, "
-            "expected 8 each",
+def _cuboids(row: Row, path: Path) -> Cuboids:
+    count = len(row["cuboid_instance_ids"]) // 4
+    ids = _array(row, "cuboid_instance_ids", "<i4", count, path)
+    values = _array(row, "cuboid_values", "<f4", 8 * count, path).reshape(-1, 8)
+    if not np.isfinite(values).all() or (values[:, 3:6] < 0).any():
+        raise records.damaged(
+            path,
+            f"sample {row['sample_id']!r}: cuboid_values",
+            "values that are not finite, or sizes below 0",
+            "neither",
+            shards.DELETE,
         )
-    values = values.reshape(-1, 8)
     return Cuboids(ids, values[:, :3], values[:, 3:6], values[:, 6], values[:, 7])
 
 
@@ -227,7 +297,7 @@ def _picture_rows(picture: PictureLabels) -> Iterator[Row]:
         }
 
 
-def _picture(picture: Row, rows: list[Row]) -> PictureLabels:
+def _picture(picture: Row, rows: list[Row], path: Path) -> PictureLabels:
     size_hw = (picture["height"], picture["width"])
     scalars: dict[str, Any] = {
         field: np.array([row[name] for row in rows], dtype)
@@ -241,13 +311,7 @@ def _picture(picture: Row, rows: list[Row]) -> PictureLabels:
             **scalars,
             reasons=tuple(tuple(row["reasons"]) for row in rows),
             boxes_xyxy=np.array([row["box_xyxy"] for row in rows], np.float32).reshape(-1, 4),
-            masks=masks_.checked(
-                Masks(
-                    boxes_xyxy=np.array([r["mask_xyxy"] for r in rows], np.int32).reshape(-1, 4),
-                    counts=tuple(row["mask_counts"] for row in rows),
-                    size_hw=size_hw,
-                )
-            ),
+            masks=rows_.masks(rows, size_hw, path),
             signals=Signals(
                 **{name: np.array([row[name] for row in rows], np.float32) for name in _SIGNALS}
             ),

@@ -67,9 +67,10 @@ def camera_offsets(tallies: Tallies) -> tuple[CameraOffset, ...]:
         CameraOffset(
             camera=camera,
             pictures=pictures,
-            alarms=tallies[ALARMS][camera],
-            right_px=tallies[RIGHT][camera] / 10 / pictures,
-            down_px=tallies[DOWN][camera] / 10 / pictures,
+            alarms=tallies.get(ALARMS, {}).get(camera, 0),
+            right_px=tallies.get(RIGHT, {}).get(camera, 0) / 10 / pictures,
+            down_px=tallies.get(DOWN, {}).get(camera, 0) / 10 / pictures,
         )
         for camera, pictures in sorted(tallies.get(PICTURES, {}).items())
+        if pictures > 0  # no file of ours has others
     )

@@ -1,12 +1,21 @@
-"""JSON as a run keeps it: canonical, so that equal values are equal bytes."""
+"""JSON as a run keeps it: canonical, so that equal values are equal bytes; read as from outside."""
 
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from perception.errors import RequestError
-from perception.files import write_bytes
+from pydantic import TypeAdapter
+
+from perception import schemas
+from perception.errors import RequestError, SampleError
+from perception.files import opened, write_bytes
+
+Parsed = TypeVar("Parsed")
+SMALL_BYTES = 1 << 24  # of a JSON file that is not about every sample
+DAMAGED = "run.damaged"
+AGAIN = "run `label` again"
+_ANY = TypeAdapter[Any](Any)
 
 
 def to_json(value: Any) -> bytes:
@@ -20,18 +29,47 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, to_json(value))
 
 
-def read_json(path: Path) -> Any:
-    """Read JSON that this package wrote.
+def damaged(path: Path | str, field: str, found: object, expected: str, fix: str) -> RequestError:
+    """Return the error for a file of a run that is not what it should be."""
+    return RequestError(
+        DAMAGED, f"{path}: {field}: found {schemas.shown(found)}, expected {expected}; {fix}"
+    )
+
+
+def read_bytes(path: Path, limit: int = SMALL_BYTES, fix: str = AGAIN) -> bytes:
+    """Read a file of a run.
 
     Raises:
-        RequestError: `run.damaged` if the file is missing or is not JSON.
+        RequestError: `run.damaged` for what is no file, cannot be read, or has more bytes than
+            `limit`.
     """
     try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        raise RequestError("run.damaged", f"{path}: no such file; is this a run folder?") from error
-    except ValueError as error:
-        raise RequestError("run.damaged", f"{path}: is not JSON: {error}") from error
+        with opened(path) as stream:
+            data = stream.read(limit + 1)
+    except SampleError as error:
+        raise RequestError(DAMAGED, f"{error.message}; {fix}") from error
+    if len(data) > limit:
+        raise damaged(path, "size", f"more than {limit} bytes", f"at most {limit}", fix)
+    return data
+
+
+def read(path: Path, kind: TypeAdapter[Parsed], fix: str = AGAIN) -> Parsed:
+    """Read JSON of a run.
+
+    Args:
+        path: The file.
+        kind: What it must hold.
+        fix: What a person can do where it does not.
+
+    Raises:
+        RequestError: `run.damaged`, naming file, field, what was found and what was expected.
+    """
+    return schemas.parse(kind, read_bytes(path, fix=fix), str(path), DAMAGED, fix)
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON of any form that this package wrote; raises as `read`."""
+    return read(path, _ANY)
 
 
 def sha256(data: bytes) -> str:

@@ -6,17 +6,28 @@ and of three kinds, in order: a "sample" row with the status, then for each imag
 and its "instance" rows. Plain types only: nothing in a shard can carry code.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import Field, TypeAdapter
 
-from perception.errors import RequestError
-from perception.files import write_bytes
+from perception.config import Settings
+from perception.errors import RequestError, SampleError
+from perception.files import opened, write_bytes
 from perception.runs import records
+from perception.schemas import shown
+
+STATUSES = ("ok", "empty", "quarantined")
+# Of one shard, unpacked: no run of ours comes near. pyarrow allocates what the file states.
+MAX_BYTES = 1 << 33
+MAX_ROWS = 1 << 24
+AGAIN = records.AGAIN
+DELETE = "delete it and the JSON file beside it, then `label` makes both again"
 
 
 @dataclass(frozen=True)
@@ -39,7 +50,43 @@ class Outcome:
 
 
 Row = dict[str, Any]
+Count = Annotated[int, Field(ge=0, lt=1 << 53)]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Tallies = dict[str, dict[str, int]]  # group -> name -> count
+
+
+class Samples(Settings):
+    """Samples of a shard by status."""
+
+    ok: Count
+    empty: Count
+    quarantined: Count
+
+
+class Stated(Settings):
+    """What a shard's JSON file says.
+
+    Attributes:
+        bytes: Size of the Parquet file.
+        sha256: Of it.
+        samples: By status.
+        counts: What `run.json` sums over the shards.
+        own_sha256: Of the canonical form of all others: a flipped digit of a count must show too.
+    """
+
+    bytes: Count
+    sha256: Digest
+    samples: Samples
+    counts: dict[str, dict[str, Annotated[int, Field(gt=-(1 << 53), lt=1 << 53)]]]
+    own_sha256: Digest
+
+    def digest(self) -> str:
+        """Return what `own_sha256` must be."""
+        stated = self.model_dump(mode="json", exclude={"own_sha256"})
+        return records.sha256(records.to_json(stated))
+
+
+_STATED = TypeAdapter(Stated)
 
 
 def add_tallies(total: Tallies, more: Tallies) -> None:
@@ -51,9 +98,28 @@ def add_tallies(total: Tallies, more: Tallies) -> None:
 
 
 def stated_counts(folder: Path, index: int) -> tuple[dict[str, int], Tallies]:
-    """Return the samples by status and the tallies that a shard's JSON file states."""
-    stated = records.read_json(folder / f"{shard_name(index)}.json")
-    return stated["samples"], stated["counts"]
+    """Return the samples by status and the tallies that a shard's JSON file states.
+
+    Raises:
+        RequestError: `run.damaged`.
+    """
+    found = read_stated(folder, index)
+    return found.samples.model_dump(), found.counts
+
+
+def read_stated(folder: Path, index: int) -> Stated:
+    """Return what a shard's JSON file states of it.
+
+    Raises:
+        RequestError: `run.damaged` if it is missing or damaged.
+    """
+    path = folder / f"{shard_name(index)}.json"
+    found = records.read(path, _STATED)
+    if found.own_sha256 != found.digest():
+        raise records.damaged(
+            path, "own_sha256", found.own_sha256, f"{found.digest()}, as its values give", AGAIN
+        )
+    return found
 
 
 def shard_name(index: int) -> str:
@@ -82,65 +148,82 @@ def write_shard(
     stated = {
         "bytes": len(data),
         "sha256": records.sha256(data),
-        "samples": {name: statuses.count(name) for name in ("ok", "empty", "quarantined")},
+        "samples": {name: statuses.count(name) for name in STATUSES},
         "counts": counts,
     }
-    own = records.sha256(records.to_json(stated))  # a flipped digit of a count must show too
+    own = records.sha256(records.to_json(stated))
     records.write_json(folder / f"{shard_name(index)}.json", {**stated, "own_sha256": own})
 
 
 def shard_is_whole(folder: Path, index: int) -> bool:
     """Tell whether a shard exists and agrees with its JSON file; anything else is redone."""
-    return _read_checked(folder, index) is not None
+    found = stated(folder, index)
+    return found is not None and _read_checked(folder, index, found) is not None
 
 
-def stated(folder: Path, index: int) -> dict[str, Any] | None:
+def stated(folder: Path, index: int) -> Stated | None:
     """Return what a shard's JSON file states of it; None if it is missing or damaged."""
     try:
-        stated = records.read_json(folder / f"{shard_name(index)}.json")
-        own = stated.pop("own_sha256", "") if isinstance(stated, dict) else ""
-        return stated if own == records.sha256(records.to_json(stated)) else None
-    except (RequestError, ValueError):  # ValueError: a NaN, half a surrogate
+        return read_stated(folder, index)
+    except RequestError:
         return None
 
 
-def _read_checked(folder: Path, index: int) -> bytes | None:
-    data_path = folder / f"{shard_name(index)}.parquet"
-    found = stated(folder, index)
-    if found is None:
-        return None
+def _read_checked(folder: Path, index: int, found: Stated) -> bytes | None:
+    """Return the bytes of a Parquet file; None if they are not those that `found` states."""
     try:
-        if data_path.stat().st_size != found["bytes"]:
-            return None
-        data = data_path.read_bytes()
-    except FileNotFoundError:
+        with opened(folder / f"{shard_name(index)}.parquet") as stream:
+            if os.fstat(stream.fileno()).st_size != found.bytes:
+                return None
+            data = stream.read()
+    except SampleError:
         return None
-    return data if records.sha256(data) == found["sha256"] else None
+    return data if records.sha256(data) == found.sha256 else None
 
 
-def read_shard(folder: Path, index: int, schema: pa.Schema) -> list[Row]:
-    """Return the rows of a shard.
+def read_table(folder: Path, index: int, schema: pa.Schema) -> pa.Table:
+    """Return a shard as a table; its rows are not checked, see `rows`.
 
     Raises:
         RequestError: `run.damaged` if the shard is missing, torn or of another schema.
     """
-    data = _read_checked(folder, index)
     path = folder / f"{shard_name(index)}.parquet"
+    found = read_stated(folder, index)
+    data = _read_checked(folder, index, found)
     if data is None:
         raise RequestError(
-            "run.damaged", f"{path}: missing or not what its JSON file says; run `label` again"
+            records.DAMAGED, f"{path}: missing or not what its JSON file says; {AGAIN}"
         )
-    table = pq.read_table(pa.BufferReader(data))
-    if table.schema.remove_metadata() != schema:
-        found, expected = set(table.schema.names), set(schema.names)
-        columns = ", ".join(sorted(found ^ expected)) or "types"
+    try:
+        file = pq.ParquetFile(pa.BufferReader(data))
+        _refuse_other(file.schema_arrow, schema, path)
+        _refuse_large(file.metadata, path)
+        table = file.read()
+        table.validate(full=True)  # text that is no UTF-8, offsets that lead out
+    except (pa.ArrowException, OSError, ValueError) as error:
+        line = " ".join(str(error).split())
         raise RequestError(
-            "run.damaged",
-            f"{path}: written by another version of this package (columns that differ: {columns}); "
-            "label again into another folder",
-        )
-    rows: list[Row] = table.to_pylist()
-    return rows
+            records.DAMAGED, f"{path}: cannot be read as Parquet: {shown(line)}; {DELETE}"
+        ) from error
+    return table
+
+
+def _refuse_other(found: pa.Schema, expected: pa.Schema, path: Path) -> None:
+    if found.remove_metadata() == expected:
+        return
+    columns = ", ".join(sorted({*found.names} ^ {*expected.names})) or "types"
+    raise RequestError(
+        records.DAMAGED,
+        f"{path}: written by another version of this package (columns that differ: "
+        f"{columns[:300]}); label again into another folder",
+    )
+
+
+def _refuse_large(stated: pq.FileMetaData, path: Path) -> None:
+    size = sum(stated.row_group(i).total_byte_size for i in range(stated.num_row_groups))
+    for field, found, most in (("rows", stated.num_rows, MAX_ROWS), ("size", size, MAX_BYTES)):
+        if not 0 <= found <= most:
+            raise records.damaged(path, field, found, f"at most {most}", DELETE)
 
 
 def grouped(rows: list[Row]) -> Iterator[tuple[Outcome, list[tuple[Row, list[Row]]], Row]]:

@@ -4,9 +4,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from perception.errors import RequestError
-from perception.runs import labels, lock, records, shards
-from perception.runs.folder import quarantined_in, read_plan, read_spec
+from perception.runs import labels, lock, shards, timings
+from perception.runs.folder import quarantined_in, read_plan, read_summary
 from perception.runs.shards import Tallies
 
 
@@ -84,29 +83,28 @@ def read_status(run: Path) -> RunStatus:
     """Read how far a run is; only the small JSON files, and the shards with quarantined samples.
 
     Raises:
-        RequestError: `run.damaged` if the folder is no run.
+        RequestError: `run.damaged` if the folder is no run, or what is read of it is damaged.
     """
-    spec = read_spec(run)
+    summary = read_summary(run)
+    spec = summary.spec
     plan = read_plan(run, spec)
     decided = labels.folder_of(run, spec.label_set())
     samples = {"input": len(plan.samples), "done": 0, "ok": 0, "empty": 0, "quarantined": 0}
     tallies: Tallies = {"statuses": {}, "classes_accepted": {}}
     by_code: dict[str, int] = {}
     for index in range(len(plan)):
-        try:
-            by_status, counts = shards.stated_counts(decided, index)
-            reasons = quarantined_in(run, spec, index) if by_status["quarantined"] else []
-        except RequestError:  # not there yet, or damaged: `label` makes it again
+        if not (decided / f"{shards.shard_name(index)}.json").exists():  # not there yet
             continue
+        by_status, counts = shards.stated_counts(decided, index)
+        reasons = quarantined_in(run, spec, plan, index) if by_status["quarantined"] else []
         samples["done"] += len(plan.shard(index))
         for name, count in by_status.items():
             samples[name] += count
-        shards.add_tallies(tallies, {name: counts[name] for name in tallies})
+        shards.add_tallies(tallies, {name: counts.get(name, {}) for name in tallies})
         for row in reasons:
             by_code[row["code"]] = by_code.get(row["code"], 0) + 1
     holder = lock.holder_of(run)
-    finished = records.read_json(run / "run.json")["counts"] is not None
-    state = "running" if holder else "finished" if finished else "stopped"
+    state = "running" if holder else "finished" if summary.counts is not None else "stopped"
     statuses = tallies["statuses"]
     return RunStatus(
         state=state,
@@ -123,17 +121,12 @@ def read_status(run: Path) -> RunStatus:
 
 
 def _speed(run: Path, samples_left: int) -> dict[str, Any]:
-    try:
-        timings = records.read_json(run / "timings.json")
-        done, seconds = timings["samples_done_now"], timings["seconds"]
-        working, busy = timings["worker_s"], timings["worker_busy_s"]
-        peak = timings["worker_peak_bytes"]
-    except (RequestError, KeyError):
-        done, seconds, working, busy, peak = 0, 0.0, 0.0, 0.0, 0
+    spent = timings.read(run)
+    done, seconds = spent.samples_done_now, spent.seconds
     rate = done / seconds if done and seconds else None
     return {
         "images_per_s": rate,
         "seconds_left": samples_left / rate if rate else 0.0 if not samples_left else None,
-        "busy_share": busy / working if working else None,
-        "worker_peak_bytes": peak or None,
+        "busy_share": spent.worker_busy_s / spent.worker_s if spent.worker_s else None,
+        "worker_peak_bytes": spent.worker_peak_bytes or None,
     }

@@ -4,11 +4,51 @@ import resource
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field, TypeAdapter
+
+from perception.config import Settings
 from perception.runs import records
 
 TIMINGS = "timings.json"
+Number = Annotated[float, Field(ge=0, lt=1e15)]
+Whole = Annotated[int, Field(ge=0, lt=1 << 53)]
+
+
+class Spent(Settings):
+    """What `timings.json` holds; what an older version did not write is 0, or not known."""
+
+    started_unix_s: Number = 0
+    finished_unix_s: Number | None = None
+    seconds: Number = 0
+    samples_done_now: Whole = 0
+    samples_resumed: Whole = 0
+    engine: str = ""
+    workers: Whole = 1
+    workers_seen: Whole = 0
+    warm_unix_s: Number | None = None
+    driver_peak_bytes: Whole = 0
+    worker_s: Number = 0
+    worker_busy_s: Number = 0
+    worker_peak_bytes: Whole = 0
+
+
+_SPENT = TypeAdapter(Spent)
+
+
+def read(run: Path) -> Spent:
+    """Read what a run took; a run without times took nothing.
+
+    Raises:
+        RequestError: `run.damaged`.
+    """
+    path = run / TIMINGS
+    return (
+        records.read(path, _SPENT, f"delete it, or {records.AGAIN}") if path.exists() else Spent()
+    )
+
+
 EVERY_S = 2.0  # seconds between two writings: a write waits for the disk
 
 

@@ -1,18 +1,25 @@
 """Every hash and every promise of a run folder, checked; nothing is changed."""
 
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from perception.errors import PerceptionError, RequestError, in_bucket
+from perception.errors import RequestError, in_bucket
 from perception.files import TEMPORARY
-from perception.runs import evidence, labels, lock, records, shards
-from perception.runs.folder import Plan, RunSpec, read_plan, read_spec, sum_up
+from perception.runs import corrections, evidence, labels, lock, records, shards, timings
+from perception.runs.folder import (
+    SETTINGS,
+    Plan,
+    RunSpec,
+    Summary,
+    read_plan,
+    read_shard,
+    read_summary,
+    sum_up,
+)
 from perception.runs.shards import Outcome
 from perception.types import PointState, SampleLabels
 
-STATUSES = ("ok", "empty", "quarantined")
 ENDINGS = (".parquet", ".json")
 
 
@@ -40,16 +47,20 @@ class Verdict:
 def verify(run: Path) -> Verdict:
     """Check a run: hashes, the plan, each sample once and in order, masks, points, counts.
 
-    A run that has not finished is not at fault for what it lacks.
+    A run that has not finished is not at fault for what it lacks. Damage is listed, never raised.
 
     Raises:
-        RequestError: `run.damaged` if `run.json` or the plan cannot be read at all.
+        RequestError: `run.damaged` for a folder without `run.json`: it is no run.
     """
-    spec = read_spec(run)
-    plan = read_plan(run, spec)
-    stated = records.read_json(run / "run.json")
-    finished = stated["counts"] is not None
-    faults = [*_settings(run, spec, stated), *_plan(run, plan)]
+    if not (run / SETTINGS).exists():
+        read_summary(run)
+    try:
+        summary = read_summary(run)
+        plan = read_plan(run, summary.spec)
+    except RequestError as error:
+        return Verdict((error.message,), 0, 0)
+    spec, finished = summary.spec, summary.counts is not None
+    faults = [*_settings(run, summary), *_times(run)]
     found = missing = 0
     sets = sorted(path.name for path in (run / "labels").glob("*") if path.is_dir())
     current = spec.label_set()
@@ -62,39 +73,52 @@ def verify(run: Path) -> Verdict:
                 missing += folder.name in {"evidence", current}
                 continue
             found += 1
-            faults += _shard(run, folder, plan, index)
+            faults += _shard(run, folder, spec, plan, index)
     if current not in sets:
         missing += len(plan)
     if finished and not faults:
-        counts, quarantine = sum_up(run, spec, plan)
-        if counts != stated["counts"]:
-            faults.append(f"{run / 'run.json'}: its counts are not the sum of the shards")
-        if (run / "quarantine.jsonl").read_bytes() != quarantine:
-            faults.append(f"{run / 'quarantine.jsonl'}: does not list the quarantined samples")
-        samples = counts["samples"]
-        if sum(samples[status] for status in STATUSES) != samples["input"]:
-            faults.append(f"{run}: ok + empty + quarantined is not the input: {samples}")
+        faults += _totals(run, summary, plan)
     return Verdict(tuple(faults), found, missing)
 
 
-def _settings(run: Path, spec: RunSpec, stated: dict[str, object]) -> Iterator[str]:
-    for key, value in (("fingerprint", spec.fingerprint()), ("labels", spec.label_set())):
-        if stated.get(key) != value:
-            yield f"{run / 'run.json'}: {key} is {stated.get(key)}, its settings give {value}"
+def _settings(run: Path, summary: Summary) -> Iterator[str]:
+    spec = summary.spec
+    for key, stated, value in (
+        ("fingerprint", summary.fingerprint, spec.fingerprint()),
+        ("labels", summary.labels, spec.label_set()),
+    ):
+        if stated != value:
+            yield f"{run / SETTINGS}: {key} is {stated}, its settings give {value}"
+    try:
+        corrections.read(run, spec)
+    except RequestError as error:
+        yield error.message
     if not lock.holder_of(run):  # else they are being written
         for path in sorted(run.rglob(f"{TEMPORARY}*")):
             yield f"{path}: left by a process that was killed; `label` again removes it"
 
 
-def _plan(run: Path, plan: Plan) -> Iterator[str]:
-    seen: set[str] = set()
-    for number, line in enumerate((run / "plan.jsonl").read_bytes().splitlines()):
-        row = json.loads(line)
-        if row["shard"] != number // plan.shard_size:
-            yield f"{run / 'plan.jsonl'}:{number + 1}: is in shard {row['shard']}"
-        if row["id"] in seen:
-            yield f"{run / 'plan.jsonl'}:{number + 1}: sample {row['id']!r} comes twice"
-        seen.add(row["id"])
+def _times(run: Path) -> Iterator[str]:
+    try:
+        timings.read(run)
+    except RequestError as error:
+        yield error.message
+
+
+def _totals(run: Path, summary: Summary, plan: Plan) -> Iterator[str]:
+    """Compare what was summed up with the shards."""
+    try:
+        counts, quarantine = sum_up(run, summary.spec, plan)
+        if counts != summary.counts:
+            yield f"{run / SETTINGS}: its counts are not the sum of the shards"
+        if records.read_bytes(run / "quarantine.jsonl", len(quarantine) + 1) != quarantine:
+            yield f"{run / 'quarantine.jsonl'}: does not list the quarantined samples"
+    except RequestError as error:
+        yield error.message
+        return
+    samples = counts["samples"]
+    if sum(samples[status] for status in shards.STATUSES) != samples["input"]:
+        yield f"{run}: ok + empty + quarantined is not the input: {samples}"
 
 
 def _strangers(folder: Path, count: int) -> Iterator[str]:
@@ -104,37 +128,23 @@ def _strangers(folder: Path, count: int) -> Iterator[str]:
             yield f"{path}: is no shard of the plan"
 
 
-def _shard(run: Path, folder: Path, plan: Plan, index: int) -> list[str]:
+def _shard(run: Path, folder: Path, spec: RunSpec, plan: Plan, index: int) -> list[str]:
     where = f"{folder / shards.shard_name(index)}.parquet"
     try:
+        stated, _ = shards.stated_counts(folder, index)
         if folder == evidence.folder_of(run):
-            outcomes = [outcome for outcome, _ in evidence.read(run, index)]
+            outcomes = [one for one, _ in evidence.read(run, index, plan.shard(index))]
             faults: list[str] = []
         else:
-            decided = list(labels.read(run, folder.name, index))
-            outcomes = [outcome for outcome, _ in decided]
+            decided = list(read_shard(run, spec, plan, index, folder.name))
+            outcomes = [one for one, _ in decided]
             faults = [fault for one in decided for fault in _sample(*one)]
-        stated, _ = shards.stated_counts(folder, index)
-    except PerceptionError as error:
-        return [error.message if isinstance(error, RequestError) else f"{where}: {error}"]
-    except (KeyError, TypeError, ValueError) as error:
-        return [f"{where}: its rows do not fit together: {type(error).__name__}: {error}"]
-    faults += _outcomes(outcomes, [ref.id for ref in plan.shard(index)], stated)
+    except RequestError as error:
+        return [error.message]
+    statuses = [one.status for one in outcomes]
+    if {name: statuses.count(name) for name in shards.STATUSES} != stated:
+        faults.append("its JSON file counts its samples otherwise")
     return [f"{where}: {fault}" for fault in faults]
-
-
-def _outcomes(
-    outcomes: Iterable[Outcome], planned: list[str], stated: dict[str, int]
-) -> Iterator[str]:
-    found = list(outcomes)
-    if [outcome.sample_id for outcome in found] != planned:
-        yield f"holds {len(found)} samples, not the plan's {len(planned)} in their order"
-    statuses = [outcome.status for outcome in found]
-    if {name: statuses.count(name) for name in STATUSES} != stated:
-        yield "its JSON file counts its samples otherwise"
-    for outcome in found:
-        if (outcome.status == "quarantined") != bool(outcome.code):
-            yield f"sample {outcome.sample_id!r} is {outcome.status} with code {outcome.code!r}"
 
 
 def _sample(outcome: Outcome, sample: SampleLabels) -> Iterator[str]:

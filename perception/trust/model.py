@@ -4,13 +4,13 @@ p(right) = calibrate(bias + class offset + sum of weight of class * standardised
 numbers travel as JSON in run.json and to every worker; nothing here can carry code.
 """
 
-import json
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, model_validator
 
+from perception import schemas
 from perception.config import Settings
 from perception.errors import RequestError
 from perception.trust.features import FEATURES
@@ -19,6 +19,8 @@ from perception.types import Bool, Float32, Float64, Instances, Status, UInt8
 Kind = Literal["logistic", "isotonic"]
 KIND = "perception trust 1"
 MAX_JSON_BYTES = 1 << 20
+FIX = "make one with `perception trust fit`"
+_ANY = TypeAdapter[Any](Any)
 TRUST_LOW, CLASS_KEPT = "trust.low", "class.kept"  # reasons
 
 
@@ -171,6 +173,9 @@ class TrustModel(Weights):
         return self.calibration(self.scores(features, class_names)).astype(np.float32)
 
 
+_MODELS = TypeAdapter(TrustModel)
+
+
 def draw_line(
     model: TrustModel,
     instances: Instances,
@@ -209,22 +214,14 @@ def read_model(path: Path) -> TrustModel:
     """
     if not path.is_file():
         raise RequestError("io.not_found", f"{path}: no such file")
-    if path.stat().st_size > MAX_JSON_BYTES:
+    with path.open("rb") as stream:
+        data = stream.read(MAX_JSON_BYTES + 1)
+    if len(data) > MAX_JSON_BYTES:
         raise RequestError("trust.invalid", f"{path}: larger than {MAX_JSON_BYTES} bytes")
-    try:
-        values: Any = json.loads(path.read_bytes())
-        if not isinstance(values, dict) or values.get("kind") != KIND:
-            found = values.get("kind") if isinstance(values, dict) else type(values).__name__
-            raise RequestError(
-                "trust.invalid",
-                f"{path}: kind is {found!r}, expected {KIND!r}; make one with "
-                "`perception trust fit`",
-            )
-        return TrustModel.model_validate(values)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        key = ".".join(str(part) for part in fault["loc"])
-        message = fault["msg"].removeprefix("Value error, ")
-        raise RequestError("trust.invalid", f"{path}: {key or 'the model'}: {message}") from error
-    except (ValueError, RecursionError) as error:
-        raise RequestError("trust.invalid", f"{path}: is not JSON: {error}") from error
+    values = schemas.parse(_ANY, data, str(path), "trust.invalid", FIX)
+    kind = values.get("kind") if isinstance(values, dict) else type(values).__name__
+    if kind != KIND:
+        raise RequestError(
+            "trust.invalid", f"{path}: kind is {schemas.shown(kind)}, expected {KIND!r}; {FIX}"
+        )
+    return schemas.parse(_MODELS, data, str(path), "trust.invalid", FIX)

@@ -214,5 +214,5 @@ def test_of_several_samples_side_by_side_the_one_that_kills_is_found(
     detector_does("time.sleep(0.2); picture.image_rgb.shape[1] == 62 and os._exit(5)")
     with Supervisor(job.model_copy(update={"run": str(run), "spec": spec})) as supervisor:
         supervisor.do_shard(0)
-    outcomes = [outcome for outcome, _ in evidence.read(run, 0)]
+    outcomes = [outcome for outcome, _ in evidence.read(run, 0, plan.shard(0))]
     assert [outcome.code for outcome in outcomes] == ["", "", "process.crash", "", ""]

@@ -41,19 +41,25 @@ def spec_for(plan: Plan, spec_of: SpecOf) -> RunSpec:
 
 
 texts = st.text(max_size=12)  # line breaks of all kinds among them
+names = texts.map(lambda text: "n" + text.replace("\0", "").replace("..", "."))
 refs = st.builds(
     SampleRef,
-    id=texts,
+    id=names,
     layout=texts,
-    root=texts,
-    pictures=st.lists(st.builds(PictureRef, camera=texts, file_name=texts), max_size=2).map(tuple),
-    sweep_file=texts,
-    calib_files=st.lists(texts, max_size=2).map(tuple),
+    root=names.map(lambda name: f"/{name}"),
+    pictures=st.lists(
+        st.builds(PictureRef, camera=names, file_name=names),
+        max_size=2,
+        unique_by=lambda picture: picture.camera,
+    ).map(tuple),
+    sweep_file=names | st.just(""),
+    calib_files=st.lists(names | names.map(lambda name: f"../{name}"), max_size=2).map(tuple),
     calibration=texts,
 )
+plans = st.lists(refs, min_size=1, max_size=5, unique_by=lambda ref: ref.id).map(tuple)
 
 
-@given(st.lists(refs, max_size=5).map(tuple), st.integers(1, 4))
+@given(plans, st.integers(1, 4))
 def test_a_plan_comes_back_as_it_was_written(
     tmp_path_factory: pytest.TempPathFactory,
     spec_of: SpecOf,

@@ -91,7 +91,7 @@ def test_status_and_verdict_are_one_json_object(
 
 def test_a_folder_that_is_no_run_says_so(tmp_path: Path) -> None:
     for ask in (read_status, verify):
-        with pytest.raises(RequestError, match=r"run\.json"):
+        with pytest.raises(RequestError, match=r"run\.json.*is this a run folder"):
             ask(tmp_path)
 
 
@@ -105,15 +105,24 @@ def change(path: Path, **values: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_bytes()) | values))
 
 
+def recount(run: Path) -> None:
+    counts = json.loads((run / "run.json").read_bytes())["counts"]
+    change(run / "run.json", counts=counts | {"statuses": {"accepted": 1}})
+
+
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "evidence": (lambda run: flip(run / "evidence" / "000001.parquet"), "000001.parquet"),
     "labels": (lambda run: flip(next(run.glob("labels/*/000002.parquet"))), "000002.parquet"),
-    "missing": (lambda run: (run / "evidence" / "000000.json").unlink(), "000000.parquet"),
+    "missing": (lambda run: (run / "evidence" / "000000.json").unlink(), "000000.json"),
     "stranger": (lambda run: (run / "evidence" / "000009.parquet").touch(), "no shard of the plan"),
     "temporary": (lambda run: (run / ".tmp-0").touch(), "left by a process"),
     "quarantine": (lambda run: (run / "quarantine.jsonl").write_text(""), "quarantine.jsonl"),
     "fingerprint": (lambda run: change(run / "run.json", fingerprint="0"), "fingerprint is 0"),
-    "counts": (lambda run: change(run / "run.json", counts={}), "not the sum of the shards"),
+    "counts": (lambda run: recount(run), "not the sum of the shards"),
+    "run.json": (lambda run: (run / "run.json").write_text("[" * 100_000), "is not JSON"),
+    "plan": (lambda run: (run / "plan.jsonl").unlink(), "plan.jsonl: no such file"),
+    "times": (lambda run: change(run / "timings.json", seconds="1_000"), "timings.json: seconds"),
+    "quarantine missing": (lambda run: (run / "quarantine.jsonl").unlink(), "no such file"),
     "swapped": (
         lambda run: [
             shutil.copy(run / "evidence" / f"000000{end}", run / "evidence" / f"000001{end}")
@@ -141,5 +150,5 @@ def test_a_plan_with_a_sample_twice_is_found(run: Path) -> None:
     lines = (run / "plan.jsonl").read_text().splitlines()
     lines[1] = lines[0]
     (run / "plan.jsonl").write_text("\n".join(lines) + "\n")
-    with pytest.raises(RequestError, match=r"not the plan that run\.json states"):
-        verify(run)
+    (fault,) = verify(run).faults
+    assert "plan.jsonl: is not the plan that run.json states" in fault

@@ -1,0 +1,168 @@
+"""`plan.jsonl`: the samples of a run in canonical order, cut into shards; one line each.
+
+A plan may come from somebody else, and its names become paths: of files that are read below its
+root, and of files that are written. So a name that is absolute, climbs by `..` or holds a NUL is
+refused. Raw KITTI drives of one date share a calibration beside them: there one `..` may lead.
+"""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, TypeAdapter
+
+from perception import schemas
+from perception.buckets import is_bucket
+from perception.config import Settings
+from perception.errors import RequestError
+from perception.limits import MAX_MEGAPIXELS, MOST_MEGAPIXELS
+from perception.runs import records
+from perception.types import PictureRef, SampleRef
+
+MAX_BYTES = 1 << 32  # a nuScenes of a million frames
+MAX_NAME = 4096  # Linux has no longer paths
+# What a line leaves out, since it holds for most layouts.
+_USUAL: dict[str, Any] = {
+    one.name: one.default
+    for one in fields(SampleRef)
+    if one.name in {"calibration", "upright", "max_megapixels", "outside"}
+}
+
+
+def _inside(name: str) -> str:
+    if name.startswith("/") or "\0" in name or (".." in name and ".." in name.split("/")):
+        raise ValueError(f"found {schemas.shown(name)}, expected a relative path without `..`")
+    return name
+
+
+def _beside(name: str) -> str:
+    _inside(name.removeprefix("../"))
+    return name
+
+
+def _place(root: str) -> str:
+    if "\0" in root or not (root.startswith("/") or is_bucket(root)):
+        raise ValueError(
+            f"found {schemas.shown(root)}, expected an absolute path or s3://BUCKET/PATH"
+        )
+    return root
+
+
+def _absolute(path: str) -> str:
+    _inside(path.removeprefix("/"))
+    if not path.startswith("/"):
+        raise ValueError(f"found {schemas.shown(path)}, expected an absolute path")
+    return path
+
+
+_Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(_inside)]
+
+
+class _Picture(Settings):
+    camera: _Name
+    file_name: _Name
+
+
+class _Line(Settings):
+    """One line, see `SampleRef`; what most layouts leave out has a default."""
+
+    shard: Annotated[int, Field(ge=0)]
+    id: _Name
+    layout: str
+    root: Annotated[str, Field(max_length=MAX_NAME), AfterValidator(_place)]
+    pictures: tuple[_Picture, ...]
+    sweep_file: Annotated[str, Field(max_length=MAX_NAME), AfterValidator(_inside)]
+    calib_files: tuple[
+        Annotated[str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(_beside)], ...
+    ]
+    calibration: str = ""
+    upright: bool = False
+    max_megapixels: Annotated[int, Field(ge=1, le=MOST_MEGAPIXELS)] = MAX_MEGAPIXELS
+    outside: tuple[Annotated[str, Field(max_length=MAX_NAME), AfterValidator(_absolute)], ...] = ()
+
+
+_LINES = TypeAdapter(_Line)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The samples of a run in canonical order, cut into shards."""
+
+    samples: tuple[SampleRef, ...]
+    shard_size: int
+
+    def __len__(self) -> int:
+        """Number of shards."""
+        return -(-len(self.samples) // self.shard_size)
+
+    def shard(self, index: int) -> tuple[SampleRef, ...]:
+        """Return the samples of one shard."""
+        return self.samples[index * self.shard_size : (index + 1) * self.shard_size]
+
+    def file_names(self) -> tuple[str, ...]:
+        """Return the names of all pictures, relative to the source's root."""
+        return tuple(picture.file_name for ref in self.samples for picture in ref.pictures)
+
+    def to_bytes(self) -> bytes:
+        """Return the plan as JSON lines."""
+        lines = []
+        for i, ref in enumerate(self.samples):
+            stated = asdict(ref)
+            for name, usual in _USUAL.items():
+                if stated[name] == usual:
+                    del stated[name]
+            row = {"shard": i // self.shard_size, **stated}
+            lines.append(f"{json.dumps(row, sort_keys=True)}\n")
+        return "".join(lines).encode()
+
+
+def read(path: Path, sha256: str, shard_size: int) -> Plan:
+    """Read a plan; one that lost its last lines would lose samples in silence.
+
+    Args:
+        path: The file.
+        sha256: Of it, as `run.json` states.
+        shard_size: Samples of a shard.
+
+    Raises:
+        RequestError: `run.damaged` if it is missing or not the plan of `sha256`; for a name that
+            leads elsewhere, a sample that comes twice, a shard that is not a line's, no sample.
+    """
+    data = records.read_bytes(path, MAX_BYTES)
+    if records.sha256(data) != sha256:
+        raise RequestError(
+            records.DAMAGED, f"{path}: is not the plan that run.json states; {records.AGAIN}"
+        )
+    samples = []
+    seen: set[str] = set()
+    for number, line in enumerate(data.splitlines()):
+        where = f"{path}:{number + 1}"
+        one = schemas.parse(_LINES, line, where, records.DAMAGED, records.AGAIN)
+        if one.shard != number // shard_size:
+            expected = f"{number // shard_size}, for shards of {shard_size}"
+            raise records.damaged(where, "shard", one.shard, expected, records.AGAIN)
+        if one.id in seen:
+            raise records.damaged(where, "id", one.id, "each sample once", records.AGAIN)
+        cameras = {picture.camera for picture in one.pictures}
+        if len(cameras) < len(one.pictures):
+            found = [picture.camera for picture in one.pictures]
+            raise records.damaged(where, "pictures", found, "each camera once", records.AGAIN)
+        seen.add(one.id)
+        samples.append(
+            SampleRef(
+                id=one.id,
+                layout=one.layout,
+                root=one.root,
+                pictures=tuple(PictureRef(p.camera, p.file_name) for p in one.pictures),
+                sweep_file=one.sweep_file,
+                calib_files=one.calib_files,
+                calibration=one.calibration,
+                upright=one.upright,
+                max_megapixels=one.max_megapixels,
+                outside=one.outside,
+            )
+        )
+    if not samples:
+        raise records.damaged(path, "samples", 0, "one or more", records.AGAIN)
+    return Plan(tuple(samples), shard_size)
