@@ -251,14 +251,20 @@ def _given(
     here = sources.label_root(root) if given == prompts.LABEL_2 else Path(root)
     opened = prompts.open_boxes(given, origin.layout, here, plan.file_names())
     prompts.check_boxes(opened, plan.samples)
-    digest = prompts.digest(given, here)
-    if request.class_map:
-        mapping = load_class_map(request.class_map)
+    if isinstance(opened, prompts.MatchedBoxes):
+        digest = opened.digest()
     else:
-        mapping = prompts.class_map_for(opened.class_names, ontology)
-    mapping.check_names(opened.class_names)
+        digest = prompts.digest(given, here)
+    names = opened.class_names
+    if request.class_map:
+        mapping, notices = prompts.fit(load_class_map(request.class_map), names)
+    else:
+        mapping, notices = prompts.class_map_for(names, ontology, given)
+    mapping.check_names(names)
+    if isinstance(opened, prompts.MatchedBoxes):
+        notices = (*notices, *prompts.unused(mapping, opened.listed_names))
     spec = ModelSpec(kind="boxes", file_name=Path(request.boxes).name, sha256=digest)
-    return spec, mapping, opened.notices
+    return spec, mapping, (*opened.notices, *notices)
 
 
 def _detector_map(looks: ModelSpec, class_map: str, ontology: Ontology) -> ClassMap:
@@ -268,7 +274,7 @@ def _detector_map(looks: ModelSpec, class_map: str, ontology: Ontology) -> Class
         return prompts.class_map_for(looks.class_names, ontology)
     if looks.kind in {"onnx", "yolo"}:
         return load_class_map("coco80-to-road")
-    return prompts.class_map_for(("car",), ontology)
+    return prompts.class_map_for(("car",), ontology)[0]
 
 
 def _free_folder(run: Path, spec: RunSpec) -> Path:

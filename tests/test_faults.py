@@ -6,6 +6,7 @@ The rows that one module answers for alone are tested beside it as well (`test_r
 
 import importlib.util
 import json
+import math
 import os
 import pickle
 import re
@@ -275,11 +276,12 @@ def test_row_14_boxes_that_are_none_are_dropped_and_counted(tmp_path: Path, draw
         [30, 10, 20, 0],
         [100, 100, 9, 9],
         [5, 5, 0.4, 0.4],
-        {"bbox": [1, 1, 9, 9], "score": None},
+        [math.nan, 1, 9, 9],
+        {"bbox": [1, 1, 9, 9], "score": None},  # a box that a person gave needs none
     ]
     path = coco_boxes(tmp_path / "boxes.json", boxes)
     found = Results(label(f"images:{tmp_path / 'src'}", tmp_path / "run", boxes=str(path)))
-    assert found.instances("a.png") == 2
+    assert found.instances("a.png") == 3
     assert found.counts["boxes_dropped"] == {
         "box.inverted": 2,
         "box.nan": 1,
@@ -372,10 +374,13 @@ def test_row_18_hostile_run_lengths_are_refused_and_the_process_lives(
     tmp_path: Path, draw: Draw, counts: object
 ) -> None:
     draw(tmp_path / "src" / "a.png", OBJECT)
-    shape = {"bbox": [1, 1, 9, 9], "segmentation": {"size": [48, 64], "counts": counts}}
-    boxes = coco_boxes(tmp_path / "boxes.json", [shape])
-    error = refused(f"images:{tmp_path / 'src'}", tmp_path / "run", boxes=str(boxes))
-    assert error.code == "rle.invalid" and "annotation 1" in error.message
+    shape = {"segmentation": {"size": [48, 64], "counts": counts}}
+    boxes = coco_boxes(tmp_path / "boxes.json", [shape, [1, 1, 9, 9]])
+    with pytest.raises(RequestError, match=r"rle\.invalid.*annotation 1"):
+        coco.read(boxes)
+    found = Results(label(f"images:{tmp_path / 'src'}", tmp_path / "run", boxes=str(boxes)))
+    assert found.instances("a.png") == 1  # as a prompt, a row without a bbox is dropped
+    assert found.counts["boxes_dropped"] == {"row.bbox": 1}
 
 
 @pytest.mark.parametrize(
@@ -388,8 +393,10 @@ def test_row_19_hostile_polygons_are_refused(
     draw(tmp_path / "src" / "a.png", OBJECT)
     shape = {"bbox": [1, 1, 9, 9], "segmentation": [polygon]}
     boxes = coco_boxes(tmp_path / "boxes.json", [shape])
-    error = refused(f"images:{tmp_path / 'src'}", tmp_path / "run", boxes=str(boxes))
-    assert error.code == "polygon.invalid" and "annotation 1" in error.message
+    with pytest.raises(RequestError, match=r"polygon\.invalid.*annotation 1"):
+        coco.read(boxes)
+    found = Results(label(f"images:{tmp_path / 'src'}", tmp_path / "run", boxes=str(boxes)))
+    assert found.instances("a.png") == 1  # a prompt is its bbox
 
 
 def test_row_19_a_polygon_that_crosses_itself_is_accepted(tmp_path: Path, draw: Draw) -> None:

@@ -1,6 +1,7 @@
 """Boxes from files, on a layout drawn in a temporary folder."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,8 @@ import pytest
 from perception.errors import RequestError, SampleError
 from perception.ontology import load_ontology
 from perception.prompts import (
-    CocoBoxes,
     KittiBoxes,
+    MatchedBoxes,
     YoloBoxes,
     check_boxes,
     class_map_for,
@@ -34,6 +35,10 @@ def put(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     return path
+
+
+def refs_of(*names: str) -> tuple[SampleRef, ...]:
+    return tuple(SampleRef(name, "images", "", (PictureRef("camera", name),)) for name in names)
 
 
 def named(found: Detections) -> list[str]:
@@ -195,9 +200,12 @@ def coco_file(path: Path, **changes: Any) -> Path:
     return put(path, json.dumps({**document, **changes}))
 
 
+COCO_NAMES = ("left/a.jpg", "right/a.jpg", "none.jpg")
+
+
 def test_coco_boxes_are_matched_by_path_and_turned_into_corners(tmp_path: Path) -> None:
-    boxes = open_boxes(str(coco_file(tmp_path / "a.json")), "images", tmp_path)
-    assert isinstance(boxes, CocoBoxes)
+    boxes = open_boxes(str(coco_file(tmp_path / "a.json")), "images", tmp_path, COCO_NAMES)
+    assert isinstance(boxes, MatchedBoxes)
     left, right = boxes(picture("left/a.jpg")), boxes(picture("right/a.jpg"))
     np.testing.assert_array_equal(left.boxes_xyxy, [[10, 5, 30, 35]])
     np.testing.assert_array_equal(right.boxes_xyxy, [[50, 5, 60, 15]])
@@ -206,27 +214,39 @@ def test_coco_boxes_are_matched_by_path_and_turned_into_corners(tmp_path: Path) 
 
 
 def test_a_crowd_is_a_region_not_a_prompt(tmp_path: Path) -> None:
-    boxes = open_boxes(str(coco_file(tmp_path / "a.json")), "images", tmp_path)
-    assert "person" not in named(boxes(picture("left/a.jpg")))
+    boxes = open_boxes(str(coco_file(tmp_path / "a.json")), "images", tmp_path, COCO_NAMES)
+    found = boxes(picture("left/a.jpg"))
+    assert (named(found), found.dropped) == (["car"], (("row.crowd", 1),))
 
 
 def test_a_coco_image_without_annotations_has_no_objects(tmp_path: Path) -> None:
-    boxes = open_boxes(str(coco_file(tmp_path / "a.json")), "images", tmp_path)
+    boxes = open_boxes(str(coco_file(tmp_path / "a.json")), "images", tmp_path, COCO_NAMES)
     assert boxes(picture("none.jpg")).boxes_xyxy.shape == (0, 4)
 
 
-@pytest.mark.parametrize("name", ["a.jpg", "b/a.jpg", "left/a.png", "LEFT/a.jpg"])
+@pytest.mark.parametrize("name", ["left/b.jpg", "none2.jpg"])
 def test_an_image_that_coco_does_not_list_is_unlabelled_not_empty(
     tmp_path: Path, name: str
 ) -> None:
-    boxes = open_boxes(str(coco_file(tmp_path / "a.json")), "images", tmp_path)
-    with pytest.raises(SampleError, match=name) as caught:
+    names = ("left/a.jpg", name)
+    boxes = open_boxes(str(coco_file(tmp_path / "a.json")), "images", tmp_path, names)
+    with pytest.raises(SampleError, match=rf"{name}.*nearest.*(a|none)\.jpg") as caught:
         boxes(picture(name))
     assert caught.value.code == "boxes.missing"
 
 
+@pytest.mark.parametrize("name", ["a.jpg", "b/a.jpg"])
+def test_an_image_that_two_of_coco_could_be_gets_the_boxes_of_neither(
+    tmp_path: Path, name: str
+) -> None:
+    boxes = open_boxes(str(coco_file(tmp_path / "a.json")), "images", tmp_path, (name, "none.jpg"))
+    with pytest.raises(SampleError, match=r"'left/a\.jpg', 'right/a\.jpg'") as caught:
+        boxes(picture(name))
+    assert caught.value.code == "boxes.ambiguous"
+
+
 def test_boxes_for_an_image_of_another_size_name_both_sizes(tmp_path: Path) -> None:
-    boxes = open_boxes(str(coco_file(tmp_path / "a.json")), "images", tmp_path)
+    boxes = open_boxes(str(coco_file(tmp_path / "a.json")), "images", tmp_path, COCO_NAMES)
     with pytest.raises(SampleError, match=r"40 x 100,.*100 x 40") as caught:
         boxes(picture("left/a.jpg", (100, 40)))
     assert caught.value.code == "size.mismatch"
@@ -234,18 +254,26 @@ def test_boxes_for_an_image_of_another_size_name_both_sizes(tmp_path: Path) -> N
 
 def test_a_coco_file_that_lists_an_image_twice_loses_no_box_silently(tmp_path: Path) -> None:
     twice = [{"id": i, "file_name": "left/a.jpg", "height": 40, "width": 100} for i in (1, 2)]
-    path = coco_file(tmp_path / "a.json", images=twice)
-    with pytest.raises(RequestError, match=r"left/a\.jpg") as caught:
-        open_boxes(str(path), "images", tmp_path)
-    assert caught.value.code == "boxes.invalid"
-
-
-def test_a_coco_file_without_images_opens_and_knows_no_image(tmp_path: Path) -> None:
-    path = coco_file(tmp_path / "a.json", images=[], annotations=[])
-    boxes = open_boxes(str(path), "images", tmp_path)
-    assert boxes.class_names == ()
-    with pytest.raises(SampleError):
+    other = {"id": 3, "file_name": "none.jpg", "height": 40, "width": 100}
+    path = coco_file(tmp_path / "a.json", images=[*twice, other])
+    boxes = open_boxes(str(path), "images", tmp_path, COCO_NAMES)
+    with pytest.raises(SampleError, match=r"left/a\.jpg") as caught:
         boxes(picture("left/a.jpg"))
+    assert caught.value.code == "boxes.ambiguous"
+    assert len(boxes(picture("none.jpg"))) == 0
+    alone = open_boxes(str(path), "images", tmp_path, ("left/a.jpg",))
+    with pytest.raises(RequestError, match=r"left/a\.jpg"):
+        check_boxes(alone, refs_of("left/a.jpg"))
+
+
+def test_a_coco_file_without_images_opens_and_is_refused_before_work(tmp_path: Path) -> None:
+    path = coco_file(tmp_path / "a.json", images=[], annotations=[])
+    boxes = open_boxes(str(path), "images", tmp_path, COCO_NAMES)
+    assert boxes.class_names == ()
+    with pytest.raises(SampleError, match=r"nor any other"):
+        boxes(picture("left/a.jpg"))
+    with pytest.raises(RequestError, match=r"boxes\.invalid.*none of its 0 pictures"):
+        check_boxes(boxes, refs_of(*COCO_NAMES))
 
 
 # --- What is no box file
@@ -253,7 +281,7 @@ def test_a_coco_file_without_images_opens_and_knows_no_image(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("name", "code"),
-    [("a.json", "io.not_found"), ("a.xml", "boxes.invalid"), ("nowhere", "boxes.invalid")],
+    [("a.json", "io.not_found"), ("a.xml", "io.not_found"), ("nowhere", "boxes.invalid")],
 )
 def test_what_is_not_there_is_told(tmp_path: Path, name: str, code: str) -> None:
     with pytest.raises(RequestError, match=name) as caught:
@@ -339,17 +367,51 @@ def test_the_digest_is_the_same_wherever_the_folder_lies(tmp_path: Path) -> None
 def test_the_class_map_is_the_shipped_one_that_knows_all_names(
     names: tuple[str, ...], source: str, examples: dict[str, str | None]
 ) -> None:
-    chosen = class_map_for(names, ROAD)
+    chosen, notices = class_map_for(names, ROAD)
+    assert notices == ()
     assert (chosen.source, chosen.target) == (source, "road")
     chosen.check_names(names)
     assert {name: chosen(name) for name in examples} == examples
 
 
-@pytest.mark.parametrize("names", [("car", "Car"), ("unicorn",), ("Car", "traffic light")])
-def test_names_that_no_shipped_map_knows_as_a_whole_are_refused(names: tuple[str, ...]) -> None:
-    with pytest.raises(RequestError, match=f"'{names[0]}'") as caught:
-        class_map_for(names, ROAD)
-    assert caught.value.code == "class.unknown"
+@pytest.mark.parametrize(
+    ("names", "targets", "told"),
+    [
+        (("car", "CAR"), ("car", "car"), ("CAR",)),
+        (("Train", "Traffic_Light"), ("train", "traffic-light"), ("Train", "Traffic_Light")),
+        (("pedestrian", "tram"), ("person", "train"), ("pedestrian", "tram")),
+        (("Pedestrian", "bus", "motorbike"), ("person", "bus", "motorcycle"), ()),  # of three maps
+        (("tvmonitor", "dog"), (None, None), ()),
+    ],
+)
+def test_names_of_another_form_or_of_several_maps_are_understood(
+    names: tuple[str, ...], targets: tuple[str | None, ...], told: tuple[str, ...]
+) -> None:
+    chosen, notices = class_map_for(names, ROAD)
+    assert tuple(map(chosen, names)) == targets
+    assert bool(notices) == bool(told)
+    assert all(repr(name) in notices[0] for name in told)
+
+
+@pytest.mark.parametrize(
+    ("names", "unknown"),
+    [
+        (("unicorn",), ["unicorn"]),
+        (("person", "Car", "traffic cone", "pole"), ["traffic cone", "pole"]),
+        ((*(f"thing {i:02}" for i in range(40)),), [*(f"thing {i:02}" for i in range(20))]),
+    ],
+)
+def test_names_that_no_map_knows_are_named_and_no_others(
+    names: tuple[str, ...], unknown: list[str]
+) -> None:
+    with pytest.raises(RequestError, match=r"class\.unknown.*used by boxes\.json") as caught:
+        class_map_for(names, ROAD, "boxes.json")
+    assert re.findall(r"'([^']*)'", caught.value.message) == unknown
+
+
+def test_class_numbers_of_a_results_list_have_a_map_of_their_own() -> None:
+    with pytest.raises(RequestError, match=r"results list.*coco91-ids-to-road.*'2'"):
+        class_map_for(("2",), ROAD, "boxes.json")
 
 
 @pytest.mark.parametrize(
@@ -374,10 +436,7 @@ def test_a_folder_that_holds_no_file_for_any_image_is_the_wrong_folder(tmp_path:
     put(tmp_path / "data.yaml", "names: [car]\n")
     put(tmp_path / "other" / "a.txt", "0 0.5 0.5 0.2 0.2\n")
     boxes = open_boxes(str(tmp_path), "images", tmp_path)
-    refs = tuple(
-        SampleRef(name, "images", str(tmp_path), (PictureRef("camera", name),))
-        for name in ("a.jpg", "b.jpg")
-    )
+    refs = refs_of("a.jpg", "b.jpg")
     with pytest.raises(RequestError, match=r"boxes\.invalid.*a\.txt"):
         check_boxes(boxes, refs)
     put(tmp_path / "b.txt", "")
@@ -407,5 +466,6 @@ def test_for_kitti_the_frame_number_is_enough(layout: str, name: str, tmp_path: 
         annotations=[{"id": 1, "image_id": 1, "category_id": 3, "bbox": [1, 2, 3, 4]}],
         categories=[{"id": 3, "name": "car"}],
     )
-    boxes = open_boxes(str(path), layout, tmp_path)
+    planned = ("training/image_2/000007.png",)
+    boxes = open_boxes(str(path), layout, tmp_path, planned)
     assert named(boxes(picture("training/image_2/000007.png"))) == ["car"]

@@ -69,7 +69,8 @@ def label(
         out: The run folder, or s3://BUCKET/PATH.
         segmenter: A SAM checkpoint, YOLO-seg weights (.onnx); grabcut and boxes need none.
         detector: YOLO weights, .onnx or .pt, or YOLOX weights, .onnx.
-        boxes: In place of a detector: label_2, a COCO .json, or a folder of KITTI or YOLO .txt.
+        boxes: In place of a detector: label_2, a COCO .json, a CVAT .xml, or a folder of KITTI or
+            YOLO .txt, Pascal VOC .xml, LabelMe .json.
         second_opinion: Another segmenter, such as YOLO-seg weights: how far its masks agree.
         wobble: Jitter each box so many times and see how much its mask changes (0); 8 is plenty.
         trust: A trust file, as `perception trust fit` writes it.

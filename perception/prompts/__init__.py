@@ -1,4 +1,4 @@
-"""Boxes that a person already has, in place of a detector: KITTI label_2, COCO JSON, YOLO txt.
+"""Boxes that a person already has, in place of a detector: KITTI and YOLO txt, JSON and XML.
 
 One file per kind of source; here is what chooses between them. Each is a detector that says in
 `notices`, one sentence each, how it was understood: `resolve` shows them before any work.
@@ -11,32 +11,36 @@ from pathlib import Path
 
 from perception.errors import RequestError
 from perception.formats import yolo
-from perception.ontology import ClassMap, Ontology, load_class_map
-from perception.prompts.coco_file import CocoBoxes
+from perception.prompts.classes import class_map_for, fit, unused
+from perception.prompts.documents import SUFFIXES, open_document, open_folder
 from perception.prompts.kitti_folder import LABEL_2, KittiBoxes
+from perception.prompts.matched import MatchedBoxes
 from perception.prompts.yolo_folder import YoloBoxes, find_data_yaml
 from perception.types import SampleRef
 
 __all__ = [
     "LABEL_2",
-    "CocoBoxes",
     "GivenBoxes",
     "KittiBoxes",
+    "MatchedBoxes",
     "YoloBoxes",
     "check_boxes",
     "class_map_for",
     "digest",
+    "fit",
     "open_boxes",
+    "unused",
 ]
 
-GivenBoxes = KittiBoxes | YoloBoxes | CocoBoxes
+GivenBoxes = KittiBoxes | YoloBoxes | MatchedBoxes
 
 
 def open_boxes(text: str, layout: str, root: Path, file_names: Sequence[str] = ()) -> GivenBoxes:
     """Open what `--boxes` names.
 
     Args:
-        text: "label_2", a COCO JSON file, or a folder of KITTI or YOLO txt files.
+        text: "label_2"; a COCO, LabelMe, Pascal VOC or CVAT file; or a folder of KITTI or YOLO txt,
+            LabelMe or Pascal VOC files.
         layout: Of the source.
         root: Of the source.
         file_names: Of the planned pictures, relative to the root.
@@ -52,17 +56,21 @@ def open_boxes(text: str, layout: str, root: Path, file_names: Sequence[str] = (
             )
         return KittiBoxes(root, None)
     if path.is_dir():
+        opened = open_folder(path.resolve(), file_names)
+        if opened is not None:
+            return opened
         data_yaml = find_data_yaml(path)
         if data_yaml is None:
             return KittiBoxes(root, path.resolve(), parallel=not _by_frame(layout))
         return YoloBoxes(path.resolve(), yolo.read_names(data_yaml))
-    if path.suffix == ".json":
+    if path.suffix.lower() in SUFFIXES:
         if not path.is_file():
             raise RequestError("io.not_found", f"--boxes {path}: no such file")
-        return CocoBoxes(path.resolve(), by_frame=_by_frame(layout))
+        return open_document(path.resolve(), file_names)
     raise RequestError(
         "boxes.invalid",
-        f"--boxes {text}: expected label_2, a COCO .json, or a folder of KITTI or YOLO .txt files",
+        f"--boxes {text}: expected label_2, a .json (COCO, LabelMe) or .xml (CVAT, Pascal VOC) "
+        "file, or a folder of KITTI or YOLO .txt, LabelMe .json or Pascal VOC .xml files",
     )
 
 
@@ -72,14 +80,15 @@ def _by_frame(layout: str) -> bool:
 
 
 def check_boxes(boxes: GivenBoxes, refs: tuple[SampleRef, ...]) -> None:
-    """Refuse a box folder that holds a file for none of the planned images.
+    """Refuse a box file or folder that has none of the planned images.
 
     For YOLO a missing file means no object: only this tells a wrong folder from an empty street.
 
     Raises:
         RequestError: `boxes.invalid`.
     """
-    if isinstance(boxes, CocoBoxes):
+    if isinstance(boxes, MatchedBoxes):
+        boxes.check()
         return
     places = (boxes.label_file(picture.file_name) for ref in refs for picture in ref.pictures)
     tried = next(places, None)
@@ -105,25 +114,3 @@ def digest(text: str, root: Path) -> str:
     for file in sorted(found):
         total.update(os.fsencode(file.relative_to(base)) + b"\0" + file.read_bytes() + b"\0")
     return total.hexdigest()
-
-
-def class_map_for(names: tuple[str, ...], ontology: Ontology) -> ClassMap:
-    """Choose a shipped class map that knows all the names of a box file.
-
-    Raises:
-        RequestError: `class.unknown` if none does.
-    """
-    own = {entry.name for entry in ontology.classes}
-    if set(names) <= own:
-        return ClassMap(
-            source=ontology.name, target=ontology.name, map={name: name for name in own}
-        )
-    for shipped in ("kitti-to-road", "coco80-to-road"):
-        candidate = load_class_map(shipped)
-        if set(names) <= {*candidate.map, *candidate.ignore}:
-            return candidate
-    raise RequestError(
-        "class.unknown",
-        f"no shipped class map knows all of {', '.join(map(repr, names[:8]))}; "
-        "write one and pass it with --class-map",
-    )

@@ -37,7 +37,7 @@ def job_of(run: Path, source: Path, class_map: str = "") -> Job:
         segmenter=ModelSpec(kind="boxes"),
         config=Config.model_validate({"shard_size": 1, "observe": {"threads": 1}}),
         ontology=ontology,
-        class_map=load_class_map(class_map) if class_map else class_map_for(("car",), ontology),
+        class_map=load_class_map(class_map) if class_map else class_map_for(("car",), ontology)[0],
     )
     folder.begin(run, spec, plan)
     return Job(
