@@ -268,11 +268,13 @@ def gather(
 def from_decisions(run: Path, path: Path, *, right_iou: float) -> Checked:
     """Return the labels of a run that people decided in one file; see `from_people`.
 
+    What an edited file holds as it was counts as looked at and right: it is given as checked.
+
     Raises:
         RequestError: as `decisions.read_corrections`.
     """
-    changes, seen = read_corrections(run, path)
-    return from_people(folder.read_spec(run), seen, changes, right_iou=right_iou)
+    found = read_corrections(run, path, all_checked=True)
+    return from_people(folder.read_spec(run), found.seen, found.corrections, right_iou=right_iou)
 
 
 def from_people(

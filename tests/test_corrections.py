@@ -1,6 +1,7 @@
 """What people decide comes home: decisions, edited COCO files, and what must be refused."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -21,12 +22,19 @@ from perception.types import Instances, Masks, PictureLabels, Status, unknown_si
 Decide = Callable[..., Path]
 
 
+@pytest.fixture(scope="module")
+def labelled(
+    tmp_path_factory: pytest.TempPathFactory, pictures: Callable[[Path, int], Path]
+) -> Path:
+    folder = tmp_path_factory.mktemp("corrections")
+    source = pictures(folder / "pictures", 6)
+    return commands.label(LabelRequest(str(source), folder / "run", "boxes", "bright")).folder
+
+
 @pytest.fixture
-def run(tmp_path: Path, pictures: Callable[[Path, int], Path]) -> Path:
+def run(tmp_path: Path, labelled: Path) -> Path:
     """Six pictures with 0, 1 and 2 objects in turn."""
-    source = pictures(tmp_path / "pictures", 6)
-    request = LabelRequest(str(source), tmp_path / "run", "boxes", "bright")
-    return commands.label(request).folder
+    return Path(shutil.copytree(labelled, tmp_path / "run"))
 
 
 @pytest.fixture
@@ -43,6 +51,10 @@ def decide(run: Path, tmp_path: Path) -> Decide:
         return path
 
     return write
+
+
+def table(**classes: dict[str, int]) -> dict[str, dict[str, int]]:
+    return {name: dict.fromkeys(corrections.COLUMNS, 0) | row for name, row in classes.items()}
 
 
 def said(sample: str, instance: int, decision: str, **more: str) -> dict[str, Any]:
@@ -67,7 +79,7 @@ def test_decisions_replace_ours_and_stay_whatever_is_decided_later(
             said("002.png", 2, "wrong_class", **{"class": "bus"}),
         ),
     )
-    assert applied.by_class == {"car": {"kept": 1, "edited": 1, "deleted": 1, "added": 0}}
+    assert applied.by_class == table(car={"kept": 1, "edited": 1, "deleted": 1})
     commands.relabel(run, overrides={"decide": {"judge": {"min_score": 0.99}}})
     first, second = instances(run, "001.png"), instances(run, "002.png")
     assert first.reasons == (("human.reject",),) and first.statuses.tolist() == [Status.REJECTED]
@@ -154,40 +166,38 @@ def test_an_edited_coco_file_is_kept_edited_deleted_and_added(
     document["annotations"] = [rows[0], moved(rows[1], 2), new, *rows[3:]]
     path.write_text(json.dumps(document))
     applied = corrections.apply(run, path)
-    assert applied.by_class == {"car": {"kept": 4, "edited": 1, "deleted": 1, "added": 1}}
+    assert applied.by_class == table(car={"edited": 1, "deleted": 1, "added": 1, "untouched": 4})
     first, second = instances(run, "001.png"), instances(run, "002.png")
-    assert len(first) == 2 and first.instance_ids.tolist() == [1, 2] and first.by_human.all()
+    assert first.instance_ids.tolist() == [1, 2] and first.by_human.tolist() == [False, True]
     assert sorted(second.statuses.tolist()) == [Status.ACCEPTED, Status.REJECTED]
     again = exported(run, tmp_path / "again.json")["annotations"]
     assert sum(row["iscrowd"] == 0 for row in again) == 6
-    assert all(row["by_human"] for row in again if row["iscrowd"] == 0)
+    assert sum(row["by_human"] for row in again if row["iscrowd"] == 0) == 2
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"instance_id": 77}, "instance_id 77 is no label of this image"),
-        ({"instance_id": 1}, "instance_id 1 comes twice"),
-    ],
-)
-def test_ids_that_are_not_ours_or_come_twice_are_refused(
-    run: Path, tmp_path: Path, change: dict[str, int], words: str
+@pytest.mark.parametrize("instance_id", [1, 77, "x", 1 << 40])
+def test_ids_that_are_not_ours_or_come_twice_lead_nowhere(
+    run: Path, tmp_path: Path, instance_id: object
 ) -> None:
     path = tmp_path / "edited.json"
     document = exported(run, path)
-    document["annotations"].append({**document["annotations"][0], "id": 99, **change})
+    row = document["annotations"][0]
+    document["annotations"] += [
+        {**row, "id": 99, "instance_id": instance_id},
+        {**moved(row, 30), "id": 99, "instance_id": instance_id},  # a copy that was put elsewhere
+    ]
     path.write_text(json.dumps(document))
-    with pytest.raises(RequestError, match=words):
-        corrections.apply(run, path)
+    applied = corrections.apply(run, path)
+    assert applied.by_class == table(car={"untouched": 6, "added": 1})
+    assert applied.apart == {"object that is there twice": 1}
 
 
-def test_a_coco_file_of_other_images_is_refused(run: Path, tmp_path: Path) -> None:
+def test_a_moved_label_is_found_by_its_id(run: Path, tmp_path: Path) -> None:
     path = tmp_path / "edited.json"
     document = exported(run, path)
-    document["images"][0]["file_name"] = "elsewhere.png"
+    document["annotations"][0] = moved(document["annotations"][0], 30)
     path.write_text(json.dumps(document))
-    with pytest.raises(RequestError, match="elsewhere"):
-        corrections.apply(run, path)
+    assert corrections.apply(run, path).by_class == table(car={"untouched": 5, "edited": 1})
 
 
 def test_decisions_become_checked_labels(run: Path, decide: Decide) -> None:
@@ -223,10 +233,10 @@ def test_an_edited_cvat_file_comes_home_and_people_are_named_in_the_next_one(
     images["005.png"][0].set("label", "bus")
     tree.write(file)
     applied = corrections.apply(run, tmp_path / "cvat")
-    assert applied.by_class == {"car": {"kept": 4, "edited": 1, "deleted": 1, "added": 0}}
+    assert applied.by_class == table(car={"edited": 1, "deleted": 1, "untouched": 4})
     commands.export(run, "cvat", tmp_path / "again")
     shapes = list(ElementTree.parse(tmp_path / "again" / "annotations.xml").iter("mask"))
-    assert [one.get("source") for one in shapes] == ["manual"] * 5
+    assert sorted(one.get("source") or "" for one in shapes) == ["auto"] * 4 + ["manual"]
     assert sorted(one.get("label") or "" for one in shapes) == ["bus", *["car"] * 4]
     file.write_text('<!DOCTYPE a [<!ENTITY b "c">]><annotations>&b;</annotations>')
     with pytest.raises(RequestError) as caught:
@@ -279,36 +289,39 @@ def test_cvat_shows_what_is_for_review_and_only_what_was_touched_is_decided(
 
 
 @pytest.mark.parametrize(
-    ("segmentation", "code"),
+    ("segmentation", "kind"),
     [
-        ({"size": [40, 60], "counts": "P"}, "rle.invalid"),
-        ({"size": [40, 60], "counts": [1, 2]}, "rle.invalid"),
-        ([[1.0, 2.0, float("1e9"), 3.0, 4.0, 5.0]], "polygon.invalid"),
-        ([[1.0, 2.0, 3.0]], "polygon.invalid"),
+        ({"size": [40, 60], "counts": "P"}, "mask"),
+        ({"size": [40, 60], "counts": [1, 2]}, "mask"),
+        ([[1.0, 2.0, float("1e9"), 3.0, 4.0, 5.0]], "polygon"),
+        ([[1.0, 2.0, 3.0]], "polygon"),
     ],
 )
-def test_rows_18_and_19_masks_that_are_none_are_refused_and_change_nothing(
-    run: Path, tmp_path: Path, segmentation: Any, code: str
+@pytest.mark.parametrize("ids", [True, False])
+def test_rows_18_and_19_masks_that_are_none_are_kept_apart_and_their_labels_stay(
+    run: Path, tmp_path: Path, segmentation: Any, kind: str, ids: bool
 ) -> None:
     path = tmp_path / "edited.json"
-    document = exported(run, path)
+    document = exported(run, path, ids=ids)
     if isinstance(segmentation, dict):
         segmentation["size"] = document["annotations"][0]["segmentation"]["size"]
     document["annotations"][0]["segmentation"] = segmentation
     path.write_text(json.dumps(document))
     before = (run / "run.json").read_bytes()
-    with pytest.raises(RequestError) as caught:
-        corrections.apply(run, path)
-    assert caught.value.code == code and (run / "run.json").read_bytes() == before
+    applied = corrections.apply(run, path)
+    assert applied.by_class == table(car={"untouched": 5, "stays": 1})
+    assert applied.apart == {kind: 1} and applied.corrections == 0
+    assert (run / "run.json").read_bytes() == before
 
 
-def test_row_27_annotations_that_come_twice_are_refused(run: Path, tmp_path: Path) -> None:
+def test_row_27_annotations_that_come_twice_are_one(run: Path, tmp_path: Path) -> None:
     path = tmp_path / "edited.json"
     document = exported(run, path)
     document["annotations"].append(document["annotations"][0])
     path.write_text(json.dumps(document))
-    with pytest.raises(RequestError, match="each id once"):
-        corrections.apply(run, path)
+    applied = corrections.apply(run, path)
+    assert applied.by_class == table(car={"untouched": 6})
+    assert applied.apart == {"object that is there twice": 1}
 
 
 def test_an_object_that_two_cameras_show_is_decided_in_one_picture() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cyclopts import App
 
-from perception.cli.terminal import FINE, AsJson, say, show_progress
+from perception.cli.terminal import FINE, AsJson, Flag, say, show_progress
 
 trust_app = App(name="trust", help="Fit how likely each label is right, on checked labels.")
 corrections_app = App(name="corrections", help="Bring home what people decided of labels.")
@@ -103,25 +103,41 @@ def trust_mix(run: str, *, as_json: AsJson = False) -> int:
 
 
 @corrections_app.command(name="apply")
-def corrections_apply(run: str, file: Path, *, as_json: AsJson = False) -> int:
+def corrections_apply(
+    run: str,
+    file: Path,
+    *,
+    dry_run: Flag = False,
+    class_map: str = "",
+    all_checked: Flag = False,
+    allow_deletions: Flag = False,
+    as_json: AsJson = False,
+) -> int:
     """Put what people decided in the place of what was decided; no model runs.
 
     perception corrections apply runs/drive decisions.json
+    perception corrections apply runs/drive annotations.xml --dry-run
+
+    Of an edited file only what was changed counts as decided. Rows that cannot be placed are kept
+    apart and counted; a label that one of them may be stays. Rectangles, ellipses and polygons
+    become masks as they are drawn.
 
     Args:
         run: A finished run: a folder, or s3://BUCKET/PATH.
         file: A decisions file of the review page, or a COCO or CVAT export of this run that was
-            edited elsewhere.
+            edited elsewhere, or the folder that it is in.
+        dry_run: Show the table and change nothing.
+        class_map: From an edited file's class names to the run's: a shipped class map or a YAML
+            file.
+        all_checked: Everything in an edited file was looked at: what it holds unchanged is kept by
+            people, too.
+        allow_deletions: Apply a file that lacks most labels and changes none.
         as_json: Print one JSON object for programs.
     """
     from perception import corrections
 
+    terms = corrections.Terms(class_map, all_checked, allow_deletions)
     with show_progress(as_json) as progress:
-        applied = corrections.apply(run, file, progress)
-    value = {
-        "by_class": applied.by_class,
-        "corrections": applied.corrections,
-        "trust": applied.trust,
-    }
-    say(value, as_json, applied.lines())
+        applied = corrections.apply(run, file, progress, terms=terms, dry_run=dry_run)
+    say(applied.to_dict(), as_json, applied.lines())
     return FINE

@@ -14,14 +14,13 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import numpy.typing as npt
-from pycocotools import mask as coco_mask
 
 from perception import masks as rle
 from perception.errors import RequestError, SampleError
 from perception.files import opened
 from perception.images import decode_image
 from perception.ontology import Target
-from perception.polygons import polygon_fault
+from perception.shapes import mask_of_polygons as mask_of_polygons  # the formats fill with it
 from perception.types import (
     Bool,
     Counts,
@@ -179,20 +178,6 @@ def pictures_of(
                 )
             owners[picture.file_name] = sample.id
             yield sample, picture, owner
-
-
-def mask_of_polygons(parts: list[Any], size_hw: tuple[int, int], where: str) -> Masks:
-    """Return one mask, the union of flat polygons x y x y ... from outside, as COCO fills them.
-
-    Raises:
-        RequestError: `polygon.invalid`; the C library never sees such a polygon.
-    """
-    for number, part in enumerate(parts):
-        fault = polygon_fault(part, size_hw)
-        if fault:
-            raise RequestError("polygon.invalid", f"{where}[{number}] {fault}")
-    checked = [[float(value) for value in part] for part in parts]
-    return rle.from_coco(coco_mask.merge(coco_mask.frPyObjects(checked, *size_hw)))
 
 
 def number_or_none(value: Any) -> float | None:

@@ -10,7 +10,7 @@ from perception import masks as masks_
 from perception.config import Settings
 from perception.errors import SampleError
 from perception.ontology import Ontology
-from perception.types import Instances, Masks, Status, unknown_signals
+from perception.types import Instances, Int32, Masks, Status, unknown_signals
 
 KEPT = ("accept", "reclass", "edit", "add")
 _Side = Annotated[int, Field(ge=0, le=masks_.MAX_PIXELS)]
@@ -30,6 +30,9 @@ class Correction(Settings):
         class_name: Of a kept label, a class of the run; "" for one that is not kept.
         mask_xyxy: Bounds of a kept label's mask; zeros for one that is not kept.
         mask_counts: Run-lengths in these bounds, see `Masks`; "" for one that is not kept.
+        source: Sha256 of the file that says so, 12 hex digits; "" where it was not noted.
+        checked: Whether the labels beside it, which were left as they are, were looked at as well:
+            only such decisions say how often a label is right.
     """
 
     sample: str
@@ -39,11 +42,41 @@ class Correction(Settings):
     class_name: str = ""
     mask_xyxy: tuple[_Side, _Side, _Side, _Side] = (0, 0, 0, 0)
     mask_counts: str = Field(default="", pattern=r"^[0-o]*$")
+    source: str = ""
+    checked: bool = True
 
     @property
     def kept(self) -> bool:
         """Whether a label remains."""
         return self.decision in KEPT
+
+
+def correction(
+    place: tuple[str, str],
+    instance: int,
+    decision: Decision,
+    class_name: str = "",
+    mask: tuple[Int32, bytes] | None = None,
+) -> Correction:
+    """Return what was decided of one label.
+
+    Args:
+        place: Id of the sample and file name of the image.
+        instance: As in `Correction`.
+        decision: What the person said.
+        class_name: As in `Correction`; for a kept label.
+        mask: Bounds and run-lengths; for a kept label.
+    """
+    one = Correction(sample=place[0], file_name=place[1], instance=instance, decision=decision)
+    if not one.kept or mask is None:
+        return one
+    x0, y0, x1, y1 = (int(side) for side in mask[0])
+    kept = {
+        "class_name": class_name,
+        "mask_xyxy": (x0, y0, x1, y1),
+        "mask_counts": mask[1].decode("ascii"),
+    }
+    return one.model_copy(update=kept)
 
 
 def corrected(

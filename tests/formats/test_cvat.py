@@ -150,6 +150,7 @@ EDITED = """
 <box label="car" source="auto" xtl="20.0" ytl="10.0" xbr="25.0" ybr="12.0">
   <attribute name="instance_id">17</attribute><attribute name="score">0.5</attribute></box>
 <polyline label="car" points="0,0;1,1"/><points label="car" points="3,3"/><tag label="car"/>
+<unknown/>
 """
 
 
@@ -161,7 +162,7 @@ def test_what_people_drew_comes_back_as_masks_and_ids_survive(tmp_path: Path) ->
     assert found.objects.class_names == ("bus", "car")
     assert np.isnan(found.objects.scores[0]) and found.objects.scores[1] == 0.5
     assert found.objects.masks.boxes_xyxy.tolist() == [[2, 2, 12, 6], [20, 10, 25, 12]]
-    assert found.skipped == (("points", 1), ("polyline", 1), ("tag", 1))
+    assert found.skipped == (("points", 1), ("polyline", 1), ("tag", 1), ("unknown", 1))
 
 
 BOMB = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;">]>'
@@ -194,7 +195,6 @@ def test_row_29_a_file_that_declares_entities_is_refused(tmp_path: Path, text: s
         (document("", image='name="a.png" width="99999999" height="2"'), "cvat.invalid"),
         (document("", image='name="a.png" width="-3" height="2"'), "cvat.invalid"),
         ("<annotations><track id='0'><box/></track></annotations>", "cvat.video"),
-        (document("<unknown/>"), "cvat.invalid"),
         (document(MASK.format("0, 4", 0, 3)), "rle.invalid"),  # row 18: the sum is not w * h
         (document(MASK.format("0, -2, 8", 0, 3)), "rle.invalid"),  # row 18: negative
         (document(MASK.format("", 0, 3)), "rle.invalid"),  # row 18: truncated
