@@ -242,7 +242,7 @@ def load_promptable(text: str, config: ObserveConfig) -> Promptable:
         raise RequestError(
             "weights.invalid",
             f"--segmenter {text}: answers boxes only, in a run; expected a SAM checkpoint "
-            "(.pt, .pth)",
+            "(.pt, .pth, .safetensors)",
         )
     promptable: Promptable = pkgutil.resolve_name(PROMPTABLES[choice.spec.kind])(
         choice.path, config

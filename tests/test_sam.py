@@ -1,7 +1,9 @@
 """perception_sam against the `segment-anything` package and against hostile checkpoints."""
 
+import argparse
 import pickle
 import zlib
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from perception import backends
 from perception import masks as masks_
 from perception.bench import segment_memory
 from perception.bootstrap import harden
@@ -18,10 +21,11 @@ from perception.boxes import paired_ious
 from perception.config import Mode, ObserveConfig
 from perception.errors import RequestError
 from perception.types import Bool, Float32, Float64, UInt8
+from perception.weights import SAM2_TENSOR, names_tensor
 
 harden()  # before anything below imports ultralytics
 
-from perception_sam.architecture import builder_name, load_sam  # noqa: E402
+from perception_sam.architecture import builder_name, load_sam, read_state  # noqa: E402
 from perception_sam.engines import decode_in_chunks  # noqa: E402
 from perception_sam.loading import load_segmenter  # noqa: E402
 from perception_sam.prompting import PromptedSam  # noqa: E402
@@ -366,6 +370,95 @@ def test_a_checkpoint_of_another_architecture_is_refused(tmp_path: Path) -> None
         torch.save(state, path)
         with pytest.raises(RequestError, match=message):
             load_sam(path, "cpu")
+
+
+STATE = {
+    "image_encoder.patch_embed.seq.0.c.weight": torch.full((2, 3), 0.5),
+    "mask_decoder.iou_token.weight": torch.full((1, 4), 1 / 3),
+}
+
+
+WRAPPED: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "module.": lambda state: {f"module.{key}": value for key, value in state.items()},
+    "sam. and a loss": lambda state: (
+        {f"sam.{key}": value for key, value in state.items()} | {"loss.weight": torch.ones(2)}
+    ),
+    "Lightning": lambda state: {
+        "state_dict": {f"model.sam.{key}": value for key, value in state.items()},
+        "epoch": 3,
+    },
+    "model": lambda state: {"model": state, "optimizer": {"lr": 0.1}},
+    "twice": lambda state: {"model": {"state_dict": state}},
+    "half precision": lambda state: {key: value.half() for key, value in state.items()},
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPPED.values(), ids=WRAPPED.keys())
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_what_training_loops_put_around_a_checkpoint_is_taken_off(
+    wrap: Callable[[dict[str, Any]], Any], suffix: str, tmp_path: Path
+) -> None:
+    path = tmp_path / f"sam{suffix}"
+    wrapped = wrap(STATE)
+    if suffix == ".safetensors":
+        safetensors = pytest.importorskip("safetensors.torch")
+        if not all(isinstance(value, torch.Tensor) for value in wrapped.values()):
+            pytest.skip("safetensors hold tensors alone")
+        safetensors.save_file(wrapped, path)
+    else:
+        torch.save(wrapped, path)
+    found = read_state(path)
+    assert found.keys() == STATE.keys()
+    for key, value in STATE.items():
+        torch.testing.assert_close(found[key].float(), value, atol=1e-3, rtol=1e-3)
+    assert backends.choose_segmenter(str(path)).spec.kind == "sam"
+    assert names_tensor(path, next(iter(STATE))) and not names_tensor(path, SAM2_TENSOR)
+
+
+def test_a_wrapped_checkpoint_in_half_precision_is_loaded_whole(tmp_path: Path) -> None:
+    from ultralytics.models.sam import build
+
+    state = build.build_mobile_sam().state_dict()
+    wrapped = {f"module.{key}": value.half() for key, value in state.items()}
+    torch.save({"state_dict": wrapped}, tmp_path / "sam.pt")
+    loaded = load_sam(tmp_path / "sam.pt", "cpu").state_dict()
+    assert loaded.keys() == state.keys()
+    for key, value in state.items():
+        torch.testing.assert_close(loaded[key], value.half().float().to(value.dtype))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda state: state | {"mask_decoder.hf_token.weight": torch.ones(1)},
+            "is SAM-HQ, whose mask decoder",
+        ),
+        (
+            lambda state: {k: v for k, v in state.items() if not k.startswith("image_encoder")},
+            "without an image encoder",
+        ),
+        (
+            lambda state: {"vision_encoder.patch_embed.projection.weight": torch.ones(1)},
+            "Hugging Face's transformers",
+        ),
+        (
+            lambda state: {f"{of}.{k}": v for k, v in state.items() for of in ("sam", "ema")},
+            "several SAMs, with the prefixes ema., sam.",
+        ),
+        (lambda state: {"model": state, "args": argparse.Namespace(lr=1)}, "argparse.Namespace"),
+    ],
+    ids=["SAM-HQ", "decoder only", "transformers", "two", "arguments"],
+)
+def test_relatives_of_sam_are_refused_in_our_words(
+    change: Callable[[dict[str, Any]], Any], message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "sam.pt"
+    torch.save(change(STATE), path)
+    with pytest.raises(RequestError, match=rf"weights\.invalid: .*sam\.pt.*{message}") as caught:
+        load_sam(path, "cpu")
+    said = caught.value.message
+    assert "\n" not in said and "weights_only" not in said and "safe_globals" not in said
 
 
 class Canary:

@@ -11,7 +11,7 @@ from typing import Any
 
 from perception.bootstrap import harden, refuse_compromised
 from perception.errors import RequestError
-from perception.weights import SAM2_TENSOR, names_tensor
+from perception.weights import SAFETENSORS, SAM2_TENSOR, beside_tensors, names_tensor
 
 _VIT_KEY = "image_encoder.patch_embed.proj.weight"
 TINY_TENSOR = "image_encoder.patch_embed.seq.0.c.weight"
@@ -26,6 +26,8 @@ _HIERA_BUILDERS = {
     (144, 48): "build_sam2_l",
 }
 _SAM21_KEY = "no_obj_embed_spatial"
+_WRAPPINGS = ("model", "state_dict", "model_state_dict", "model_state", "module", "net")
+_MAX_WRAPPED = 3  # dictionaries around a state dict
 
 
 def builder_name(shapes: dict[str, tuple[int, ...]], where: str) -> str:
@@ -38,6 +40,7 @@ def builder_name(shapes: dict[str, tuple[int, ...]], where: str) -> str:
     Raises:
         RequestError: `weights.invalid` for a checkpoint of another architecture.
     """
+    _refuse_relatives(shapes, where)
     if TINY_TENSOR in shapes:
         return "build_mobile_sam"
     if _VIT_KEY in shapes:
@@ -66,6 +69,24 @@ def builder_name(shapes: dict[str, tuple[int, ...]], where: str) -> str:
     )
 
 
+def _refuse_relatives(shapes: dict[str, tuple[int, ...]], where: str) -> None:
+    """Refuse checkpoints that are known and not read, by name.
+
+    Raises:
+        RequestError: `weights.invalid`.
+    """
+    parts = {key.partition(".")[0] for key in shapes}
+    if any(key.startswith(("mask_decoder.hf_", "mask_decoder.compress_vit")) for key in shapes):
+        fault = "is SAM-HQ, whose mask decoder has parts of its own; it is not read"
+    elif "vision_encoder" in parts:
+        fault = "has the names that Hugging Face's transformers give SAM; expected the original's"
+    elif "image_encoder" not in parts and parts & {"mask_decoder", "prompt_encoder"}:
+        fault = "holds a prompt encoder or mask decoder without an image encoder"
+    else:
+        return
+    raise RequestError("weights.invalid", f"{where}: {fault}")
+
+
 def is_sam2(path: Path) -> bool:
     """Tell SAM 2 and 2.1 from SAM and MobileSAM; what is none of them is for `load_sam` to say.
 
@@ -73,7 +94,7 @@ def is_sam2(path: Path) -> bool:
         RequestError: `extra.missing`, `weights.invalid` for what is no state dict.
     """
     named = names_tensor(path, _HIERA_KEY)
-    return _HIERA_KEY in _read_state(path) if named is None else named
+    return _HIERA_KEY in read_state(path) if named is None else named
 
 
 def load_sam(path: Path, device: str) -> Any:
@@ -85,7 +106,7 @@ def load_sam(path: Path, device: str) -> Any:
     Raises:
         RequestError: `extra.missing`, `weights.invalid`.
     """
-    state = _read_state(path)
+    state = read_state(path)
     from ultralytics.models.sam import build
 
     shapes = {key: tuple(value.shape) for key, value in state.items()}
@@ -102,7 +123,7 @@ def load_sam(path: Path, device: str) -> Any:
     return sam.eval().requires_grad_(False).to(device)
 
 
-def _read_state(path: Path) -> Any:
+def read_state(path: Path) -> Any:
     """Return the tensors of a checkpoint by name; they stay in the file until they are used."""
     harden()
     try:
@@ -114,21 +135,81 @@ def _read_state(path: Path) -> Any:
             f"SAM checkpoints need {error.name}: pip install 'driving-perception[ultralytics]'",
         ) from error
     refuse_compromised(ultralytics.__version__)
+    if path.suffix == SAFETENSORS:
+        return unwrapped(_read_safetensors(path), str(path))
     try:
         state = torch.load(
             path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
         )
-    except Exception as error:  # unpickling errors of many kinds: the file is at fault
+    except Exception as error:  # of many kinds, with advice to run the file's code: not repeated
+        others = ", ".join(beside_tensors(path)[:3])
+        what = f"holds more than tensors ({others})" if others else "cannot be read"
         raise RequestError(
             "weights.invalid",
-            f"{path}: cannot be read as a state dict without running code from it "
-            f"(torch.load, weights_only=True): {error}",
+            f"{path}: {what}; expected tensors by name alone, as torch.save(model.state_dict()) "
+            "writes them: nothing else is read, since it would be code",
         ) from error
-    if isinstance(state, dict) and isinstance(state.get("model"), dict):
-        state = state["model"]
-    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+    state = unwrapped(state, str(path))
+    if not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise RequestError("weights.invalid", f"{path}: is not a state dict of tensors")
     return state
+
+
+def unwrapped(state: Any, where: str) -> dict[str, Any]:
+    """Return the tensors of SAM out of what training loops put around them.
+
+    These are dictionaries ({"state_dict": ...}) and prefixes ("module.", "sam."). Tensors without
+    the prefix of SAM's, such as a loss's, are left out.
+
+    Args:
+        state: What a file holds.
+        where: The file, for the message.
+
+    Raises:
+        RequestError: `weights.invalid` for what is no dictionary, and for several SAMs.
+    """
+    for _ in range(_MAX_WRAPPED):
+        inner = [state[key] for key in _WRAPPINGS if key in state] if _is_dict(state) else []
+        if not inner or not _is_dict(inner[0]):
+            break
+        state = inner[0]
+    if not _is_dict(state):
+        raise RequestError("weights.invalid", f"{where}: is not a state dict of tensors")
+    prefixes = {
+        key.removesuffix(anchor)
+        for key in state
+        for anchor in (_VIT_KEY, TINY_TENSOR, _HIERA_KEY)
+        if key == anchor or key.endswith(f".{anchor}")
+    }
+    if len(prefixes) > 1:
+        listed = ", ".join(sorted(prefix or "none" for prefix in prefixes))
+        raise RequestError(
+            "weights.invalid", f"{where}: holds several SAMs, with the prefixes {listed}"
+        )
+    prefix = prefixes.pop() if prefixes else ""
+    return {
+        key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)
+    }
+
+
+def _is_dict(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(key, str) for key in value)
+
+
+def _read_safetensors(path: Path) -> Any:
+    try:
+        from safetensors.torch import load_file
+    except ModuleNotFoundError as error:
+        raise RequestError(
+            "extra.missing",
+            f"{path} needs {error.name}: pip install 'driving-perception[ultralytics]'",
+        ) from error
+    try:
+        return load_file(path)
+    except Exception as error:  # of a type of its own: the file is at fault
+        raise RequestError(
+            "weights.invalid", f"{path}: cannot be read as safetensors, it is damaged"
+        ) from error
 
 
 def _add_parts_of_sam21(sam: Any) -> None:

@@ -92,7 +92,8 @@ def weights_export(path: Path, *, out: Path, as_json: AsJson = False) -> int:
     choice = choose_segmenter(str(path))
     if choice.spec.kind not in EXPORTERS:
         raise RequestError(
-            "weights.invalid", f"{path}: expected a SAM checkpoint (.pt, .pth), to export it"
+            "weights.invalid",
+            f"{path}: expected a SAM checkpoint (.pt, .pth, .safetensors), to export it",
         )
     if out.exists() and (out.is_file() or any(out.iterdir())):
         raise RequestError("run.occupied", f"{out}: is not empty; choose another --out")

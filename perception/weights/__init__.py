@@ -15,6 +15,7 @@ from perception.weights.catalogue import (
 from perception.weights.checkpoint import (
     SAFETENSORS,
     SAM2_TENSOR,
+    beside_tensors,
     names_tensor,
     network_class,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "UNKNOWN_LICENCE",
     "KnownWeights",
     "Recipe",
+    "beside_tensors",
     "by_name",
     "check",
     "digest_of",

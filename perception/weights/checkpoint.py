@@ -15,7 +15,10 @@ SAM2_TENSOR = "image_encoder.trunk.patch_embed.proj.weight"  # in SAM 2 and 2.1 
 SAFETENSORS = ".safetensors"
 _MAX_HEADER_BYTES = 1 << 26  # names and shapes of the largest SAM take 100 kB
 _GLOBAL = re.compile(rb"c([A-Za-z_][\w.]*)\n([A-Za-z_][\w.]*)\n")  # pickle protocol 2, torch.save's
-# What a state dict or its wrapping names: no network.
+# What a state dict names.
+_TENSORS = ("torch._utils.", "torch._tensor.", "collections.", "torch.serialization.")
+_STORAGE = re.compile(r"torch\.\w+")
+# What may stand beside it in a checkpoint: no network.
 _PLAIN = (
     "torch",
     "collections",
@@ -45,17 +48,31 @@ def network_class(path: Path) -> str | None:
     Returns:
         "" where it holds tensors alone; None where that cannot be told.
     """
-    pickled = None if path.suffix == SAFETENSORS else _pickle(path)
-    if pickled is None:
+    found = _classes(path)
+    if found is None:
         return None
-    found = [b".".join(parts).decode() for parts in _GLOBAL.findall(pickled)]
     own = [name for name in found if not name.startswith(_PLAIN)]
     return next(iter(own), next((name for name in found if name.startswith(_WHOLE)), ""))
+
+
+def beside_tensors(path: Path) -> tuple[str, ...]:
+    """Return the classes in a `.pt` file that are no tensors, in alphabetical order."""
+    found = _classes(path) or []
+    others = {n for n in found if not n.startswith(_TENSORS) and not _STORAGE.fullmatch(n)}
+    return tuple(sorted(others))
 
 
 def is_safetensors(path: Path) -> bool:
     """Tell whether a file begins as safetensors do, and is not cut off within its header."""
     return _safetensors_header(path) is not None
+
+
+def _classes(path: Path) -> list[str] | None:
+    """Return the names that a PyTorch archive would import; None for what is none."""
+    pickled = None if path.suffix == SAFETENSORS else _pickle(path)
+    if pickled is None:
+        return None
+    return [b".".join(parts).decode() for parts in _GLOBAL.findall(pickled)]
 
 
 def _pickle(path: Path) -> bytes | None:
