@@ -16,8 +16,9 @@ from perception.exports import card, checks, command
 from perception.formats import coco, cvat, yolo
 from perception.pages import words
 from perception.runs import folder
-from perception.types import SampleLabels, Status
+from perception.types import ExportSummary, SampleLabels, Status
 
+BRIGHT = (12, 8, 40, 30, 250)  # of a picture, see `draw`
 POINTS = (
     *("semantic-kitti", "nuscenes-lidarseg", "nuscenes-panoptic"),
     *("kitti", "kitti-results", "ply", "pcd"),
@@ -39,7 +40,7 @@ def test_all_formats_come_back_whole(run: Path, tmp_path: Path) -> None:
     for one in done:
         assert one.read_back.min_iou == 1 and one.read_back.fault == ""
         assert one.read_back.labels == one.written.labels > 0
-        assert "nothing lost" in one.lines()[0] and one.card.is_file()
+        assert "unchanged" in one.lines()[0] and one.card.is_file()
 
 
 def test_all_leaves_out_points_where_there_is_no_sweep(
@@ -194,6 +195,91 @@ def test_a_polygon_loss_is_told_and_above_the_bound_an_error(
     assert done.read_back.min_iou == 1
 
 
+def two_stems(root: Path, draw: Callable[..., Path]) -> Path:
+    """Label pictures whose names differ only in folder, only in ending, or in an underscore."""
+    for name in ("a/s.png", "b/s.png", "b/s.jpg", "b/s_jpg.png", "images/t.png"):
+        draw(root / "src" / name, BRIGHT)
+    fakes = ["--detector", "bright", "--segmenter", "boxes"]
+    assert cli.run(["label", str(root / "src"), *fakes, "--out", str(root / "run")]) == cli.FINE
+    return root / "run"
+
+
+@pytest.fixture(scope="module")
+def twins(tmp_path_factory: pytest.TempPathFactory, draw: Callable[..., Path]) -> Path:
+    return two_stems(tmp_path_factory.mktemp("twins"), draw)
+
+
+def test_pictures_of_one_stem_keep_their_ending_in_their_name(twins: Path, tmp_path: Path) -> None:
+    done = {one.to: one for one in exports.export(twins, "all", tmp_path / "all")}
+    for one in done.values():
+        assert one.written.samples == 5 and one.read_back.labels == one.written.labels == 5, one.to
+    expected = {"b/s.jpg": "b/s_jpg-2", "b/s.png": "b/s_png"}
+    for to, folder_ in (("yolo", "labels"), ("png", "class"), ("coco-panoptic", "panoptic")):
+        assert done[to].renamed == expected
+        told = "renamed 2 pictures whose names differ only in their ending: b/s.jpg is b/s_jpg-2"
+        assert any(line.startswith(told) for line in done[to].lines())
+        assert json.loads(done[to].card.with_suffix(".json").read_bytes())["renamed"] == expected
+        assert "Note: renamed 2 pictures" in done[to].card.read_text()
+        stems = {p.with_suffix("").relative_to(done[to].out / folder_).as_posix()
+                 for p in (done[to].out / folder_).rglob("*.*")}  # fmt: skip
+        top = "images_/t" if to == "yolo" else "images/t"
+        assert stems == {"a/s", "b/s_png", "b/s_jpg-2", "b/s_jpg", top}
+    assert done["coco"].renamed == {}
+    shown = {path.relative_to(tmp_path).as_posix() for path in (tmp_path / "all/yolo").rglob("s_*")}
+    assert {f"all/yolo/images/b/{name}" for name in ("s_jpg-2.jpg", "s_png.png")} <= shown
+
+
+@pytest.mark.parametrize("to", ["cutouts", "coco", "yolo"])
+def test_two_exports_into_one_place_do_not_mix(
+    twins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, to: str
+) -> None:
+    """The second begins when the first has seen an empty folder, and has written nothing yet."""
+    form, refused = command.FORMATS[to], list[RequestError]()
+
+    def write(job: checks.Job) -> ExportSummary:
+        with pytest.raises(RequestError) as caught:
+            exports.export(twins, to, tmp_path / "out", statuses=(Status.REJECTED,))
+        refused.append(caught.value)
+        return form.write(job)
+
+    monkeypatch.setitem(command.FORMATS, to, replace(form, write=write))
+    (done,) = exports.export(twins, to, tmp_path / "out")
+    assert done.read_back.labels == 5
+    assert [error.code for error in refused] == ["export.occupied"]
+    assert "another command exports" in refused[0].message
+    assert not [path for path in tmp_path.iterdir() if "exporting" in path.name]
+
+
+def test_the_lock_of_a_killed_export_holds_nobody_up(twins: Path, tmp_path: Path) -> None:
+    (tmp_path / ".x.json.exporting").touch()
+    (done,) = exports.export(twins, "coco", tmp_path / "x.json")
+    assert done.read_back.labels == 5 and not (tmp_path / ".x.json.exporting").exists()
+
+
+def test_what_was_quarantined_is_named_in_every_export(
+    tmp_path: Path, draw: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw(tmp_path / "src" / "good.png", BRIGHT)
+    for number in range(5):
+        (tmp_path / "src" / f"{number}.png").write_bytes(b"no picture")
+    (tmp_path / "src" / "empty.jpg").touch()
+    fakes = ["--detector", "bright", "--segmenter", "boxes"]
+    run = tmp_path / "run"
+    assert cli.run(["label", str(tmp_path / "src"), *fakes, "--out", str(run)]) == cli.QUARANTINED
+    capsys.readouterr()
+    for one in exports.export(run, "all", tmp_path / "all"):
+        assert one.lines()[1] == (
+            "not in it: 6 samples that were quarantined: image.empty 1 (empty.jpg); "
+            "image.not_an_image 5 (0.png, 1.png, 2.png, ...)"
+        )
+        stated = json.loads(one.card.with_suffix(".json").read_bytes())["counts"]
+        assert stated["quarantined"] == {
+            "image.empty": {"samples": 1, "first": ["empty.jpg"]},
+            "image.not_an_image": {"samples": 5, "first": ["0.png", "1.png", "2.png"]},
+        }
+        assert "Not in it: 6 samples that were quarantined" in one.card.read_text()
+
+
 def test_the_card_says_what_the_data_set_is(run: Path, tmp_path: Path) -> None:
     (done,) = exports.export(run, "coco", tmp_path / "x.json", statuses=tuple(Status))
     assert done.card == tmp_path / "x.card.md"
@@ -275,7 +361,7 @@ def test_the_terminal_says_what_was_read_again(
 ) -> None:
     assert cli.run(["export", str(run), "--to", "yolo", "--out", str(tmp_path / "y")]) == cli.FINE
     told = capsys.readouterr().out
-    assert "3 samples, 3 labels, 0 ignored; read again: 3 labels, nothing lost" in told
+    assert "3 samples, 3 labels, 0 ignored; read again: 3 labels, unchanged" in told
     as_json = ["export", str(run), "--to", "all", "--out", str(tmp_path / "a"), "--json"]
     assert cli.run(as_json) == cli.FINE
     told = json.loads(capsys.readouterr().out)

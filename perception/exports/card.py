@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from perception.runs.folder import RunSpec
 from perception.synthetic.read import DRIVE_LICENCE
 from perception.types import ExportSummary
 
+SHOWN = 3  # names of samples that stand for all of a kind
+
 
 def describe(
     to: str,
@@ -24,6 +27,7 @@ def describe(
     *,
     spec: RunSpec | None,
     class_map: str,
+    renamed: Mapping[str, str],
 ) -> dict[str, Any]:
     """Say what an export is. No clock: the same export has the same card.
 
@@ -34,6 +38,7 @@ def describe(
         back: What was read again.
         spec: Of the run; None for a synthetic drive, whose labels are its truth.
         class_map: Name of the class map.
+        renamed: Picture to its name here, where it would share one with another.
     """
     labels, pictures, trusts, by_human = Counter[str](), 0, list[float](), 0
     for sample in job.samples():
@@ -57,7 +62,9 @@ def describe(
             "left_out": dict(written.left_out),
             "objects_by_class": dict(sorted(labels.items())),
             "decided_by_people": by_human,
+            "quarantined": _first(job.quarantined),
         },
+        "renamed": dict(renamed),
         "statuses": sorted(status.name.lower() for status in job.statuses),
         "class_map": class_map,
         "trust": {"labels": len(known), "mean": float(np.mean(known)), "least": min(known)}
@@ -105,6 +112,37 @@ def write(card: dict[str, Any], beside: Path) -> Path:
     return markdown
 
 
+def quarantined_words(quarantined: Mapping[str, tuple[str, ...]]) -> str:
+    """Name the samples that a run could not use, by reason."""
+    return _quarantined_words(_first(quarantined))
+
+
+def _first(quarantined: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
+    return {
+        code: {"samples": len(names), "first": list(names[:SHOWN])}
+        for code, names in quarantined.items()
+    }
+
+
+def _quarantined_words(first: dict[str, Any]) -> str:
+    reasons = []
+    for code, one in first.items():
+        more = ", ..." if one["samples"] > len(one["first"]) else ""
+        reasons.append(f"{code} {one['samples']} ({', '.join(one['first'])}{more})")
+    count = sum(one["samples"] for one in first.values())
+    return f"{count} samples that were quarantined: {'; '.join(reasons)}"
+
+
+def renamed_words(renamed: Mapping[str, str]) -> str:
+    """Say which pictures have another name here."""
+    shown = [f"{name} is {stem}" for name, stem in renamed.items()][:SHOWN]
+    more = ", ..." if len(renamed) > SHOWN else ""
+    return (
+        f"renamed {len(renamed)} pictures whose names differ only in their ending: "
+        f"{', '.join(shown)}{more}"
+    )
+
+
 def _markdown(card: dict[str, Any]) -> str:
     counts, trust, made = card["counts"], card["trust"], card["made"]
     lines = [
@@ -124,6 +162,10 @@ def _markdown(card: dict[str, Any]) -> str:
     if counts["left_out"]:
         left = ", ".join(f"{_text(name)} {count}" for name, count in counts["left_out"].items())
         lines += [f"Left out: {left}.", ""]
+    if counts["quarantined"]:
+        lines += [f"Not in it: {_text(_quarantined_words(counts['quarantined']))}.", ""]
+    if card["renamed"]:
+        lines += [f"Note: {_text(renamed_words(card['renamed']))}.", ""]
     if trust:
         lines.append(
             f"Trust: the labels are right with a chance of {trust['mean']:.3f} in the mean and "

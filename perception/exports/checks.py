@@ -5,8 +5,9 @@ and score; polygons lose a little, which is measured.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from perception.formats import (
     LABEL,
     Objects,
     PictureObjects,
+    Stems,
     cityscapes,
     coco,
     fates,
@@ -25,6 +27,7 @@ from perception.formats import (
     yolo,
 )
 from perception.ontology import Ontology, Target
+from perception.pictures import Pictures
 from perception.types import Masks, PictureLabels, SampleLabels, SampleRef, Status
 
 # Least mean IoU of the masks with what their polygons fill. A mask of one part comes back whole;
@@ -62,8 +65,9 @@ class Job:
         target: Classes of the format.
         statuses: Instances with these are labels.
         ontology: Of the run.
-        image_root: Folder that the pictures' file names are relative to.
+        pictures: Where the pictures are.
         refs: The run's plan; nothing for a synthetic drive.
+        quarantined: Reason to names of the samples that the run could not use.
     """
 
     samples: Callable[[], Iterator[SampleLabels]]
@@ -71,8 +75,26 @@ class Job:
     target: Target
     statuses: frozenset[Status]
     ontology: Ontology
-    image_root: Path
+    pictures: Pictures
     refs: tuple[SampleRef, ...]
+    quarantined: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @cached_property
+    def file_names(self) -> tuple[str, ...]:
+        """Return the names of all pictures."""
+        if self.refs:
+            return tuple(picture.file_name for ref in self.refs for picture in ref.pictures)
+        return tuple(one.file_name for sample in self.samples() for one in sample.pictures)
+
+    @cached_property
+    def stems(self) -> Stems:
+        """Return their names without ending."""
+        return Stems(self.file_names)
+
+    @cached_property
+    def yolo_stems(self) -> Stems:
+        """Return their names in a YOLO export."""
+        return yolo.stems_of(self.file_names)
 
 
 Lookup = Callable[[PictureLabels], Objects]
@@ -129,7 +151,8 @@ def yolo_labels(job: Job) -> Lookup:
     names = yolo.read_names(job.out / "data.yaml")
 
     def find(picture: PictureLabels) -> Objects:
-        found = yolo.read(job.out, {picture.file_name: picture.size_hw})[picture.file_name]
+        sizes_hw = {picture.file_name: picture.size_hw}
+        found = yolo.read(job.out, sizes_hw, job.yolo_stems)[picture.file_name]
         rows = zip(found.class_ids, found.masks.boxes_xyxy, found.masks.counts, strict=True)
         return objects_of(
             ((0, names[number], np.nan, False, (box, counts)) for number, box, counts in rows),
@@ -143,7 +166,7 @@ def png_labels(job: Job) -> Lookup:
     """Find instances by the pixels' values."""
 
     def find(picture: PictureLabels) -> Objects:
-        _, instances = label_png.read(job.out, picture.file_name)
+        _, instances = label_png.read(job.out, picture.file_name, job.stems)
         values = [int(value) for value in np.unique(instances) if value]
         return objects_of(
             (

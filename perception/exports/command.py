@@ -1,9 +1,10 @@
 """`perception export`: the table of formats, and the way through write, read again, card."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from perception import sources
 from perception.buckets import is_bucket
 from perception.errors import PerceptionError, RequestError
 from perception.exports import card
@@ -34,7 +35,10 @@ from perception.exports.spatial import (
     kitti_compared,
     kitti_writer,
 )
+from perception.exports.turns import alone_in
 from perception.formats import (
+    PLAIN,
+    Stems,
     cityscapes,
     coco,
     coco_panoptic,
@@ -46,6 +50,7 @@ from perception.formats import (
     yolo,
 )
 from perception.ontology import Ontology, load_class_map, load_ontology, target_of
+from perception.pictures import Pictures
 from perception.runs import copies, folder
 from perception.runs.folder import RunSpec
 from perception.synthetic.read import is_drive, read_truth_labels
@@ -66,6 +71,8 @@ class Exported:
         written: Counts.
         read_back: What was found again.
         ignored_as: What became of instances that are no labels.
+        renamed: Picture to its name here, where it would share one with another.
+        quarantined: Reason to names of the samples that are not in it.
         card: The file that describes the export for people; the same for programs is beside it.
     """
 
@@ -74,12 +81,14 @@ class Exported:
     written: ExportSummary
     read_back: ReadBack
     ignored_as: str
+    renamed: Mapping[str, str]
+    quarantined: Mapping[str, tuple[str, ...]]
     card: Path
 
     def lines(self) -> list[str]:
         """Say what was written, read again and lost."""
         written, back = self.written, self.read_back
-        lost = "nothing lost"
+        lost = "unchanged"
         if back.min_iou < 1:
             lost = (
                 f"polygons have mask IoU {back.mean_iou:.4f} in the mean (bound {back.bound:g}), "
@@ -92,6 +101,10 @@ class Exported:
         ]
         if written.left_out:
             lines.append("left out: " + ", ".join(f"{name} {n}" for name, n in written.left_out))
+        if self.quarantined:
+            lines.append(f"not in it: {card.quarantined_words(self.quarantined)}")
+        if self.renamed:
+            lines.append(card.renamed_words(self.renamed))
         return lines
 
 
@@ -107,6 +120,7 @@ class _Format:
         points: Whether it labels points: for runs with sweeps.
         ignored_as: What becomes of what is no label, so that a trainer does not take it for
             background; "" where that is left out.
+        stems: The names that it gives pictures, where their endings do not count.
     """
 
     write: Callable[[Job], ExportSummary]
@@ -115,6 +129,7 @@ class _Format:
     ending: str = ""
     points: bool = False
     ignored_as: str = ""
+    stems: Callable[[Job], Stems] = lambda job: PLAIN
 
 
 def _plain(write: Callable[..., ExportSummary]) -> Callable[[Job], ExportSummary]:
@@ -123,7 +138,24 @@ def _plain(write: Callable[..., ExportSummary]) -> Callable[[Job], ExportSummary
 
 def _with_images(write: Callable[..., ExportSummary]) -> Callable[[Job], ExportSummary]:
     return lambda job: write(
-        job.samples(), job.out, job.target, statuses=job.statuses, image_root=job.image_root
+        job.samples(), job.out, job.target, statuses=job.statuses, pictures=job.pictures
+    )
+
+
+def _by_stem(write: Callable[..., ExportSummary]) -> Callable[[Job], ExportSummary]:
+    return lambda job: write(
+        job.samples(), job.out, job.target, statuses=job.statuses, stems=job.stems
+    )
+
+
+def _yolo(job: Job) -> ExportSummary:
+    return yolo.write(
+        job.samples(),
+        job.out,
+        job.target,
+        statuses=job.statuses,
+        pictures=job.pictures,
+        stems=job.yolo_stems,
     )
 
 
@@ -139,7 +171,10 @@ FORMATS: dict[str, _Format] = {
         _plain(coco.write_results), compared(coco_results, keeps_ids=False), ending=".json"
     ),
     "coco-panoptic": _Format(
-        _plain(coco_panoptic.write), compared(in_order(coco_panoptic.read)), ignored_as="iscrowd"
+        _by_stem(coco_panoptic.write),
+        compared(in_order(coco_panoptic.read)),
+        ignored_as="iscrowd",
+        stems=lambda job: job.stems,
     ),
     "cityscapes": _Format(
         _with_images(cityscapes.write),
@@ -152,9 +187,10 @@ FORMATS: dict[str, _Format] = {
     ),
     "cutouts": _Format(_with_images(cutouts.write), compared(in_order(cutouts.read))),
     "yolo": _Format(
-        _with_images(yolo.write),
+        _yolo,
         compared(yolo_labels, POLYGON_BOUND, keeps_ids=False),
         ignored_as="painted grey in the pictures",
+        stems=lambda job: job.yolo_stems,
     ),
     "semantic-kitti": _Format(
         write_semantic_kitti,
@@ -194,10 +230,11 @@ FORMATS: dict[str, _Format] = {
     "ply": _Format(cloud_writer(".ply"), cloud_compared(".ply"), points=True),
     "pcd": _Format(cloud_writer(".pcd"), cloud_compared(".pcd"), points=True),
     "png": _Format(
-        _plain(label_png.write),
+        _by_stem(label_png.write),
         compared(png_labels, keeps_ids=False),
         class_map="road-to-cityscapes",
         ignored_as="void",
+        stems=lambda job: job.stems,
     ),
 }
 
@@ -209,9 +246,10 @@ class _Source:
     path: Path
     spec: RunSpec | None
     ontology: Ontology
-    image_root: Path
+    pictures: Pictures
     refs: tuple[SampleRef, ...]
     samples: Callable[[], Iterator[SampleLabels]]
+    quarantined: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def export(
@@ -244,7 +282,7 @@ def export(
     if to not in FORMATS and to != ALL:
         known = ", ".join((*FORMATS, ALL))
         raise RequestError("export.unknown", f"--to {to}: expected one of {known}")
-    with copies.reading(run, evidence=False) as path:
+    with copies.reading(run, evidence=False) as path, alone_in(Path(out)):
         return _export_all(path, to, Path(out), frozenset(statuses), classes)
 
 
@@ -286,12 +324,28 @@ def _export_all(
 def _open(path: Path) -> _Source:
     if is_drive(path):
         ontology = load_ontology()
-        return _Source(path, None, ontology, path, (), lambda: read_truth_labels(path, ontology))
+        return _Source(
+            path, None, ontology, Pictures(path), (), lambda: read_truth_labels(path, ontology)
+        )
     spec = folder.read_spec(path)
-    folder.read_counts(path)
-    refs = folder.read_plan(path, spec).samples
-    root = Path(refs[0].root)
-    return _Source(path, spec, spec.ontology, root, refs, lambda: folder.usable_labels(path))
+    counts = folder.read_counts(path)
+    plan = folder.read_plan(path, spec)
+    refs = plan.samples
+    outside = frozenset(name for ref in refs for name in ref.outside)
+    pictures = Pictures(Path(refs[0].root), sources.reading_of(refs[0]), outside)
+    quarantined = dict[str, tuple[str, ...]]()
+    for index in range(len(plan)) if counts["samples"]["quarantined"] else ():
+        for row in folder.quarantined_in(path, spec, index):
+            quarantined[row["code"]] = (*quarantined.get(row["code"], ()), row["sample_id"])
+    return _Source(
+        path,
+        spec,
+        spec.ontology,
+        pictures,
+        refs,
+        lambda: folder.usable_labels(path),
+        dict(sorted(quarantined.items())),
+    )
 
 
 def _export(
@@ -301,7 +355,14 @@ def _export(
     name = classes or form.class_map
     target = target_of(source.ontology, load_class_map(name) if name else None)
     job = Job(
-        source.samples, out, target, statuses, source.ontology, source.image_root, source.refs
+        source.samples,
+        out,
+        target,
+        statuses,
+        source.ontology,
+        source.pictures,
+        source.refs,
+        source.quarantined,
     )
     written = form.write(job)
     back = _read_again(form.check, job, written)
@@ -310,11 +371,27 @@ def _export(
             "export.lossy",
             f"{out}: reading the {to} export again: {back.fault}; do not use it",
         )
+    renamed = {name: str(stem) for name, stem in form.stems(job).renamed.items()}
     described = card.describe(
-        to, job, written, back, spec=source.spec, class_map=name or source.ontology.name
+        to,
+        job,
+        written,
+        back,
+        spec=source.spec,
+        class_map=name or source.ontology.name,
+        renamed=renamed,
     )
     beside = out.with_name(f"{out.stem}.card") if form.ending else out / "card"
-    return Exported(to, out, written, back, form.ignored_as, card.write(described, beside))
+    return Exported(
+        to,
+        out,
+        written,
+        back,
+        form.ignored_as,
+        renamed,
+        source.quarantined,
+        card.write(described, beside),
+    )
 
 
 def _read_again(check: Check, job: Job, written: ExportSummary) -> ReadBack:

@@ -7,7 +7,7 @@ all, and which instances become labels.
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, NoReturn
@@ -18,7 +18,6 @@ import numpy.typing as npt
 from perception import masks as rle
 from perception.errors import RequestError, SampleError
 from perception.files import opened
-from perception.images import decode_image
 from perception.ontology import Target
 from perception.shapes import mask_of_polygons as mask_of_polygons  # the formats fill with it
 from perception.types import (
@@ -34,7 +33,6 @@ from perception.types import (
     RowAligned,
     SampleLabels,
     Status,
-    UInt8,
 )
 
 MAX_TEXT_BYTES = 1 << 24  # a label file of one picture
@@ -237,6 +235,50 @@ def relative_name(name: str, owner: str) -> PurePosixPath:
     return path
 
 
+class Stems:
+    """Names of pictures without their ending, each name once.
+
+    Where two pictures share one, as street.jpg and street.png, both keep their ending in it:
+    street_jpg and street_png; a name that is still taken gets a number: street_jpg-2. It depends on
+    all names together, not on their order. A name that nobody gave is cut as it is.
+    """
+
+    def __init__(
+        self, file_names: Iterable[str] = (), spell: Callable[[str], str] = lambda name: name
+    ) -> None:
+        """Find names for pictures.
+
+        Args:
+            file_names: All that are written, as in `PictureLabels`.
+            spell: How the format writes a name.
+        """
+        self._spell = spell
+        paths = {name: PurePosixPath(spell(name)) for name in sorted(set(file_names))}
+        shared = Counter(path.with_suffix("") for path in paths.values())
+        taken = {stem for stem, count in shared.items() if count == 1}
+        self.renamed: dict[str, PurePosixPath] = {}
+        for name, path in paths.items():
+            if shared[path.with_suffix("")] > 1:
+                wanted = "_".join(part for part in (path.stem, path.suffix[1:]) if part)
+                names = (wanted, *(f"{wanted}-{n}" for n in range(2, len(paths) + 2)))
+                free = (path.with_name(other) for other in names)
+                self.renamed[name] = next(stem for stem in free if stem not in taken)
+                taken.add(self.renamed[name])
+
+    def __call__(self, file_name: str, owner: str) -> PurePosixPath:
+        """Return the name of a picture.
+
+        Raises:
+            RequestError: as `relative_name`.
+        """
+        relative_name(file_name, owner)
+        found = self.renamed.get(file_name)
+        return found or PurePosixPath(self._spell(file_name)).with_suffix("")
+
+
+PLAIN = Stems()
+
+
 class Outputs:
     """The files of one export: all inside `out`, each claimed once."""
 
@@ -292,28 +334,6 @@ def link_to(link: Path, source: Path, owner: str) -> None:
     link.parent.mkdir(parents=True, exist_ok=True)
     link.unlink(missing_ok=True)
     link.symlink_to(source)
-
-
-def picture_pixels(image_root: Path, picture: PictureLabels, owner: str) -> UInt8:
-    """Return (H, W, 3) RGB: the picture that was labelled.
-
-    Raises:
-        RequestError: `path.outside_root`; `size.mismatch` for a picture that is another now;
-            `io.not_found` and the other codes of `decode_image`.
-    """
-    path = (image_root / picture.file_name).resolve()
-    if not path.is_relative_to(image_root.resolve()):
-        raise RequestError("path.outside_root", f"{owner}: leads to {path}")
-    try:
-        image = decode_image(path)
-    except SampleError as error:
-        raise RequestError(error.code, f"{owner}: {error.message}") from error
-    if image.shape[:2] != picture.size_hw:
-        raise RequestError(
-            "size.mismatch",
-            f"{path}: is {image.shape[:2]}, {picture.size_hw} was labelled; restore the picture",
-        )
-    return image
 
 
 def read_bytes(path: Path, limit: int) -> bytes:

@@ -3,7 +3,8 @@
 Source: https://github.com/mcordts/cityscapesScripts (README, helpers/labels.py, json2instanceImg).
 
 - OUT/gtFine/train/CITY/CITY_SEQUENCE_FRAME_gtFine_{instanceIds.png,polygons.json}, and links
-  OUT/leftImg8bit/train/CITY/..._leftImg8bit.png, whatever kind of picture is behind. A picture
+  OUT/leftImg8bit/train/CITY/..._leftImg8bit.png, whatever kind of picture is behind; PNGs where a
+  tool might open that otherwise than it was labelled (`Pictures.file_is_as_labelled`). A picture
   that is called so already keeps its name; others are numbered, in the city `perception`, since
   the tools split names at underscores. OUT/index.json says which picture is which.
 - instanceIds is 16 bit: id * 1000 + n for classes with instances (ids 24 to 33), n from 0 in the
@@ -42,6 +43,7 @@ from perception.formats import (
     read_bytes,
 )
 from perception.ontology import Target
+from perception.pictures import Pictures
 from perception.png import MAX_BYTES, decode_png, encode_png
 from perception.polygons import fill_ring, polygon_fault, ring_around
 from perception.types import ExportSummary, PictureLabels, SampleLabels, Status
@@ -60,7 +62,7 @@ def write(
     target: Target,
     *,
     statuses: frozenset[Status],
-    image_root: Path,
+    pictures: Pictures,
 ) -> ExportSummary:
     """Write the files of every picture.
 
@@ -69,7 +71,7 @@ def write(
         out: The folder.
         target: Class ids of Cityscapes; see `datasets/ontologies/road-to-cityscapes.yaml`.
         statuses: Instances with these are labels; others of a class with instances are groups.
-        image_root: Folder that the pictures' file names are relative to.
+        pictures: Where they are.
 
     Raises:
         RequestError: `id.overflow` for more than 1000 instances of a class in a picture (nothing
@@ -91,7 +93,10 @@ def write(
         values, polygons = _paint(picture, target, statuses, tally)
         write_bytes(paths[0], encode_png(values))
         write_bytes(paths[1], json.dumps(polygons).encode())
-        link_to(paths[2], image_root.resolve() / picture.file_name, owner)
+        if pictures.file_is_as_labelled(picture, owner):
+            link_to(paths[2], pictures.place(picture, owner), owner)
+        else:
+            write_bytes(paths[2], encode_png(pictures.pixels(picture, owner)))
     write_bytes(out / INDEX, json.dumps({"pictures": index}, indent=1).encode())
     return tally.summary()
 

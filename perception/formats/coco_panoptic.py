@@ -25,8 +25,10 @@ from perception.errors import RequestError, SampleError
 from perception.files import replacing, write_bytes
 from perception.formats import (
     LABEL,
+    PLAIN,
     Outputs,
     PictureObjects,
+    Stems,
     Tally,
     fates,
     known_of,
@@ -45,7 +47,12 @@ JSON, FOLDER = "panoptic.json", "panoptic"
 
 
 def write(
-    samples: Iterable[SampleLabels], out: Path, target: Target, *, statuses: frozenset[Status]
+    samples: Iterable[SampleLabels],
+    out: Path,
+    target: Target,
+    *,
+    statuses: frozenset[Status],
+    stems: Stems = PLAIN,
 ) -> ExportSummary:
     """Write OUT/panoptic.json and OUT/panoptic/<file name>.png for every picture.
 
@@ -54,6 +61,7 @@ def write(
         out: The folder.
         target: Class ids and names to write.
         statuses: Instances with these are labels; the others are written with `iscrowd` 1.
+        stems: Names of all pictures.
 
     Raises:
         RequestError: `id.overflow` for ids that three bytes cannot hold (nothing is written for
@@ -65,7 +73,8 @@ def write(
         stream.write(f'"categories": {json.dumps(_categories(target))},\n'.encode())
         stream.write(b'"annotations": [')
         for number, (sample, picture, owner) in enumerate(pictures_of(samples, tally), start=1):
-            name = PurePosixPath(picture.file_name).with_suffix(".png")
+            stem = stems(picture.file_name, owner)
+            name = stem.with_name(f"{stem.name}.png")
             path = outputs.claim(PurePosixPath(FOLDER) / name, owner)
             numbers, segments = _paint(picture, target, statuses, tally)
             write_bytes(path, encode_png(_to_rgb(numbers)))

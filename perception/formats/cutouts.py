@@ -25,12 +25,12 @@ from perception.formats import (
     known_of,
     load_json,
     objects_of,
-    picture_pixels,
     pictures_of,
     read_bytes,
     relative_name,
 )
 from perception.ontology import Target
+from perception.pictures import Pictures
 from perception.png import MAX_BYTES, RGBA, decode_png, encode_png
 from perception.types import Bool, ExportSummary, SampleLabels, Status, UInt8
 
@@ -43,7 +43,7 @@ def write(
     target: Target,
     *,
     statuses: frozenset[Status],
-    image_root: Path,
+    pictures: Pictures,
 ) -> ExportSummary:
     """Write a PNG for every label, and OUT/index.json.
 
@@ -52,7 +52,7 @@ def write(
         out: The folder.
         target: Class ids and names to write.
         statuses: Instances with these are cut out; the others are left out.
-        image_root: Folder that the pictures' file names are relative to.
+        pictures: Where they are.
 
     Raises:
         RequestError: `export.collision`, `path.outside_root`, `io.not_found` for a missing picture,
@@ -69,7 +69,7 @@ def write(
                     tally.left_out[fate] += 1
                     continue
                 if not rows:
-                    image = picture_pixels(image_root, picture, owner)
+                    image = pictures.pixels(picture, owner)
                 x0, y0, x1, y1 = (int(side) for side in picture.instances.masks.boxes_xyxy[row])
                 class_id = target.ids[int(picture.instances.class_ids[row])]
                 name = PurePosixPath(FOLDER, str(class_id), f"{tally.labels:06d}.png")

@@ -24,11 +24,12 @@ from perception.errors import RequestError, SampleError
 from perception.files import write_bytes
 from perception.formats import (
     LABEL,
+    PLAIN,
     Outputs,
+    Stems,
     Tally,
     fates,
     read_bytes,
-    relative_name,
 )
 from perception.ontology import Target
 from perception.png import MAX_BYTES, decode_png, encode_png
@@ -40,7 +41,12 @@ VOID = 255  # in class/*.png
 
 
 def write(
-    samples: Iterable[SampleLabels], out: Path, target: Target, *, statuses: frozenset[Status]
+    samples: Iterable[SampleLabels],
+    out: Path,
+    target: Target,
+    *,
+    statuses: frozenset[Status],
+    stems: Stems = PLAIN,
 ) -> ExportSummary:
     """Write OUT/class/<file name>.png and OUT/instance/<file name>.png for every picture.
 
@@ -49,6 +55,7 @@ def write(
         out: The folder.
         target: Class ids to write.
         statuses: Instances with these are labels; the others are left out.
+        stems: Names of all pictures.
 
     Raises:
         RequestError: `id.overflow` for ids that the pixels cannot hold (nothing is written for that
@@ -59,18 +66,16 @@ def write(
         tally.samples += 1
         for picture in sample.pictures:
             owner = f"sample {sample.id!r}, {picture.file_name!r}"
-            relative_name(picture.file_name, owner)
-            class_path, instance_path = (
-                outputs.claim(name, owner) for name in _names(picture.file_name)
-            )
+            names = _names(stems(picture.file_name, owner))
+            class_path, instance_path = (outputs.claim(name, owner) for name in names)
             classes, instances = _paint(picture, target, statuses, tally)
             write_bytes(class_path, encode_png(classes))
             write_bytes(instance_path, encode_png(instances))
     return tally.summary()
 
 
-def _names(file_name: str) -> tuple[PurePosixPath, PurePosixPath]:
-    name = PurePosixPath(file_name).with_suffix(".png")
+def _names(stem: PurePosixPath) -> tuple[PurePosixPath, PurePosixPath]:
+    name = stem.with_name(f"{stem.name}.png")
     return PurePosixPath("class") / name, PurePosixPath("instance") / name
 
 
@@ -107,20 +112,20 @@ def _paint(
     return classes, instances
 
 
-def read(out: Path, file_name: str) -> tuple[UInt8, UInt16]:
+def read(out: Path, file_name: str, stems: Stems = PLAIN) -> tuple[UInt8, UInt16]:
     """Return (H, W) class ids and (H, W) instance values of one picture.
 
     Args:
         out: The folder that `write` filled.
         file_name: As in `PictureLabels`.
+        stems: As they were written.
 
     Raises:
         SampleError: `io.not_found`; `label.invalid` if a file is no grey PNG of the depth expected;
             `size.mismatch` if the two differ in size.
         RequestError: `path.outside_root`.
     """
-    relative_name(file_name, str(out))
-    class_path, instance_path = (out / name for name in _names(file_name))
+    class_path, instance_path = (out / name for name in _names(stems(file_name, str(out))))
     classes = decode_png(read_bytes(class_path, MAX_BYTES), class_path).astype(np.uint8)
     instances = decode_png(read_bytes(instance_path, MAX_BYTES), instance_path, depth=16).astype(
         np.uint16

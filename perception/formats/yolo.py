@@ -12,7 +12,9 @@ Source: https://docs.ultralytics.com/datasets/segment; ultralytics/data/{utils,c
 - A picture without objects has an empty file; without a file it would be "missing".
 - Whatever has no row is background to the trainer. So what may be an object and is no label is
   painted over, in the grey that ultralytics pads pictures with, in a PNG that takes the picture's
-  place; pictures without such objects are links.
+  place. So do pictures that a tool may open otherwise than they were labelled: with an Orientation,
+  16 bit, or in a format that ultralytics does not read. All others are links.
+- Two pictures of one stem would share a label file: see `Stems`.
 
 From mask to ring and back: ultralytics rounds vertices down to pixels and fills with cv2.fillPoly,
 which paints the outline too. So a vertex may stand anywhere in its pixel of the outline; `write`
@@ -38,15 +40,15 @@ from perception.files import write_bytes
 from perception.formats import (
     LABEL,
     Outputs,
+    Stems,
     Tally,
     fates,
     link_to,
     parse_number,
-    picture_pixels,
     read_lines,
-    relative_name,
 )
 from perception.ontology import Target
+from perception.pictures import Pictures
 from perception.png import encode_png
 from perception.polygons import fill_ring, ring_around
 from perception.types import (
@@ -86,7 +88,8 @@ def write(
     target: Target,
     *,
     statuses: frozenset[Status],
-    image_root: Path,
+    pictures: Pictures,
+    stems: Stems | None = None,
 ) -> ExportSummary:
     """Write OUT/labels/*.txt, OUT/data.yaml, and OUT/images/*: links, or pictures painted over.
 
@@ -95,17 +98,18 @@ def write(
         out: The folder.
         target: Its classes are numbered from 0 in the order of their ids.
         statuses: Instances with these are labels; the others are painted over.
-        image_root: Folder that the pictures' file names are relative to.
+        pictures: Where they are.
+        stems: Names of all pictures, see `stems_of`; by default each its own.
 
     Raises:
         RequestError: `io.not_found` for a missing picture, `export.collision`,
-            `path.outside_root`; see `picture_pixels`.
+            `path.outside_root`; see `Pictures.pixels`.
     """
-    if out.resolve() == image_root.resolve():
+    if out.resolve() == pictures.root.resolve():
         raise RequestError(
             "export.collision", f"{out}: is the dataset itself; export into a folder of its own"
         )
-    tally, outputs = Tally(), Outputs(out)
+    tally, outputs, name_of = Tally(), Outputs(out), stems or stems_of(())
     category_ids = sorted(set(target.ids.values()))
     index = {class_id: category_ids.index(value) for class_id, value in target.ids.items()}
     for folder in ("images", "labels"):
@@ -114,17 +118,18 @@ def write(
         tally.samples += 1
         for picture in sample.pictures:
             owner = f"sample {sample.id!r}, {picture.file_name!r}"
-            image, label = _names(picture.file_name, owner)
+            image, label = _names(name_of(picture.file_name, owner))
             known = fates(picture.instances, target, statuses)
             hidden = _hidden(picture, known)
-            if hidden.any():
-                pixels = picture_pixels(image_root, picture, owner)
+            if hidden.any() or not pictures.file_is_as_labelled(picture, owner):
+                pixels = pictures.pixels(picture, owner)
                 painted = np.where(hidden[..., None], np.array(HIDDEN_RGB, np.uint8), pixels)
-                name = image.with_suffix(".png")
+                name = image.with_name(f"{image.name}.png")
                 write_bytes(outputs.claim(name, owner), encode_png(painted))
             else:
-                link = outputs.claim(image, owner)
-                link_to(link, image_root.resolve() / picture.file_name, owner)
+                ending = PurePosixPath(picture.file_name).suffix
+                link = outputs.claim(image.with_name(image.name + ending), owner)
+                link_to(link, pictures.place(picture, owner), owner)
             rows = [row for row, fate in known if fate == LABEL]
             write_bytes(outputs.claim(label, owner), _text(picture, rows, index))
             tally.labels += len(rows)
@@ -156,12 +161,20 @@ def _hidden(picture: PictureLabels, known: tuple[tuple[int, str], ...]) -> Bool:
     return hidden & ~labelled
 
 
-def _names(file_name: str, owner: str) -> tuple[PurePosixPath, PurePosixPath]:
-    """Return where the picture and its labels stand in an export."""
-    *folders, last = relative_name(file_name, owner).parts
-    folders = ["images_" if folder == "images" else folder for folder in folders]
-    name = PurePosixPath(*folders, last)
-    return PurePosixPath("images") / name, PurePosixPath("labels") / name.with_suffix(".txt")
+def stems_of(file_names: Iterable[str]) -> Stems:
+    """Return the names of pictures in an export."""
+    return Stems(file_names, _spelled)
+
+
+def _spelled(file_name: str) -> str:
+    *folders, last = PurePosixPath(file_name).parts
+    return str(PurePosixPath(*("images_" if part == "images" else part for part in folders), last))
+
+
+def _names(stem: PurePosixPath) -> tuple[PurePosixPath, PurePosixPath]:
+    """Return where the picture, ending left out, and its labels stand in an export."""
+    label = PurePosixPath("labels") / stem.with_name(f"{stem.name}.txt")
+    return PurePosixPath("images") / stem, label
 
 
 def _write_yaml(out: Path, names: dict[int, str]) -> None:
@@ -183,20 +196,24 @@ def _text(picture: PictureLabels, rows: list[int], index: dict[int, int]) -> byt
     return "".join(lines).encode()
 
 
-def read(out: Path, sizes_hw: Mapping[str, tuple[int, int]]) -> dict[str, YoloObjects]:
+def read(
+    out: Path, sizes_hw: Mapping[str, tuple[int, int]], stems: Stems | None = None
+) -> dict[str, YoloObjects]:
     """Read an export back, filling rings the way ultralytics does.
 
     Args:
         out: The folder that `write` filled.
         sizes_hw: File name, as in `PictureLabels`, to height and width.
+        stems: Names of all pictures that were written; by default those in `sizes_hw`.
 
     Raises:
         RequestError: as `read_names`.
         SampleError: `io.not_found` for a missing label file; `label.invalid`, naming the line.
     """
     classes = len(read_names(out / "data.yaml"))
+    name = stems_of(sizes_hw) if stems is None else stems
     return {
-        file_name: _read_file(out / _names(file_name, str(out))[1], size_hw, classes)
+        file_name: _read_file(out / _names(name(file_name, str(out)))[1], size_hw, classes)
         for file_name, size_hw in sizes_hw.items()
     }
 

@@ -14,6 +14,7 @@ from perception import masks as rle
 from perception.errors import RequestError, SampleError
 from perception.formats import cityscapes
 from perception.ontology import Target
+from perception.pictures import Pictures
 from perception.types import PictureLabels, SampleLabels, Status
 
 ACCEPTED = frozenset({Status.ACCEPTED})
@@ -36,7 +37,7 @@ def images(root: Path, *pictures: PictureLabels) -> Path:
 
 def write(samples: list[SampleLabels], out: Path, target: Target = TARGET) -> object:
     root = images(out.parent / "images", *(p for s in samples for p in s.pictures))
-    return cityscapes.write(samples, out, target, statuses=ACCEPTED, image_root=root)
+    return cityscapes.write(samples, out, target, statuses=ACCEPTED, pictures=Pictures(root))
 
 
 def test_cityscapesscripts_read_the_instances_and_paint_the_polygons(

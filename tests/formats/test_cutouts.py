@@ -10,6 +10,7 @@ from perception import masks as rle
 from perception.errors import RequestError, SampleError
 from perception.formats import cutouts
 from perception.ontology import Target
+from perception.pictures import Pictures
 from perception.types import PictureLabels, SampleLabels, Status
 
 ACCEPTED = frozenset({Status.ACCEPTED})
@@ -37,7 +38,11 @@ def test_pillow_and_we_see_the_object_and_nothing_beside_it(
     odd = picture([block(0, 0, 2, 1)], file_name=HOSTILE, first_id=9)
     out = tmp_path / "out"
     summary = cutouts.write(
-        [sample(front), sample(odd, id="s2")], out, target, statuses=ACCEPTED, image_root=root
+        [sample(front), sample(odd, id="s2")],
+        out,
+        target,
+        statuses=ACCEPTED,
+        pictures=Pictures(root),
     )
     assert (summary.labels, summary.left_out) == (3, (("review", 1),))
     files = sorted(str(path.relative_to(out)) for path in out.rglob("*.png"))
@@ -63,7 +68,7 @@ def test_no_labels_no_files(
     tmp_path: Path, root: Path, picture: Picture, sample: Sample, target: Target
 ) -> None:
     out = tmp_path / "out"
-    cutouts.write([sample(picture())], out, target, statuses=ACCEPTED, image_root=root)
+    cutouts.write([sample(picture())], out, target, statuses=ACCEPTED, pictures=Pictures(root))
     (found,) = cutouts.read(out)
     assert len(found.objects) == 0 and [p.name for p in out.rglob("*")] == ["index.json"]
 
@@ -73,7 +78,9 @@ def test_a_picture_that_changed_is_refused(
 ) -> None:
     def write(**options: object) -> None:
         labels = picture([block(0, 0, 2, 2)], **options)
-        cutouts.write([sample(labels)], tmp_path / "o", target, statuses=ACCEPTED, image_root=root)
+        cutouts.write(
+            [sample(labels)], tmp_path / "o", target, statuses=ACCEPTED, pictures=Pictures(root)
+        )
 
     with pytest.raises(RequestError, match=r"io\.not_found"):
         write(file_name="gone.png")
@@ -105,7 +112,9 @@ def test_an_index_that_lies_is_refused(
     code: str,
 ) -> None:
     labels = picture([block(0, 0, 2, 2)])
-    cutouts.write([sample(labels)], tmp_path / "o", target, statuses=ACCEPTED, image_root=root)
+    cutouts.write(
+        [sample(labels)], tmp_path / "o", target, statuses=ACCEPTED, pictures=Pictures(root)
+    )
     index = json.loads((tmp_path / "o/index.json").read_bytes())
     index["pictures"][0]["cutouts"][0].update(change)
     (tmp_path / "o/index.json").write_text(json.dumps(index))

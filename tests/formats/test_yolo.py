@@ -19,6 +19,7 @@ from perception import masks as rle
 from perception.errors import RequestError, SampleError
 from perception.formats import yolo
 from perception.ontology import Target
+from perception.pictures import Pictures
 from perception.polygons import ring_around
 from perception.types import PictureLabels, SampleLabels, Status
 
@@ -52,7 +53,7 @@ def test_labels_names_and_links_stand_where_ultralytics_looks(
     root = _images(tmp_path / "data", front)
 
     summary = yolo.write(
-        [sample(front)], tmp_path / "out", target, statuses=ACCEPTED, image_root=root
+        [sample(front)], tmp_path / "out", target, statuses=ACCEPTED, pictures=Pictures(root)
     )
 
     assert summary.left_out == (("class.ignored", 1), ("mask.empty", 1))
@@ -96,7 +97,9 @@ def test_what_may_be_an_object_and_is_no_label_is_painted_over(
     seen = cv2.imread(str(root / "a.jpg"))
     before, out = (root / "a.jpg").read_bytes(), tmp_path / "out"
     for _ in range(2):
-        summary = yolo.write([sample(front)], out, target, statuses=ACCEPTED, image_root=root)
+        summary = yolo.write(
+            [sample(front)], out, target, statuses=ACCEPTED, pictures=Pictures(root)
+        )
     assert (summary.labels, summary.ignored) == (1, 2)
     assert summary.left_out == (("class.ignored", 1),)
     assert [path.name for path in (out / "images").iterdir()] == ["a.png"]
@@ -109,7 +112,7 @@ def test_what_may_be_an_object_and_is_no_label_is_painted_over(
     assert (root / "a.jpg").read_bytes() == before
     other = picture([block(1, 1, 3, 3)], [6], [Status.REVIEW], size_hw=(20, 31), file_name="a.jpg")
     with pytest.raises(RequestError, match=r"size\.mismatch.*restore the picture"):
-        yolo.write([sample(other)], out, target, statuses=ACCEPTED, image_root=root)
+        yolo.write([sample(other)], out, target, statuses=ACCEPTED, pictures=Pictures(root))
 
 
 def _again(bitmap: np.ndarray) -> np.ndarray:
@@ -193,7 +196,7 @@ def test_reading_gives_back_what_was_written_and_the_loss_is_measured(
     root = _images(tmp_path / "data", front)
     out = tmp_path / "out"
 
-    summary = yolo.write([sample(front)], out, target, statuses=ACCEPTED, image_root=root)
+    summary = yolo.write([sample(front)], out, target, statuses=ACCEPTED, pictures=Pictures(root))
 
     found = yolo.read(out, {"a.png": size_hw})["a.png"]
     assert found.class_ids.tolist() == [1, 0, 1]
@@ -210,7 +213,7 @@ def test_exports_without_objects_have_empty_files_and_lose_nothing(
     root = _images(tmp_path / "data", picture())
     for number, samples in enumerate([[], [sample()], [sample(picture())]]):
         out = tmp_path / str(number)
-        summary = yolo.write(samples, out, target, statuses=ACCEPTED, image_root=root)
+        summary = yolo.write(samples, out, target, statuses=ACCEPTED, pictures=Pictures(root))
         assert summary.labels == 0
         assert (out / "images").is_dir() and (out / "labels").is_dir()
     assert (tmp_path / "2/labels/a.txt").read_bytes() == b""
@@ -251,7 +254,7 @@ def test_ultralytics_own_loader_finds_the_same_objects_classes_and_pixels(
     )
     pictures = [front, picture(file_name="empty.png"), picture([block(0, 0, 30, 20)])]
     root, out = _images(tmp_path / "data", *pictures), tmp_path / "images" / "out"
-    yolo.write([sample(*pictures)], out, target, statuses=ACCEPTED, image_root=root)
+    yolo.write([sample(*pictures)], out, target, statuses=ACCEPTED, pictures=Pictures(root))
 
     environment = {
         **os.environ,
@@ -284,11 +287,11 @@ def test_an_export_can_be_repeated_and_never_replaces_a_file_by_a_link(
     front = picture([block(3, 5, 9, 10)])
     root, out = _images(tmp_path / "data", front), tmp_path / "out"
     for _ in range(2):
-        yolo.write([sample(front)], out, target, statuses=ACCEPTED, image_root=root)
+        yolo.write([sample(front)], out, target, statuses=ACCEPTED, pictures=Pictures(root))
     (out / "images/a.png").unlink()
     (out / "images/a.png").write_bytes(b"precious")
     with pytest.raises(RequestError, match=r"export\.collision.*not a link"):
-        yolo.write([sample(front)], out, target, statuses=ACCEPTED, image_root=root)
+        yolo.write([sample(front)], out, target, statuses=ACCEPTED, pictures=Pictures(root))
     assert (out / "images/a.png").read_bytes() == b"precious"
 
 
@@ -296,10 +299,14 @@ def test_the_dataset_itself_and_missing_pictures_are_refused(
     tmp_path: Path, picture: Picture, sample: Sample, target: Target
 ) -> None:
     with pytest.raises(RequestError, match=r"export\.collision.*the dataset itself"):
-        yolo.write([], tmp_path, target, statuses=ACCEPTED, image_root=tmp_path)
+        yolo.write([], tmp_path, target, statuses=ACCEPTED, pictures=Pictures(tmp_path))
     with pytest.raises(RequestError, match=r"io\.not_found.*a\.png"):
         yolo.write(
-            [sample(picture())], tmp_path / "o", target, statuses=ACCEPTED, image_root=tmp_path
+            [sample(picture())],
+            tmp_path / "o",
+            target,
+            statuses=ACCEPTED,
+            pictures=Pictures(tmp_path),
         )
 
 
@@ -313,7 +320,7 @@ def test_no_name_leads_outside_the_export(
             tmp_path / "out",
             target,
             statuses=ACCEPTED,
-            image_root=tmp_path,
+            pictures=Pictures(tmp_path),
         )
 
 
@@ -324,7 +331,7 @@ def test_one_stem_with_two_extensions_collides(
     root = _images(tmp_path / "data", *pictures)
     samples = [sample(pictures[0], id="one"), sample(pictures[1], id="two")]
     with pytest.raises(RequestError, match=r"export\.collision.*'one'.*'two'"):
-        yolo.write(samples, tmp_path / "out", target, statuses=ACCEPTED, image_root=root)
+        yolo.write(samples, tmp_path / "out", target, statuses=ACCEPTED, pictures=Pictures(root))
 
 
 def test_boxes_scores_and_bounds_of_polygons_are_prompts(tmp_path: Path) -> None:
