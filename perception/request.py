@@ -213,8 +213,9 @@ def _job(
     else:
         trusted, names = request.trust_weights, request.names
         looking = backends.choose_detector(request.detector, trusted, names)
-        looks, detector_path, notices = looking.spec, str(looking.path), looking.notices
-        mapping = _detector_map(looks, request.class_map, ontology)
+        looks, detector_path = looking.spec, str(looking.path)
+        mapping, notices = _detector_map(looks, request.class_map, ontology)
+        notices = (*looking.notices, *notices)
     observe = backends.resolve_engine(settings.observe, looks.kind)
     settings = settings.model_copy(update={"observe": observe})
     spec = RunSpec(
@@ -267,14 +268,17 @@ def _given(
     return spec, mapping, (*opened.notices, *notices)
 
 
-def _detector_map(looks: ModelSpec, class_map: str, ontology: Ontology) -> ClassMap:
+def _detector_map(
+    looks: ModelSpec, class_map: str, ontology: Ontology
+) -> tuple[ClassMap, tuple[str, ...]]:
+    """Return the map of a detector's classes, and how their names were understood."""
     if class_map:
-        return load_class_map(class_map)
+        return load_class_map(class_map), ()
     if looks.class_names:
         return prompts.class_map_for(looks.class_names, ontology)
     if looks.kind in {"onnx", "yolo"}:
-        return load_class_map("coco80-to-road")
-    return prompts.class_map_for(("car",), ontology)[0]
+        return load_class_map("coco80-to-road"), ()
+    return prompts.class_map_for(("car",), ontology)
 
 
 def _free_folder(run: Path, spec: RunSpec) -> Path:

@@ -335,7 +335,7 @@ def _open(path: Path) -> _Source:
     pictures = Pictures(Path(refs[0].root), sources.reading_of(refs[0]), outside)
     quarantined = dict[str, tuple[str, ...]]()
     for index in range(len(plan)) if counts["samples"]["quarantined"] else ():
-        for row in folder.quarantined_in(path, spec, index):
+        for row in folder.quarantined_in(path, spec, plan, index):
             quarantined[row["code"]] = (*quarantined.get(row["code"], ()), row["sample_id"])
     return _Source(
         path,
