@@ -214,8 +214,8 @@ def _job(
         trusted, names = request.trust_weights, request.names
         looking = backends.choose_detector(request.detector, trusted, names)
         looks, detector_path = looking.spec, str(looking.path)
-        mapping, notices = _detector_map(looks, request.class_map, ontology)
-        notices = (*looking.notices, *notices)
+        mapping, read_as = _detector_map(looks, request.class_map, ontology)
+        notices = (*looking.notices, *read_as)
     observe = backends.resolve_engine(settings.observe, looks.kind)
     settings = settings.model_copy(update={"observe": observe})
     spec = RunSpec(
@@ -273,9 +273,9 @@ def _detector_map(
 ) -> tuple[ClassMap, tuple[str, ...]]:
     """Return the map of a detector's classes, and how their names were understood."""
     if class_map:
-        return load_class_map(class_map), ()
+        return prompts.fit(load_class_map(class_map), looks.class_names)
     if looks.class_names:
-        return prompts.class_map_for(looks.class_names, ontology)
+        return prompts.class_map_for(looks.class_names, ontology, "the detector")
     if looks.kind in {"onnx", "yolo"}:
         return load_class_map("coco80-to-road"), ()
     return prompts.class_map_for(("car",), ontology)
