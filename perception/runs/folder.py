@@ -8,6 +8,7 @@ import importlib.metadata
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
@@ -36,6 +37,7 @@ LIBRARIES = (
     "pycocotools",
 )
 SHOWN = 12  # differences of a refused run
+NAMED = 3  # samples that stand for all that are more, or fewer
 SETTINGS, PLAN = "run.json", "plan.jsonl"
 DIGEST = r"^([0-9a-f]{64})?$"
 
@@ -190,7 +192,7 @@ def begin(run: Path, spec: RunSpec, plan: Plan) -> None:
     if (run / "run.json").exists():
         # A first start that the worker refused left no shard: nothing there can be mixed up.
         if any(evidence.folder_of(run).glob("*.json")):
-            _refuse_difference(run, spec)
+            _refuse_difference(run, spec, plan)
         stored = run / "plan.jsonl"
         same_plan = stored.is_file() and stored.read_bytes() == plan.to_bytes()
         if same_plan and read_spec(run).fingerprint() == spec.fingerprint():
@@ -224,24 +226,60 @@ def discard(run: Path) -> None:
     (run / "run.json").unlink()
 
 
-def _refuse_difference(run: Path, spec: RunSpec) -> None:
+def _refuse_difference(run: Path, spec: RunSpec, plan: Plan) -> None:
     there = read_spec(run)
     if there.fingerprint() == spec.fingerprint():
         return
     old, new = (_flat(one.model_dump(mode="json")) for one in (there, spec))
+    samples = _samples_that_differ(run, there, spec, plan)
     changed = [
         f"{key}: {old.get(key, 'nothing')!r} there, {new.get(key, 'nothing')!r} asked for"
         for key in sorted(old | new)
-        if old.get(key) != new.get(key)
+        if old.get(key) != new.get(key) and key != "plan_sha256"
     ]
+    other = "settings" if changed else "samples"
+    changed = samples + changed
     more = [f"and {len(changed) - SHOWN} more"] if len(changed) > SHOWN else []
-    shown = "\n  ".join(changed[:SHOWN] + more)
+    lines = changed[:SHOWN] + more
+    shown = "\n  ".join(["", *lines]) + "\n" if len(lines) > 1 else f" {lines[0]}; "
     raise RequestError(
         "run.mismatch",
-        f"{run} was made with other settings:\n  {shown}\n"
-        "use --new-run to start another run beside it, --overwrite to discard it, or "
-        "`perception relabel` where only decisions change",
+        f"{run} was made with other {other}:{shown}use --new-run to label all of them into "
+        "another run beside it, --overwrite to discard this one, or `perception relabel` where "
+        "only decisions change",
     )
+
+
+def _samples_that_differ(run: Path, there: RunSpec, spec: RunSpec, plan: Plan) -> list[str]:
+    if there.plan_sha256 == spec.plan_sha256:
+        return []
+    try:
+        return _plan_difference(read_plan(run, there), plan)
+    except RequestError:
+        return ["samples: other ones; the run's own plan is damaged"]
+
+
+def _plan_difference(old: Plan, new: Plan) -> list[str]:
+    """Say which samples a plan has, and another has not; else how they are described."""
+    there, asked = ({ref.id: ref for ref in plan.samples} for plan in (old, new))
+    said = []
+    for only, words in (
+        ([name for name in asked if name not in there], "more than the run"),
+        ([name for name in there if name not in asked], "fewer than the run"),
+    ):
+        if only:
+            more = ", ..." if len(only) > NAMED else ""
+            noun = "sample" if len(only) == 1 else "samples"
+            said.append(f"{len(only)} {noun} {words}: {', '.join(only[:NAMED])}{more}")
+    first = next((name for name in there if asked.get(name, there[name]) != there[name]), None)
+    if first is not None:
+        before, after = asdict(there[first]), asdict(asked[first])
+        said += [
+            f"{first}: {key}: {before[key]!r} there, {after[key]!r} asked for"
+            for key in before
+            if before[key] != after[key]
+        ]
+    return said
 
 
 def _flat(value: Any, key: str = "") -> dict[str, Any]:

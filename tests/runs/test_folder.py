@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,7 @@ def test_run_json_is_canonical_and_knows_no_clock_and_no_place(
     [
         ({"code_version": "9.9"}, "there, '9.9' asked for"),
         ({"libraries": {"numpy": "2.1"}}, "libraries.numpy: '2.0' there, '2.1' asked for"),
-        ({"plan_sha256": "1" * 64}, "plan_sha256: '0000"),
+        ({"plan_sha256": "1" * 64}, "samples: other ones; the run's own plan is damaged"),
         ({"detector": ModelSpec(kind="bright", sha256="1" * 64)}, "detector.sha256: '' there"),
         ({"segmenter": ModelSpec(kind="grabcut")}, "segmenter.kind: 'boxes' there, 'grabcut' as"),
         (
@@ -168,6 +169,36 @@ def test_row_37_whatever_the_bytes_depend_on_changes_the_fingerprint(
     assert shown in caught.value.message
     assert caught.value.message.count("\n  ") <= 13  # a class map is long
     assert (tmp_path / "run.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("there", "asked", "shown"),
+    [
+        (3, 4, "with other samples: 1 sample more than the run: 000003; use --new-run"),
+        (4, 3, "with other samples: 1 sample fewer than the run: 000003; use --new-run"),
+        (1, 9, "8 samples more than the run: 000001, 000002, 000003, ..."),
+    ],
+)
+def test_a_run_with_other_samples_names_them(
+    tmp_path: Path, spec_of: SpecOf, there: int, asked: int, shown: str
+) -> None:
+    old, new = plan_of(there), plan_of(asked)
+    folder.begin(tmp_path, spec_for(old, spec_of), old)
+    (tmp_path / "evidence").mkdir()
+    (tmp_path / "evidence" / "000000.json").write_text("{}")
+    with pytest.raises(RequestError, match=r"run\.mismatch") as caught:
+        folder.begin(tmp_path, spec_for(new, spec_of), new)
+    assert shown in caught.value.message and "sha256" not in caught.value.message
+
+
+def test_a_run_whose_samples_lie_elsewhere_says_where(tmp_path: Path, spec_of: SpecOf) -> None:
+    old = plan_of(2)
+    new = Plan(tuple(replace(ref, root="/moved") for ref in old.samples), 2)
+    folder.begin(tmp_path, spec_for(old, spec_of), old)
+    (tmp_path / "evidence").mkdir()
+    (tmp_path / "evidence" / "000000.json").write_text("{}")
+    with pytest.raises(RequestError, match="000000: root: '/data/drive' there, '/moved' asked"):
+        folder.begin(tmp_path, spec_for(new, spec_of), new)
 
 
 def test_only_decisions_name_the_label_set(spec_of: SpecOf) -> None:
