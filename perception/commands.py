@@ -1,11 +1,12 @@
 """One function per verb: load, call, write. The command line and Python callers share them."""
 
 import itertools
+import json
 import os
 import pkgutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from perception.config import merge, parse_config, read_overrides
 from perception.engine.effort import Effort
 from perception.engine.job import Placement
 from perception.engine.side_by_side import decide_all
-from perception.errors import RequestError
+from perception.engine.trial import load_once
+from perception.errors import BucketError, RequestError
 from perception.exports import FORMATS, export
 from perception.ontology import load_class_map
 from perception.request import LabelRequest, Resolved, resolve
@@ -63,12 +65,14 @@ class Run:
         counts: Samples by status, instances by status, class and reason.
         bucket: Where the run is, if that is a bucket; else "".
         notices: What was understood or left out of the source and the boxes, see `Resolved`.
+        refusals: The first quarantined sample of each reason, a row of `quarantine.jsonl` each.
     """
 
     folder: Path
     counts: dict[str, Any]
     bucket: str = ""
     notices: tuple[str, ...] = ()
+    refusals: tuple[dict[str, str], ...] = ()
 
     @property
     def address(self) -> str:
@@ -102,7 +106,9 @@ class Planned:
 
 
 def plan(request: LabelRequest) -> Planned:
-    """Check everything about a request that needs no model; nothing is written.
+    """Check everything about a request, and load its models once; nothing is written.
+
+    With engine ray the workers load the models, on machines of their own: not so here.
 
     Raises:
         RequestError: for anything wrong with the request.
@@ -110,8 +116,21 @@ def plan(request: LabelRequest) -> Planned:
     if is_bucket(request.out):
         with _resolved_there(request) as (resolved, copy):
             copy.bring(copies.is_state)
+            _try(resolved, request)
             return _planned(resolved, copy)
-    return _planned(resolve(request), None)
+    resolved = resolve(request)
+    _try(resolved, request)
+    return _planned(resolved, None)
+
+
+def _try(resolved: Resolved, request: LabelRequest) -> None:
+    """Refuse what the run would refuse."""
+    run = Path(resolved.job.run)
+    folder.refuse_occupied(run)
+    if not request.overwrite:
+        folder.refuse_other(run, resolved.job.spec, resolved.plan)
+    if request.engine == "local":
+        load_once(resolved.job, resolved.plan)
 
 
 def _planned(resolved: Resolved, copy: RunCopy | None) -> Planned:
@@ -139,11 +158,38 @@ def label(request: LabelRequest, progress: Progress = no_progress, tell: Tell = 
     _tell_all(resolved, tell)
     run = Path(resolved.job.run)
     folder.refuse_occupied(run)
-    with lock.held(run, request.break_lock):
-        if request.overwrite and (run / "run.json").exists():
-            folder.discard(run)
-        folder.begin(run, resolved.job.spec, resolved.plan)
-        return Run(run, _work(resolved, request, progress), notices=resolved.notices)
+    is_new = not run.exists()
+    try:
+        with lock.held(run, request.break_lock):
+            return _label_here(resolved, request, progress)
+    except RequestError:
+        if is_new:
+            with suppress(OSError):  # it holds something by now
+                run.rmdir()
+        raise
+
+
+def _label_here(resolved: Resolved, request: LabelRequest, progress: Progress) -> Run:
+    run = Path(resolved.job.run)
+    if request.overwrite and (run / "run.json").exists():
+        folder.discard(run)
+    folder.begin(run, resolved.job.spec, resolved.plan)
+    try:
+        counts = _work(resolved, request, progress)
+    except RequestError:
+        folder.take_back(run)
+        raise
+    return Run(run, counts, notices=resolved.notices, refusals=_refusals(run))
+
+
+def _refusals(run: Path) -> tuple[dict[str, str], ...]:
+    """Return the first row of `quarantine.jsonl` for each code."""
+    first = dict[str, dict[str, str]]()
+    with (run / "quarantine.jsonl").open(encoding="utf-8") as lines:
+        for line in lines:
+            row = json.loads(line)
+            first.setdefault(row["code"], row)
+    return tuple(first[code] for code in sorted(first))
 
 
 def _tell_all(resolved: Resolved, tell: Tell) -> None:
@@ -163,10 +209,18 @@ def _label_there(request: LabelRequest, progress: Progress, tell: Tell) -> Run:
             copy.bring(copies.is_state)
             folder.begin(copy.place, resolved.job.spec, resolved.plan)
             copy.put(copies.PLAN, copies.SETTINGS)
-            counts = _work(resolved, request, progress, copy, check)
+            try:
+                counts = _work(resolved, request, progress, copy, check)
+            except BucketError:
+                raise
+            except RequestError:
+                if not any(name.startswith(("evidence/", "poison/")) for name in copy.list()):
+                    copy.discard()
+                raise
             check()
             copy.put("quarantine.jsonl", TIMINGS, copies.SETTINGS)
-        return Run(copy.place, counts, str(copy.bucket), resolved.notices)
+            refusals = _refusals(copy.place)
+        return Run(copy.place, counts, str(copy.bucket), resolved.notices, refusals)
 
 
 @contextmanager
@@ -341,7 +395,8 @@ def decide_run(run: Path, spec: RunSpec, workers: int = 0, progress: Progress = 
         progress(0, total)
         for index in decide_all(run, spec, samples, workers or len(os.sched_getaffinity(0))):
             progress(min((index + 1) * samples.shard_size, total), total)
-        return Run(run, folder.finish(run, spec, samples))
+        counts = folder.finish(run, spec, samples)
+        return Run(run, counts, refusals=_refusals(run))
 
 
 def read_labels(run: Path | str) -> Iterator[SampleLabels]:

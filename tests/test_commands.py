@@ -615,15 +615,65 @@ def test_statuses_are_separated_by_commas() -> None:
     assert commands.parse_statuses("accepted, rejected") == SHOWN
 
 
-def test_a_first_start_that_was_refused_does_not_stand_in_the_way(
-    tmp_path: Path, source: Path
-) -> None:
+def test_a_first_start_that_was_refused_leaves_nothing_behind(tmp_path: Path, source: Path) -> None:
     unfit = tmp_path / "unfit.yaml"
     unfit.write_text("source: mine\ntarget: road\nmap: {bus: bus}\n")
     out = tmp_path / "run"
     assert code_of(lambda: label(source, out, class_map=str(unfit))) == "class.unknown"
-    assert (out / "run.json").is_file()
+    assert not out.exists()
+    out.mkdir()
+    assert code_of(lambda: label(source, out, class_map=str(unfit))) == "class.unknown"
+    assert [*out.iterdir()] == []
     assert label(source, out).counts["samples"]["input"] == 6
+
+
+def request_of(source: Path, out: Path, **options: Any) -> commands.LabelRequest:
+    options = {"detector": "bright", "segmenter": "boxes"} | options
+    return commands.LabelRequest(str(source), out, **options)
+
+
+def test_a_dry_run_refuses_what_the_run_would_refuse(tmp_path: Path, source: Path) -> None:
+    unfit = tmp_path / "unfit.yaml"
+    unfit.write_text("source: mine\ntarget: road\nmap: {bus: bus}\n")
+    out = tmp_path / "run"
+    asked = request_of(source, out, class_map=str(unfit))
+    assert code_of(lambda: commands.plan(asked)) == "class.unknown"
+    assert commands.plan(request_of(source, out)).samples == 6
+    assert not out.exists()
+    out.mkdir()
+    (out / "notes.txt").touch()
+    assert code_of(lambda: commands.plan(request_of(source, out))) == "run.occupied"
+    (out / "notes.txt").unlink()
+    label(source, out)
+    assert commands.plan(request_of(source, out)).shards_done == 1
+    other = request_of(source, out, segmenter="grabcut")
+    assert code_of(lambda: commands.plan(other)) == "run.mismatch"
+    assert commands.plan(replace(other, overwrite=True)).samples == 6
+
+
+def test_a_dry_run_opens_weights_in_a_process_of_their_own(tmp_path: Path, source: Path) -> None:
+    weights = tmp_path / "det.onnx"
+    weights.write_bytes(b"\x08\x07")  # a version, and no network
+    asked = request_of(source, tmp_path / "run", detector=str(weights))
+    with pytest.raises(RequestError) as caught:
+        commands.plan(asked)
+    assert "\n" not in caught.value.message and str(weights) in caught.value.message
+    assert not (tmp_path / "run").exists() and "onnxruntime" not in sys.modules
+
+
+def test_a_run_says_the_first_message_of_each_reason(
+    tmp_path: Path, pictures: Draw, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = pictures(tmp_path / "src", 2)
+    for name in ("x.png", "y.png"):
+        (source / name).write_bytes(b"no picture")
+    (source / "z.png").touch()
+    made = ["label", str(source), "--detector", "bright", "--segmenter", "boxes"]
+    assert cli.run([*made, "--out", str(tmp_path / "run")]) == cli.QUARANTINED
+    told = capsys.readouterr().out
+    assert f"  image.not_an_image: x.png: {source / 'x.png'}: expected an image" in told
+    assert f"  image.empty: z.png: {source / 'z.png'}: has no bytes" in told
+    assert "y.png" not in told
 
 
 @pytest.mark.parametrize("to", ["yolo", "png", "semantic-kitti", "nuscenes-panoptic"])

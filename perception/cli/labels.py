@@ -106,7 +106,7 @@ def label(
         new_run: Where OUT holds a run with other settings, start OUT-2 beside it.
         break_lock: Take the folder from a run that has ended on another machine.
         strict_calibration: Stop after a shard most of whose pictures say that calibration is off.
-        dry_run: Check the request and say what would be done.
+        dry_run: Check the request, load the models once, and say what would be done.
         as_json: Print one JSON object for programs.
     """
     from perception import commands
@@ -265,8 +265,14 @@ def _show_run(run: "Run", as_json: bool) -> int:
         lines.append(f"{'warning: ' if offset.is_off else 'calibration: '}{offset.text()}")
     if samples["quarantined"]:
         listed = ", ".join(f"{code} {n}" for code, n in sorted(counts["quarantined_by"].items()))
-        lines.append(f"quarantined: {listed}; see {run.address}/quarantine.jsonl")
+        lines.append(f"quarantined: {listed}; see {run.address}/quarantine.jsonl; the first:")
+        lines += [f"  {row['code']}: {row['sample_id']}: {row['message']}" for row in run.refusals]
     lines.append(f"labels in {run.address}, pictures in {run.address}/preview")
-    value = {"run": run.address, "counts": counts, "notices": run.notices}
+    value = {
+        "run": run.address,
+        "counts": counts,
+        "notices": run.notices,
+        "quarantined": run.refusals,
+    }
     say(value, as_json, lines)
     return QUARANTINED if samples["quarantined"] else FINE

@@ -189,10 +189,8 @@ def begin(run: Path, spec: RunSpec, plan: Plan) -> None:
             difference; `run.occupied` if it holds something else.
     """
     remove_temporaries(run)
+    refuse_other(run, spec, plan)
     if (run / "run.json").exists():
-        # A first start that the worker refused left no shard: nothing there can be mixed up.
-        if any(evidence.folder_of(run).glob("*.json")):
-            _refuse_difference(run, spec, plan)
         stored = run / "plan.jsonl"
         same_plan = stored.is_file() and stored.read_bytes() == plan.to_bytes()
         if same_plan and read_spec(run).fingerprint() == spec.fingerprint():
@@ -201,6 +199,23 @@ def begin(run: Path, spec: RunSpec, plan: Plan) -> None:
         refuse_occupied(run)
     write_bytes(run / "plan.jsonl", plan.to_bytes())
     write_summary(run, spec, None)
+
+
+def refuse_other(run: Path, spec: RunSpec, plan: Plan) -> None:
+    """Refuse to go on with a run that was made otherwise, `run.mismatch`, showing how.
+
+    One without a shard is no work yet: nothing there can be mixed up.
+    """
+    if (run / "run.json").exists() and any(evidence.folder_of(run).glob("*.json")):
+        _refuse_difference(run, spec, plan)
+
+
+def take_back(run: Path) -> None:
+    """Remove a run that was begun and refused: it has no shard, and found no ill sample."""
+    if (run / "run.json").exists() and not any(
+        any(place.glob("*.json")) for place in (evidence.folder_of(run), run / "poison")
+    ):
+        discard(run)
 
 
 def refuse_occupied(run: Path) -> None:
