@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from perception.errors import RequestError
+from perception.files import text_of
 from perception.limits import MAX_MEGAPIXELS, MOST_MEGAPIXELS
 
 MAX_YAML_BYTES = 1 << 20
@@ -201,7 +202,7 @@ def load_yaml(path: Path) -> Any:
             f"{path}: {path.stat().st_size} bytes, expected at most {MAX_YAML_BYTES}",
         )
     try:
-        text = path.read_text(encoding="utf-8")
+        text = text_of(path.read_bytes())
         _refuse_blow_ups(text, path)
         return yaml.safe_load(text)
     except yaml.constructor.ConstructorError as error:

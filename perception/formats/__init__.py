@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from perception import masks as rle
 from perception.errors import RequestError, SampleError
-from perception.files import opened
+from perception.files import opened, text_of
 from perception.ontology import Target
 from perception.shapes import mask_of_polygons as mask_of_polygons  # the formats fill with it
 from perception.types import (
@@ -357,11 +357,13 @@ def read_lines(path: Path) -> list[tuple[int, list[str]]]:
         SampleError: as `read_bytes`, and `label.invalid` if the file is not text.
     """
     try:
-        text = read_bytes(path, MAX_TEXT_BYTES).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise SampleError("label.invalid", f"{path}: is not UTF-8 text: {error}") from error
-    lines = ((number, line.split()) for number, line in enumerate(text.split("\n"), start=1))
-    return [(number, words) for number, words in lines if words]
+        text = text_of(read_bytes(path, MAX_TEXT_BYTES))
+    except UnicodeError as error:
+        raise SampleError(
+            "label.invalid", f"{path}: is not UTF-8 text: {error}; save it as UTF-8"
+        ) from error
+    lines = enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), start=1)
+    return [(number, words) for number, line in lines if (words := line.split())]
 
 
 def parse_number(word: str) -> float:
