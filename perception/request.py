@@ -251,11 +251,11 @@ def _given(
     given = request.boxes
     here = sources.label_root(root) if given == prompts.LABEL_2 else Path(root)
     opened = prompts.open_boxes(given, origin.layout, here, plan.file_names())
-    prompts.check_boxes(opened, plan.samples)
+    understood = (*opened.notices, *prompts.check_boxes(opened, plan.samples))
     if isinstance(opened, prompts.MatchedBoxes):
         digest = opened.digest()
     else:
-        digest = prompts.digest(given, here)
+        digest = prompts.digest(given, here, opened.names_files)
     names = opened.class_names
     if request.class_map:
         mapping, notices = prompts.fit(load_class_map(request.class_map), names)
@@ -265,7 +265,7 @@ def _given(
     if isinstance(opened, prompts.MatchedBoxes):
         notices = (*notices, *prompts.unused(mapping, opened.listed_names))
     spec = ModelSpec(kind="boxes", file_name=Path(request.boxes).name, sha256=digest)
-    return spec, mapping, (*opened.notices, *notices)
+    return spec, mapping, (*understood, *notices)
 
 
 def _detector_map(

@@ -1,5 +1,6 @@
 """Train a detector on a YOLO export, and write a card beside the weights that says what it is."""
 
+import codecs
 import pkgutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,8 +9,10 @@ from typing import Any
 from perception import __version__, prompts, weights
 from perception.backends import TRAINERS
 from perception.config import TrainConfig
-from perception.errors import RequestError
+from perception.errors import RequestError, SampleError
 from perception.formats import yolo
+from perception.formats.yolo_rows import Meaning, Row
+from perception.prompts.yolo_meaning import understand
 from perception.runs import folder, records
 
 LICENCE = "AGPL-3.0-only"  # Ultralytics claims models trained with its code
@@ -55,6 +58,7 @@ def train(request: TrainRequest) -> dict[str, Any]:
         )
     if out.exists() and any(out.iterdir()):
         raise RequestError("run.occupied", f"{out}: is not empty; choose another --out")
+    described, described_val = _described(data, names), _described(val, names)
     start = ""
     if not request.model.endswith(".yaml"):
         start = weights.check(Path(request.model))
@@ -67,8 +71,8 @@ def train(request: TrainRequest) -> dict[str, Any]:
         "started_from_sha256": start,
         "sha256": {name: weights.sha256_of(out / name) for name in ("best.pt", "best.onnx")},
         "classes": list(names),
-        "data": _described(data),
-        "val": _described(val),
+        "data": described,
+        "val": described_val,
         "val_is_train": val == data,
         "settings": request.config.model_dump(mode="json"),
         "figures": figures,
@@ -89,7 +93,41 @@ def _names(data: Path) -> tuple[str, ...]:
     return yolo.read_names(data / "data.yaml")
 
 
-def _described(data: Path) -> dict[str, Any]:
+def _described(data: Path, names: tuple[str, ...]) -> dict[str, Any]:
     files = sorted((data / "labels").rglob("*.txt"))
-    rows = sum(len(path.read_text().splitlines()) for path in files)
-    return {"images": len(files), "objects": rows, "sha256": prompts.digest(str(data), data)}
+    return {
+        "images": len(files),
+        "objects": _count_rows(files, names),
+        "sha256": prompts.digest(str(data), data, (data / "data.yaml",)),
+    }
+
+
+def _count_rows(files: list[Path], names: tuple[str, ...]) -> int:
+    """Count the objects; every row must be what the trainer takes it for.
+
+    Raises:
+        RequestError: `data.invalid` for rows that it would read as something else, with scores,
+            track ids or key points, and for files that it would drop with their pictures.
+    """
+    rows = list[Row]()
+    for path in files:
+        try:
+            found = list(yolo.read_rows(path, len(names)))
+        except SampleError as error:
+            raise RequestError("data.invalid", f"{error.message}; mend it or remove it") from error
+        if len({len(values) == 4 for _, _, values in found}) > 1:
+            raise RequestError(
+                "data.invalid", f"{path}: holds boxes and polygons, expected one kind in a file"
+            )
+        if path.read_bytes()[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            raise RequestError(
+                "data.invalid", f"{path}: is UTF-16, which YOLO skips; save as UTF-8"
+            )
+        rows += [Row(where, number, values, "") for where, number, values in found]
+    if understand(rows, (0, 2)) != Meaning():
+        raise RequestError(
+            "data.invalid",
+            f"{files[0].parent}: rows end with scores and track ids, which YOLO would read as "
+            "points; leave them out",
+        )
+    return len(rows)

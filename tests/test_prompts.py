@@ -315,13 +315,27 @@ def test_the_digest_changes_with_a_byte_a_name_a_place_and_a_file(tmp_path: Path
     assert len(seen) == 5
 
 
-def test_the_digest_changes_when_class_numbers_change_their_names(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "one", "other"),
+    [
+        ("data.yaml", "names: [car, person]\n", "names: [person, car]\n"),
+        ("data.yaml", "names: [car]\nkpt_shape: [0, 2]", "names: [car]\nkpt_shape: [1, 2]"),
+        ("classes.txt", "car\nperson\n", "person\ncar\n"),
+        ("obj.names", "car\nperson\n", "person\ncar\n"),
+    ],
+)
+def test_the_digest_changes_when_class_numbers_change_their_names(
+    tmp_path: Path, name: str, one: str, other: str
+) -> None:
     folder = tmp_path / "labels"
     put(folder / "a.txt", "0 0.5 0.5 0.2 0.5\n")
-    put(tmp_path / "data.yaml", "names: [car, person]\n")
-    before = digest(str(folder), tmp_path)
-    put(tmp_path / "data.yaml", "names: [person, car]\n")
-    assert digest(str(folder), tmp_path) != before
+    digests = set()
+    for text in (one, other):
+        put(tmp_path / name, text)
+        names_files = open_boxes(str(folder), "images", tmp_path).names_files
+        assert names_files == (tmp_path / name,)
+        digests.add(digest(str(folder), tmp_path, names_files))
+    assert len(digests) == 2
 
 
 def test_the_digest_of_a_coco_file_is_of_its_bytes(tmp_path: Path) -> None:
@@ -440,8 +454,10 @@ def test_a_folder_that_holds_no_file_for_any_image_is_the_wrong_folder(tmp_path:
     with pytest.raises(RequestError, match=r"boxes\.invalid.*a\.txt"):
         check_boxes(boxes, refs)
     put(tmp_path / "b.txt", "")
-    check_boxes(boxes, refs)
-    check_boxes(boxes, ())
+    (notice,) = check_boxes(boxes, refs)
+    assert "1 of 2 pictures have no file" in notice
+    put(tmp_path / "a.txt", "")
+    assert check_boxes(boxes, refs) == check_boxes(boxes, ()) == ()
 
 
 def test_rows_that_begin_with_names_are_kitti_whatever_lies_above(tmp_path: Path) -> None:

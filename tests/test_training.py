@@ -127,6 +127,35 @@ def test_data_that_would_run_code_is_refused(tmp_path: Path) -> None:
         train(TrainRequest(data, tmp_path / "out", "yolo11n.yaml"))
 
 
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ("0 0.5 0.5 0.2 0.2 0.9\n", "6 words"),  # a score
+        ("0 0.5 0.5 0.2 0.2 0.9 12\n", "12, expected 0 to 1"),  # score and track id: a triangle
+        ("0 0.5 0.5 0.2 0.2 0.9 0.9 2\n", "8 words"),  # a key point
+        ("0 0.5 0.5 0.2 0.2\n0 0.1 0.1 0.2 0.1 0.2 0.2\n", "boxes and polygons"),
+        ("1 0.5 0.5 0.2 0.2\n", "class '1', expected 0 to 0"),
+        ("0 0.5 0.5 0.2 nan\n", "'nan'"),
+    ],
+)
+def test_rows_that_the_trainer_would_take_for_others_are_refused(
+    tmp_path: Path, rows: str, words: str
+) -> None:
+    data = export(tmp_path / "data", 2)
+    (data / "labels" / "1.txt").write_text(rows)
+    with pytest.raises(RequestError, match=r"data\.invalid.*1\.txt") as caught:
+        train(TrainRequest(data, tmp_path / "out", "yolo11n.yaml"))
+    assert words in caught.value.message
+    assert not (tmp_path / "out").exists()
+
+
+def test_labels_in_an_encoding_that_the_trainer_skips_are_refused(tmp_path: Path) -> None:
+    data = export(tmp_path / "data", 1)
+    (data / "labels" / "0.txt").write_bytes("0 0.5 0.5 0.2 0.2".encode("utf-16"))
+    with pytest.raises(RequestError, match=r"0\.txt: is UTF-16, which YOLO skips"):
+        train(TrainRequest(data, tmp_path / "out", "yolo11n.yaml"))
+
+
 def test_other_classes_a_full_folder_and_untrusted_weights_are_refused(tmp_path: Path) -> None:
     data, val = export(tmp_path / "data", 1), export(tmp_path / "val", 1, "[car, bus]")
     with pytest.raises(RequestError, match=r"data\.mismatch"):

@@ -2,13 +2,14 @@
 
 Source: https://docs.ultralytics.com/datasets/segment; ultralytics/data/{utils,converter}.py (8.4).
 
-- A row is `class x1 y1 x2 y2 ...` (one ring, 3 points or more) or `class xc yc w h [score]`.
-  Classes count from 0. No score, no holes, no second ring, no ignore region.
+- A row is `class x1 y1 x2 y2 ...` (one ring, 3 points or more) or `class xc yc w h`.
+  Classes count from 0. No score, no holes, no second ring, no ignore region. Rows as other people
+  have them, with scores, track ids and key points, are read by `yolo_rows`.
 - Labels are found by path: the last `/images/` becomes `/labels/`, the extension `.txt`. A folder
   called `images` inside a dataset is therefore exported as `images_`.
 - More than 6 words in any row make ultralytics read every row of that file as a polygon; one
-  coordinate above 1 makes it drop the picture. `download:` in a data.yaml is executed: never
-  written here, refused when read.
+  coordinate above 1.01 makes it drop the picture. `download:` in a data.yaml is executed: never
+  written here, refused in an export, and not looked at where only names are read.
 - A picture without objects has an empty file; without a file it would be "missing".
 - Whatever has no row is background to the trainer. So what may be an object and is no label is
   painted over, in the grey that ultralytics pads pictures with, in a PNG that takes the picture's
@@ -53,7 +54,6 @@ from perception.png import encode_png
 from perception.polygons import fill_ring, ring_around
 from perception.types import (
     Bool,
-    Detections,
     ExportSummary,
     Int32,
     Masks,
@@ -66,7 +66,7 @@ from perception.types import (
 HIDDEN_RGB = (114, 114, 114)
 REVIEW = Status.REVIEW.name.lower()
 _MAY_BE_OBJECTS = (REVIEW, Status.REJECTED.name.lower(), Status.ACCEPTED.name.lower())
-TOLERANCE = 1e-3  # how far outside [0, 1] a coordinate may lie: rounding
+TOLERANCE = 0.01  # how far outside [0, 1] ultralytics takes a coordinate
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,8 +220,8 @@ def read(
 
 def _read_file(path: Path, size_hw: tuple[int, int], classes: int) -> YoloObjects:
     class_ids, rows = list[int](), list[tuple[Int32, bytes]]()
-    for where, class_id, values in _rows(path, classes):
-        if len(values) < 6:
+    for where, class_id, values in read_rows(path, classes):
+        if len(values) == 4:
             raise SampleError(
                 "label.invalid", f"{where}: a box, expected a polygon; read boxes as boxes"
             )
@@ -231,15 +231,22 @@ def _read_file(path: Path, size_hw: tuple[int, int], classes: int) -> YoloObject
     return YoloObjects(np.array(class_ids, np.int32), rle.join(tuple(rows), size_hw))
 
 
-def _rows(path: Path, classes: int) -> Iterator[tuple[str, int, list[float]]]:
-    """Yield where a row stands, its class and its numbers: 4, 5 (with a score) or 6, 8, 10, ..."""
+def read_rows(path: Path, classes: int) -> Iterator[tuple[str, int, list[float]]]:
+    """Yield where a row stands, its class and its numbers: 4 of a box, or 6, 8, ... of a polygon.
+
+    Nothing else may stand in a file that is trained on or read as masks. What people have besides
+    is read by `yolo_rows`, as boxes.
+
+    Raises:
+        SampleError: `label.invalid`, naming the file, the line and the word.
+    """
     for number, words in read_lines(path):
         where = f"{path}:{number}"
-        if len(words) not in (5, 6) and (len(words) < 7 or len(words) % 2 == 0):
+        if len(words) != 5 and (len(words) < 7 or len(words) % 2 == 0):
             raise SampleError(
                 "label.invalid",
-                f"{where}: {len(words)} words, expected 5 (class and box), 6 (and a score), or a "
-                "class and the x y of at least 3 points",
+                f"{where}: {len(words)} words, expected 5 (class and box), or a class and the x y "
+                "of at least 3 points",
             )
         values = [parse_number(word) for word in words]
         for word, value in zip(words, values, strict=True):
@@ -260,42 +267,8 @@ def _rows(path: Path, classes: int) -> Iterator[tuple[str, int, list[float]]]:
         yield where, int(values[0]), values[1:]
 
 
-def read_boxes(
-    txt_path: Path, size_hw: tuple[int, int], class_names: tuple[str, ...]
-) -> Detections:
-    """Read one label file as boxes; polygons give their bounds. No file, or an empty one: no boxes.
-
-    Args:
-        txt_path: The file.
-        size_hw: Height and width of the picture.
-        class_names: Names of the classes, see `read_names`.
-
-    Raises:
-        SampleError: `label.invalid`, naming the file, the line and the word.
-    """
-    boxes, scores, class_ids = list[list[float]](), list[float](), list[int]()
-    rows = _rows(txt_path, len(class_names)) if txt_path.exists() else iter(())
-    for _, class_id, values in rows:
-        if len(values) < 6:
-            x, y, width, height = values[:4]
-            boxes.append([x - width / 2, y - height / 2, x + width / 2, y + height / 2])
-        else:
-            boxes.append(
-                [*map(min, (values[::2], values[1::2])), *map(max, (values[::2], values[1::2]))]
-            )
-        scores.append(values[4] if len(values) == 5 else 1.0)
-        class_ids.append(class_id)
-    side_xyxy = np.tile(size_hw[::-1], 2)
-    return Detections(
-        boxes_xyxy=(np.array(boxes, np.float64).reshape(-1, 4) * side_xyxy).astype(np.float32),
-        scores=np.array(scores, np.float32),
-        class_ids=np.array(class_ids, np.int32),
-        class_names=class_names,
-    )
-
-
 def read_names(data_yaml: Path) -> tuple[str, ...]:
-    """Read the class names of a data.yaml, a list or `{0: name, ...}`.
+    """Read the class names of a data.yaml that belongs to an export.
 
     Raises:
         RequestError: `config.unsafe` for a `download` key, which ultralytics would execute;
@@ -312,13 +285,25 @@ def read_names(data_yaml: Path) -> tuple[str, ...]:
             f"{data_yaml}: has the key `download`, which ultralytics would execute; "
             "remove the line",
         )
+    return names_of(values, data_yaml)
+
+
+def names_of(values: dict[Any, Any], path: Path) -> tuple[str, ...]:
+    """Return the class names of a YAML's values: a list, `{0: name, ...}` or `{"0": name, ...}`.
+
+    Raises:
+        RequestError: `config.invalid`.
+    """
     names: Any = values.get("names")
-    if isinstance(names, dict) and set(names) == set(range(len(names))):
-        names = [names[number] for number in range(len(names))]
+    if isinstance(names, dict):
+        by_number = {str(number): name for number, name in names.items()}
+        numbers = [str(number) for number in range(len(by_number))]
+        if len(by_number) == len(names) and set(by_number) == set(numbers):
+            names = [by_number[number] for number in numbers]
     if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
         raise RequestError(
             "config.invalid",
-            f"{data_yaml}: names is {str(names)[:80]}, expected a list of texts or {{0: text}}, no "
+            f"{path}: names is {str(names)[:80]}, expected a list of texts or {{0: text}}, no "
             "gaps; put quotes around names that YAML takes for something else (no, 1)",
         )
     return tuple(names)

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from perception.errors import RequestError
-from perception.formats import yolo
 from perception.prompts.classes import class_map_for, fit, unused
 from perception.prompts.documents import SUFFIXES, open_document, open_folder
 from perception.prompts.kitti_folder import LABEL_2, KittiBoxes
 from perception.prompts.matched import MatchedBoxes
-from perception.prompts.yolo_folder import YoloBoxes, find_data_yaml
+from perception.prompts.txt_folder import open_txt_folder
+from perception.prompts.yolo_folder import YoloBoxes
 from perception.types import SampleRef
 
 __all__ = [
@@ -59,10 +59,7 @@ def open_boxes(text: str, layout: str, root: Path, file_names: Sequence[str] = (
         opened = open_folder(path.resolve(), file_names)
         if opened is not None:
             return opened
-        data_yaml = find_data_yaml(path)
-        if data_yaml is None:
-            return KittiBoxes(root, path.resolve(), parallel=not _by_frame(layout))
-        return YoloBoxes(path.resolve(), yolo.read_names(data_yaml))
+        return open_txt_folder(path.resolve(), root, file_names, by_frame=_by_frame(layout))
     if path.suffix.lower() in SUFFIXES:
         if not path.is_file():
             raise RequestError("io.not_found", f"--boxes {path}: no such file")
@@ -79,27 +76,37 @@ def _by_frame(layout: str) -> bool:
     return layout in {"kitti", "kitti-raw"}
 
 
-def check_boxes(boxes: GivenBoxes, refs: tuple[SampleRef, ...]) -> None:
+def check_boxes(boxes: GivenBoxes, refs: tuple[SampleRef, ...]) -> tuple[str, ...]:
     """Refuse a box file or folder that has none of the planned images.
 
-    For YOLO a missing file means no object: only this tells a wrong folder from an empty street.
+    Returns:
+        Notices: how many images have no file, which for YOLO means no object.
 
     Raises:
         RequestError: `boxes.invalid`.
     """
     if isinstance(boxes, MatchedBoxes):
         boxes.check()
-        return
-    places = (boxes.label_file(picture.file_name) for ref in refs for picture in ref.pictures)
-    tried = next(places, None)
-    if tried is not None and not tried.is_file() and not any(path.is_file() for path in places):
+        return ()
+    places = [boxes.label_file(picture.file_name) for ref in refs for picture in ref.pictures]
+    missing = sum(not path.is_file() for path in places)
+    if missing and missing == len(places):
         raise RequestError(
-            "boxes.invalid", f"no image has a box file; the first was looked for at {tried}"
+            "boxes.invalid", f"no image has a box file; the first was looked for at {places[0]}"
         )
+    if missing and isinstance(boxes, YoloBoxes):
+        return (f"boxes: {missing} of {len(places)} pictures have no file, which means no object",)
+    return ()
 
 
-def digest(text: str, root: Path) -> str:
-    """Return the sha256 of all that `--boxes` names: relative paths and bytes."""
+def digest(text: str, root: Path, names_files: Sequence[Path] = ()) -> str:
+    """Return the sha256 of all that `--boxes` names: relative paths and bytes.
+
+    Args:
+        text: What `--boxes` says.
+        root: Of the source.
+        names_files: Beside the folder: what its class numbers mean.
+    """
     path = Path(text)
     if path.is_file():
         return hashlib.sha256(path.read_bytes()).hexdigest()
@@ -108,9 +115,8 @@ def digest(text: str, root: Path) -> str:
         base, found = root, [*root.glob("label_2/*.txt"), *root.glob("*/label_2/*.txt")]
     else:
         base, found = path, list(path.rglob("*.txt"))
-        data_yaml = find_data_yaml(path)
-        if data_yaml is not None:  # its names say what the class numbers mean
-            total.update(data_yaml.read_bytes() + b"\0")
+    for file in names_files:
+        total.update(file.read_bytes() + b"\0")
     for file in sorted(found):
         total.update(os.fsencode(file.relative_to(base)) + b"\0" + file.read_bytes() + b"\0")
     return total.hexdigest()

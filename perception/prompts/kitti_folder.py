@@ -21,6 +21,7 @@ class KittiBoxes:
 
     class_names = kitti_label.TYPES
     notices: tuple[str, ...] = ()
+    names_files: tuple[Path, ...] = ()
 
     def __init__(self, root: Path, folder: Path | None, *, parallel: bool = False) -> None:
         """Keep the places."""

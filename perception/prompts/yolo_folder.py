@@ -1,65 +1,69 @@
-"""Boxes of YOLO txt files in a tree parallel to the images."""
+"""Boxes of YOLO txt files in a tree parallel to the images, or side by side in one folder."""
 
 from pathlib import Path, PurePosixPath
 
-from perception.errors import RequestError
-from perception.formats import yolo
+from perception.formats import yolo_rows
+from perception.formats.yolo_rows import Meaning
 from perception.types import Detections, Picture
 
 
 class YoloBoxes:
-    """Boxes from YOLO txt files in a tree parallel to the images; no file means no object."""
+    """Boxes from YOLO txt files; no file means no object.
 
-    notices: tuple[str, ...] = ()
+    Args:
+        folder: Where the files are.
+        class_names: Of the class numbers.
+        meaning: Of the numbers of a row, the same in all files; None: boxes and polygons.
+        flat: All files lie in the folder itself, whatever folder a picture lies in, as ultralytics
+            writes what it predicts.
+        names_files: That `class_names` and `meaning` were read from.
+        notices: How the files were understood.
+    """
 
-    def __init__(self, folder: Path, class_names: tuple[str, ...]) -> None:
-        """Keep the place and the names of data.yaml."""
+    def __init__(
+        self,
+        folder: Path,
+        class_names: tuple[str, ...],
+        meaning: Meaning | None = None,
+        *,
+        flat: bool = False,
+        names_files: tuple[Path, ...] = (),
+        notices: tuple[str, ...] = (),
+    ) -> None:
+        """Keep the place and what the files mean."""
         self._folder = folder
+        self._meaning = meaning
+        self._flat = flat
         self.class_names = class_names
+        self.names_files = names_files
+        self.notices = notices
 
     def __call__(self, picture: Picture) -> Detections:
         """Return the boxes of one image."""
         path = self.label_file(picture.file_name)
-        return yolo.read_boxes(path, picture.size_hw, self.class_names)
+        return yolo_rows.read_boxes(path, picture.size_hw, self.class_names, self._meaning)
 
     def label_file(self, file_name: str) -> Path:
-        """Return where the boxes of an image are, or would be.
-
-        Beside the image's own path, with `images` left out, or with `labels` in its place, as
-        ultralytics has it.
-        """
-        relative = PurePosixPath(file_name).with_suffix(".txt")
-        parts = list(relative.parts)
-        places = [relative]
-        if "images" in parts[:-1]:
-            last = len(parts) - 2 - parts[-2::-1].index("images")
-            before, after = parts[:last], parts[last + 1 :]
-            places += [PurePosixPath(*before, *after), PurePosixPath(*before, "labels", *after)]
-        found = [place for place in places if (self._folder / place).is_file()]
-        return self._folder / (found or places)[0]
+        """Return where the boxes of an image are, or would be."""
+        return label_file(self._folder, file_name, flat=self._flat)
 
 
-def find_data_yaml(folder: Path) -> Path | None:
-    """Return the data.yaml of a YOLO folder; None for a KITTI folder, whose rows begin with names.
+def label_file(folder: Path, file_name: str, *, flat: bool = False) -> Path:
+    """Return where the boxes of an image are, or would be.
 
-    Raises:
-        RequestError: `boxes.invalid` for YOLO rows without a data.yaml, and without a txt file.
+    Beside the image's own path, or with `images` left out, or with `labels` in its place, as
+    ultralytics has it; or in a folder `labels`, if the images were named by their folder.
     """
-    places = [place / "data.yaml" for place in (folder, *list(folder.resolve().parents)[:2])]
-    data_yaml = next((place for place in places if place.is_file()), None)
-    paths = sorted(folder.rglob("*.txt"))
-    if not paths:
-        raise RequestError("boxes.invalid", f"{folder}: holds no .txt file")
-    for path in paths:
-        words = path.read_text(encoding="utf-8", errors="replace").split()
-        if words and not words[0][:1].isdigit():
-            return None
-        if words and data_yaml is None:
-            raise RequestError(
-                "boxes.invalid",
-                f"{path}: looks like YOLO boxes, but no data.yaml with `names` lies in "
-                f"{folder} or the two folders above it",
-            )
-        if words:
-            break
-    return data_yaml
+    relative = PurePosixPath(file_name).with_suffix(".txt")
+    if flat:
+        return folder / relative.name
+    parts = list(relative.parts)
+    places = [relative]
+    if "images" in parts[:-1]:
+        last = len(parts) - 2 - parts[-2::-1].index("images")
+        before, after = parts[:last], parts[last + 1 :]
+        places += [PurePosixPath(*before, *after), PurePosixPath(*before, "labels", *after)]
+    else:
+        places.append("labels" / relative)
+    found = [place for place in places if (folder / place).is_file()]
+    return folder / (found or places)[0]
