@@ -1,7 +1,7 @@
 # The verbs that people and CI share. Everything runs inside .venv; `make BIN=DIR check` uses another.
 BIN ?= .venv/bin
 
-.PHONY: setup demo pocket test check faults bench oracles chromium
+.PHONY: setup demo pocket test check faults mutants bench oracles chromium
 
 setup:  ## make .venv; does nothing when it is up to date
 	.ci/setup.sh
@@ -33,6 +33,9 @@ check:  ## the gate
 
 faults: setup  ## inject 41 known faults; one line says what became of each
 	$(BIN)/python tests/faults.py $(ROWS)
+
+mutants: setup  ## change the code in 300 places, one at a time; the last line says how many changes the tests notice
+	$(BIN)/python tests/mutants.py $(MUTANTS)
 
 # A synthetic drive, or SOURCE=images of your own; DETECTOR= and SEGMENTER= take weights.
 demo: setup  ## then open demo/report/index.html
