@@ -2,13 +2,18 @@
 
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 from perception.config import Mode, ObserveConfig, Precision
 from perception.errors import RequestError
+from perception.files import TEMPORARY
 
+# Of all compiled networks together. An encoder of MobileSAM takes 28 MB, of SAM's ViT-H 2.5 GB.
+CACHE_BYTES = 4 << 30
+WRITTEN_NS = 3600 * 10**9  # a temporary file that is younger belongs to somebody who writes it
 BY_MODE: dict[Mode, Precision] = {"detail": "mixed", "exact": "fp32", "fast": "bf16"}
 
 
@@ -79,3 +84,34 @@ def cache_folder() -> Path | None:
     base = os.environ.get("XDG_CACHE_HOME", "")
     root = Path(base) if base.startswith("/") else Path.home() / ".cache"
     return root / "driving-perception"
+
+
+def mark_used(path: Path) -> None:
+    """Make a kept file the last used one; another process may have removed it."""
+    with suppress(OSError):
+        os.utime(path)
+
+
+def trim_cache(folder: Path, most_bytes: int = CACHE_BYTES) -> None:
+    """Remove the networks that were used longest ago, until the others take no more than that.
+
+    Several processes may trim, read and write the same folder: who has opened a file can read it to
+    its end, and what is gone is compiled again. The last used one stays, however large.
+
+    Args:
+        folder: See `cache_folder`.
+        most_bytes: What may stay.
+    """
+    kept: list[tuple[int, int, Path]] = []  # when it was used, bytes, file
+    for path in folder.glob("sam-*/*"):
+        with suppress(OSError):  # removed meanwhile by another process
+            about = path.stat()
+            kept.append((about.st_mtime_ns, about.st_size, path))
+    kept.sort(reverse=True)
+    total = 0
+    for place, (used_ns, size, path) in enumerate(kept):
+        total += size
+        is_written = path.name.startswith(TEMPORARY) and kept[0][0] - used_ns < WRITTEN_NS
+        if place and total > most_bytes and not is_written:
+            with suppress(OSError):
+                path.unlink()

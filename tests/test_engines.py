@@ -18,7 +18,15 @@ import torch
 from perception.bootstrap import harden
 from perception.config import ObserveConfig
 from perception.errors import RequestError
-from perception.inference import cache_folder, choose_inference, choose_precision, has_bf16
+from perception.files import write_bytes
+from perception.inference import (
+    cache_folder,
+    choose_inference,
+    choose_precision,
+    has_bf16,
+    mark_used,
+    trim_cache,
+)
 from perception.types import Float32
 from perception.weights import sha256_of
 
@@ -235,7 +243,10 @@ def test_compiled_networks_are_kept_and_a_torn_one_is_made_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    trimmed: list[Path] = []
+    monkeypatch.setattr("perception_sam.openvino_engine.trim_cache", trimmed.append)
     first = load(tiny, "openvino").encode(noise(64, 128))
+    assert trimmed == [tmp_path / "driving-perception"]
     (kept,) = tmp_path.rglob("*.blob")
     whole = kept.read_bytes()
 
@@ -419,3 +430,46 @@ def test_each_mode_takes_the_bf16_that_it_can_afford_by_itself(
     monkeypatch.setattr("perception.inference.find_spec", lambda _: object())
     monkeypatch.setattr(Path, "read_text", lambda _: processor)
     assert choose_precision(ObserveConfig.model_validate(settings)) == precision
+
+
+def keep(cache: Path, name: str, age_s: int, size: int = 10) -> Path:
+    path = cache / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(bytes(size))
+    then = time.time() - age_s
+    os.utime(path, (then, then))
+    return path
+
+
+def test_the_cache_loses_what_was_used_longest_ago(tmp_path: Path) -> None:
+    old = keep(tmp_path, "sam-a/old.blob", 300)
+    used = keep(tmp_path, "sam-a/used.blob", 400)
+    new = keep(tmp_path, "sam-b/new.blob", 100)
+    left = keep(tmp_path, "sam-b/.tmp-left-by-a-kill", 5000)
+    written = keep(tmp_path, "sam-b/.tmp-still-written", 500)
+    other = keep(tmp_path, "somebody.txt", 900)
+    mark_used(used)
+    trim_cache(tmp_path, 50)
+    assert old.exists() and left.exists()  # it all fits
+    trim_cache(tmp_path, 25)
+    assert used.exists() and new.exists() and other.exists() and written.exists()
+    assert not old.exists() and not left.exists()
+    trim_cache(tmp_path, 5)
+    assert used.exists() and not new.exists()  # the last one stays, however large
+    trim_cache(tmp_path / "nowhere", 5)
+    mark_used(tmp_path / "nowhere")
+
+
+def test_workers_may_trim_write_and_read_at_the_same_time(tmp_path: Path) -> None:
+    def work(worker: int) -> int:
+        for turn in range(40):
+            path = tmp_path / f"sam-{turn % 2}" / f"{worker}-{turn}.blob"
+            write_bytes(path, bytes(10))
+            mark_used(path)
+            trim_cache(tmp_path, 55)
+        return worker
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(work, range(8))) == list(range(8))
+    trim_cache(tmp_path, 55)
+    assert len(list(tmp_path.glob("*/*"))) == 5

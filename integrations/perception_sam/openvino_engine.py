@@ -19,7 +19,7 @@ from perception.bootstrap import harden
 from perception.config import ObserveConfig
 from perception.errors import RequestError
 from perception.files import write_bytes
-from perception.inference import cache_folder, choose_precision
+from perception.inference import cache_folder, choose_precision, mark_used, trim_cache
 from perception.lanes import Spares
 from perception.types import Float32
 from perception.weights import names_tensor, sha256_of
@@ -221,10 +221,14 @@ class OpenVinoEngine:
 
     def _read(self, kept: Path | None, options: dict[str, Any]) -> Any:
         """Return the network that is kept, or None."""
-        if kept is None or not kept.is_file():
+        if kept is None:
             return None
         try:
-            return self._core.import_model(kept.read_bytes(), "CPU", options)
+            compiled = self._core.import_model(kept.read_bytes(), "CPU", options)
+            mark_used(kept)
+            return compiled
+        except FileNotFoundError:  # never kept, or removed to make room
+            return None
         except RuntimeError as error:  # torn, or of another build: it is made again
             logging.getLogger(__name__).warning("%s: made again: %s", kept, error)
             return None
@@ -236,6 +240,7 @@ class OpenVinoEngine:
         if kept is not None:
             try:
                 write_bytes(kept, compiled.export_model().getvalue())
+                trim_cache(kept.parent.parent)
             except OSError as error:  # a cache that cannot be written costs time, not results
                 logging.getLogger(__name__).warning("%s: not kept: %s", kept, error)
         return compiled

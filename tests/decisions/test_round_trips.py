@@ -371,9 +371,7 @@ def touch(one: Object, other: Object) -> bool:
     return x <= left + wide and left <= x + width and y <= top + high and top <= y + height
 
 
-def check_sums(
-    applied: corrections.Applied, before: list[Object], objects: list[Object]
-) -> None:
+def check_sums(applied: corrections.Applied, before: list[Object], objects: list[Object]) -> None:
     """Every label that was there, and every object that is there, is counted once."""
     total = Counter[str]()
     for row in applied.by_class.values():
