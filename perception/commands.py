@@ -22,7 +22,7 @@ from perception.errors import BucketError, RequestError
 from perception.exports import FORMATS, export
 from perception.ontology import load_class_map
 from perception.request import LabelRequest, Resolved, resolve
-from perception.runs import copies, evidence, folder, labels, lock, offsets, shards
+from perception.runs import copies, evidence, folder, labels, lock, offsets, sanity, shards
 from perception.runs.copies import RunCopy
 from perception.runs.folder import RunSpec
 from perception.runs.timings import TIMINGS, Timings
@@ -147,7 +147,8 @@ def label(request: LabelRequest, progress: Progress = no_progress, tell: Tell = 
     Args:
         request: What to label, with what, and where to.
         progress: Called before and after each shard; may raise `Interrupted`.
-        tell: Called with each notice, before any work.
+        tell: Called with each notice before any work, and where the boxes on the first pictures
+            give reason to doubt them.
 
     Raises:
         RequestError: before any work, for anything wrong with the request.
@@ -161,7 +162,7 @@ def label(request: LabelRequest, progress: Progress = no_progress, tell: Tell = 
     is_new = not run.exists()
     try:
         with lock.held(run, request.break_lock):
-            return _label_here(resolved, request, progress)
+            return _label_here(resolved, request, progress, tell)
     except RequestError:
         if is_new:
             with suppress(OSError):  # it holds something by now
@@ -169,13 +170,13 @@ def label(request: LabelRequest, progress: Progress = no_progress, tell: Tell = 
         raise
 
 
-def _label_here(resolved: Resolved, request: LabelRequest, progress: Progress) -> Run:
+def _label_here(resolved: Resolved, request: LabelRequest, progress: Progress, tell: Tell) -> Run:
     run = Path(resolved.job.run)
     if request.overwrite and (run / "run.json").exists():
         folder.discard(run)
     folder.begin(run, resolved.job.spec, resolved.plan)
     try:
-        counts = _work(resolved, request, progress)
+        counts = _work(resolved, request, progress, tell)
     except RequestError:
         folder.take_back(run)
         raise
@@ -210,7 +211,7 @@ def _label_there(request: LabelRequest, progress: Progress, tell: Tell) -> Run:
             folder.begin(copy.place, resolved.job.spec, resolved.plan)
             copy.put(copies.PLAN, copies.SETTINGS)
             try:
-                counts = _work(resolved, request, progress, copy, check)
+                counts = _work(resolved, request, progress, tell, copy, check)
             except BucketError:
                 raise
             except RequestError:
@@ -268,6 +269,7 @@ def _work(
     resolved: Resolved,
     request: LabelRequest,
     progress: Progress,
+    tell: Tell,
     copy: RunCopy | None = None,
     check: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
@@ -279,7 +281,8 @@ def _work(
     timings.write()
     progress(resumed, total)
 
-    _, decided = folders = _folders(run, job.spec)
+    seen, decided = folders = _folders(run, job.spec)
+    first_look = sanity.FirstLook()
     looked = time.monotonic()
 
     def keep_up() -> None:
@@ -297,6 +300,8 @@ def _work(
                 copy.bring_stated(place, index)
         if request.strict_calibration:
             _refuse_offsets(shards.stated_counts(decided, index)[1])
+        for doubt in first_look.add(shards.stated_counts(seen, index)[1]):
+            tell(doubt)
         timings.add(len(samples.shard(index)), effort.to_dict())
         progress(resumed + timings.samples_done_now, total)
 

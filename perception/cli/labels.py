@@ -240,7 +240,7 @@ def _show_plan(planned: "Planned", as_json: bool) -> int:
 
 
 def _show_run(run: "Run", as_json: bool) -> int:
-    from perception.runs import offsets
+    from perception.runs import offsets, sanity
 
     counts = run.counts
     samples = counts["samples"]
@@ -263,6 +263,8 @@ def _show_run(run: "Run", as_json: bool) -> int:
             lines.append(f"{title.replace('_', ' ')}: {listed}")
     for offset in offsets.camera_offsets(counts):
         lines.append(f"{'warning: ' if offset.is_off else 'calibration: '}{offset.text()}")
+    doubts = sanity.warnings(counts)
+    lines += [f"warning: {doubt}" for doubt in doubts]
     if samples["quarantined"]:
         listed = ", ".join(f"{code} {n}" for code, n in sorted(counts["quarantined_by"].items()))
         lines.append(f"quarantined: {listed}; see {run.address}/quarantine.jsonl; the first:")
@@ -272,6 +274,7 @@ def _show_run(run: "Run", as_json: bool) -> int:
         "run": run.address,
         "counts": counts,
         "notices": run.notices,
+        "warnings": doubts,
         "quarantined": run.refusals,
     }
     say(value, as_json, lines)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from perception.runs import rows as rows_
-from perception.runs import shards
+from perception.runs import sanity, shards
 from perception.runs.rows import COMMON, INSTANCE, MOST, PICTURE, Rule, Rules
 from perception.runs.shards import Outcome, Row, Tallies
 from perception.types import Detections, Evidence, LogitCrops, Looks, SampleRef, Segments
@@ -68,6 +68,7 @@ def write(run: Path, index: int, samples: list[tuple[Outcome, tuple[Evidence, ..
             rows.extend(_picture_rows(evidence))
             dropped, mended = dict(evidence.dropped), dict(evidence.detections.mended)
             shards.add_tallies(counts, {"boxes_dropped": dropped, "boxes_mended": mended})
+            shards.add_tallies(counts, sanity.tally(evidence))
             if evidence.changes:
                 shards.add_tallies(counts, {"pictures_changed": Counter(evidence.changes)})
     shards.write_shard(folder_of(run), index, rows, SCHEMA, counts)
