@@ -20,7 +20,7 @@ from pydantic import Field, ValidationError
 from perception.config import Settings, load_yaml
 from perception.errors import RequestError, SampleError
 
-MAX_SHOWN = 20  # unknown names in one message
+MAX_SHOWN, _LONGEST = 20, 100  # unknown names in one message, and characters of one
 _FORM = re.compile(r"[\s_-]+")  # between the words of a name
 Sizes = tuple[float, float, float] | tuple[()]
 
@@ -140,14 +140,14 @@ class ClassMap(Settings):
 
 def unknown_classes(names: Sequence[str], where: str) -> RequestError:
     """Return the refusal of classes that nothing maps: it names them, and what to write."""
-    shown = ", ".join(map(repr, names[:MAX_SHOWN]))
+    shown = ", ".join(repr(name[:_LONGEST]) for name in names[:MAX_SHOWN])
     more = f" and {len(names) - MAX_SHOWN} more" if len(names) > MAX_SHOWN else ""
     what = "1 class is" if len(names) == 1 else f"{len(names)} classes are"
     return RequestError(
         "class.unknown",
         f"{what} neither mapped nor ignored by {where}: {shown}{more}; in a class map of your own "
-        f"(--class-map FILE.yaml) write `{json.dumps(names[0])}: CLASS` under `map`, or the name "
-        "in the list `ignore`",
+        f"(--class-map FILE.yaml) write `{json.dumps(names[0][:_LONGEST])}: CLASS` under `map`, or "
+        "the name in the list `ignore`",
     )
 
 

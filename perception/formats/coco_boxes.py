@@ -13,7 +13,6 @@ Source: https://cocodataset.org/#format-data and #format-results; `coco.py` read
 - Roboflow keeps the picture's own name in `extra.name`.
 """
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -23,8 +22,7 @@ from typing import Any
 import numpy as np
 
 from perception import masks as rle
-from perception.errors import RequestError, SampleError
-from perception.formats import (
+from perception.box_rows import (
     DROPPED,
     Box,
     BoxFile,
@@ -35,6 +33,7 @@ from perception.formats import (
     as_size_hw,
     bounds_of,
 )
+from perception.errors import RequestError, SampleError
 
 _MAX_DIGITS = 18  # of an id that is a number
 _Id = int | str
@@ -60,8 +59,12 @@ def read(document: _Row, path: Path) -> BoxFile:
     of_image: dict[_Id, list[_Row]] = {}
     for image in images:
         key = _id(image.get("id"))
-        if key is not None:
+        if key is not None and _name(image):
             of_image[key] = []
+    if images and not any(map(_name, images)):
+        raise RequestError(
+            "coco.invalid", f"{path}: no entry of images has a file_name; {_shown(images[0])}"
+        )
     lost = Counter({"row.bbox": len(document["annotations"]) - len(annotations)})
     for annotation in annotations:
         key = _id(annotation.get("image_id"))
@@ -148,9 +151,9 @@ def _id(value: object) -> _Id | None:
         digits = text.removeprefix("-")
         is_number = digits.isascii() and digits.isdigit() and len(digits) <= _MAX_DIGITS
         return int(text) if is_number else text or None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return int(value) if math.isfinite(value) and value == int(value) else None
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    return int(value) if isinstance(value, float) and value.is_integer() else None
 
 
 def _class_names(
@@ -188,11 +191,11 @@ def _pictures(
 ) -> Iterator[PictureBoxes]:
     names_of: dict[_Id | None, set[str]] = defaultdict(set)
     for image in images:
-        names_of[_id(image.get("id"))].add(str(image.get("file_name")))
+        names_of[_id(image.get("id"))].add(_name(image))
     seen = set[tuple[_Id | None, str]]()
     for image in images:
-        key, name = _id(image.get("id")), image.get("file_name")
-        if not isinstance(name, str) or not name or (key, name) in seen:
+        key, name = _id(image.get("id")), _name(image)
+        if not name or (key, name) in seen:
             continue
         seen.add((key, name))
         extra = image.get("extra")
@@ -210,6 +213,13 @@ def _pictures(
             other_name=other if isinstance(other, str) else "",
             fault=fault,
         )
+
+
+def _name(image: _Row) -> str:
+    """Return the name of an image, "" for none; a table turns the name 71 into a number."""
+    name = image.get("file_name")
+    is_number = isinstance(name, int) and not isinstance(name, bool)
+    return str(name) if is_number or isinstance(name, str) else ""
 
 
 def _picture(name: str, rows: list[_Row], class_of: Callable[[_Row], str | None]) -> PictureBoxes:

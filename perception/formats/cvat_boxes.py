@@ -18,10 +18,7 @@ from xml.etree import ElementTree
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import ParseError, iterparse
 
-from perception.errors import RequestError
-from perception.files import opened
-from perception.formats import (
-    MAX_INDEX_BYTES,
+from perception.box_rows import (
     Box,
     BoxFile,
     BoxRow,
@@ -32,6 +29,9 @@ from perception.formats import (
     bounds_of,
     parse_number,
 )
+from perception.errors import RequestError
+from perception.files import opened
+from perception.formats import MAX_INDEX_BYTES
 
 _WITHOUT_AREA = frozenset({"polyline", "points", "skeleton", "tag"})
 _CUBOID = tuple(f"{side}{end}" for side in ("tl", "bl", "tr", "br") for end in "12")

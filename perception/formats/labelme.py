@@ -17,9 +17,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from perception.errors import SampleError
-from perception.formats import (
-    MAX_INDEX_BYTES,
+from perception.box_rows import (
     Box,
     BoxRow,
     PictureBoxes,
@@ -27,8 +25,9 @@ from perception.formats import (
     as_score,
     as_size_hw,
     bounds_of,
-    read_bytes,
 )
+from perception.errors import SampleError
+from perception.formats import MAX_INDEX_BYTES, read_bytes
 
 _WITHOUT_AREA = frozenset({"point", "points", "line", "linestrip", "lines", "polyline"})
 _NAN = (math.nan,) * 4

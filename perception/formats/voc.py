@@ -22,9 +22,7 @@ from xml.etree import ElementTree
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import ParseError, fromstring
 
-from perception.errors import SampleError
-from perception.formats import (
-    MAX_TEXT_BYTES,
+from perception.box_rows import (
     Box,
     BoxRow,
     PictureBoxes,
@@ -32,8 +30,9 @@ from perception.formats import (
     as_score,
     as_size_hw,
     bounds_of,
-    read_bytes,
 )
+from perception.errors import SampleError
+from perception.formats import MAX_TEXT_BYTES, read_bytes
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 

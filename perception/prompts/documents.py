@@ -14,9 +14,10 @@ from xml.etree import ElementTree
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import ParseError, iterparse
 
+from perception.box_rows import BoxFile, PictureBoxes
 from perception.errors import RequestError
 from perception.files import opened
-from perception.formats import BoxFile, PictureBoxes, coco_boxes, cvat_boxes, labelme, voc
+from perception.formats import coco_boxes, cvat_boxes, labelme, voc
 from perception.names import match_names, stem_of
 from perception.prompts.matched import MatchedBoxes
 
@@ -79,8 +80,9 @@ def open_folder(folder: Path, planned: Sequence[str]) -> MatchedBoxes | None:
         for name in sorted(names):
             files.get(Path(name).suffix.lower(), []).append(Path(place, name))
     stems = {stem_of(name) for name in planned}
-    hits = {kind: sum(stem_of(one.name) in stems for one in found) for kind, found in files.items()}
-    named = [kind for kind, count in hits.items() if count]
+    hits = {kind: [one for one in found if stem_of(one.name) in stems]
+            for kind, found in files.items()}  # fmt: skip
+    named = [kind for kind, found in hits.items() if found and _holds_boxes(found[0])]
     if len(named) > 1:
         raise RequestError(
             "boxes.invalid",
@@ -93,6 +95,21 @@ def open_folder(folder: Path, planned: Sequence[str]) -> MatchedBoxes | None:
     if len(files[kind]) == 1 and not named:  # a COCO or CVAT export, unpacked
         return open_document(files[kind][0], planned)
     return _open_files(folder, files[kind], planned)
+
+
+def _holds_boxes(path: Path) -> bool:
+    """Tell a file with boxes from others of its suffix, as what cameras and other tools leave."""
+    suffix = path.suffix.lower()
+    if suffix == ".txt":
+        return True
+    try:
+        return (
+            labelme.is_labelme(_load(path))
+            if suffix == ".json"
+            else _root_tag(path) == "annotation"
+        )
+    except RequestError:
+        return True  # broken: said when it is read
 
 
 def _open_files(base: Path, files: Sequence[Path], planned: Sequence[str]) -> MatchedBoxes:

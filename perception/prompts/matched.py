@@ -6,16 +6,17 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from perception.box_rows import DROPPED, BoxFile, PictureBoxes
 from perception.errors import RequestError, SampleError
-from perception.formats import DROPPED, BoxFile, PictureBoxes
 from perception.names import Matches, match_names, same_name, stem_of
 from perception.types import Detections, Picture
 
-_EXAMPLES = 3  # names in one message
+_EXAMPLES, _LONGEST = 3, 200  # names in one message, and characters of one
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,6 @@ class MatchedBoxes:
         self._planned = tuple(dict.fromkeys(planned))
         self._names = tuple(picture.file_name for picture in content.pictures)
         self._pairs = _pair(content, self._planned)
-        self._sorted = sorted((stem_of(name), name) for name in self._names)
         self.files = tuple(files)
         self.class_names = tuple(
             sorted({row.class_name for picture in self._pairs.of.values() for row in picture.rows})
@@ -69,6 +69,10 @@ class MatchedBoxes:
         )
         self._class_ids = {name: number for number, name in enumerate(self.class_names)}
         self.notices = (*content.notices, *self._said(content))
+
+    @cached_property
+    def _sorted(self) -> list[tuple[str, str]]:
+        return sorted((stem_of(name), name) for name in self._names)
 
     def __call__(self, picture: Picture) -> Detections:
         """Return the boxes of one image.
@@ -235,7 +239,7 @@ def _is_number(text: str) -> bool:
 
 def _shown(names: Sequence[str]) -> str:
     more = f" and {len(names) - _EXAMPLES} more" if len(names) > _EXAMPLES else ""
-    return ", ".join(map(repr, names[:_EXAMPLES])) + more
+    return ", ".join(repr(name[-_LONGEST:]) for name in names[:_EXAMPLES]) + more
 
 
 def _counted(dropped: Counter[str]) -> str:

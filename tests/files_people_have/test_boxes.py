@@ -159,6 +159,7 @@ def test_coco_files_as_people_have_them(
         ("images/0a1b2c3d-street.jpg", ("matched under another name",)),
         ("street.png", ("'street.png' for 'street.jpg'",)),
         ("street", ("matched under another name",)),
+        (" street.jpg", ()),
     ],
 )
 @pytest.mark.parametrize("encoding", ["utf-8"])
@@ -555,6 +556,17 @@ def test_a_folder_with_two_kinds_of_files_for_a_picture_is_refused(
     (street / "images" / "street.json").write_text(labelme([shape("rectangle", CORNERS)]))
     with pytest.raises(RequestError, match=r"\.json and \.xml files"):
         label_here(street / "images", boxes=str(street / "images"))
+
+
+def test_json_of_other_things_beside_txt_files_is_passed_over(
+    street: Path, labels_of: Callable[..., Any]
+) -> None:
+    folder = street / "labels"
+    folder.mkdir()
+    (folder / "street.json").write_text('{"weather": "fine"}')
+    (folder / "street.txt").write_text("0 0.85 0.75 0.075 0.16666667\n")
+    (street / "data.yaml").write_text("names: [car]\n")
+    labels_of(folder, CAR)
 
 
 def test_a_folder_with_one_coco_file_is_that_file(

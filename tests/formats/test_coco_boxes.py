@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
+from perception.errors import RequestError
 from perception.formats import coco_boxes
 
 PATH = Path("boxes.json")
@@ -38,6 +39,23 @@ def test_what_is_no_id_leads_nowhere(image_id: object) -> None:
     given_["annotations"].append(document()["annotations"][0])
     found = coco_boxes.read(given_, PATH)
     assert (len(found.pictures[0].rows), found.lost) == (1, (("row.image", 1),))
+
+
+@pytest.mark.parametrize("image_id", [10**400, -(10**400)])
+def test_ids_of_any_length_are_ids(image_id: int) -> None:
+    given_ = document(image_id=image_id)
+    given_["images"][0]["id"] = image_id
+    assert len(coco_boxes.read(given_, PATH).pictures[0].rows) == 1
+
+
+def test_rows_of_an_image_without_a_name_are_counted() -> None:
+    given_ = document()
+    given_["images"].append({"id": 2, "file_name": None})
+    given_["annotations"].append(document(image_id=2)["annotations"][0])
+    assert coco_boxes.read(given_, PATH).lost == (("row.image", 1),)
+    given_["images"] = [{"id": 1}]
+    with pytest.raises(RequestError, match=r"coco\.invalid.*file_name"):
+        coco_boxes.read(given_, PATH)
 
 
 @given(st.one_of(st.integers(-(10**17), 10**17), st.text(min_size=1).filter(str.strip)))
