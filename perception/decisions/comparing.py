@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from perception.decisions.changes import Apart
 from perception.decisions.matching import Match, Row, Version, match, tolerance_px
@@ -79,10 +79,17 @@ def _compare(placed: Placed, versions: list[Version], class_of: Callable[[str], 
         try:
             rows.append(Row(shape, fill(shape, placed.ours.size_hw), class_of(shape.label)))
         except RequestError as error:
-            unusable.append(shape)
+            unusable.append(_anywhere(shape, placed.ours.size_hw))
             apart.append(Apart(shape.kind, error.message))
     matches = match(rows, versions, placed.ours.size_hw)
     return Compared(placed, versions, rows, matches, unusable, apart)
+
+
+def _anywhere(shape: Shape, size_hw: tuple[int, int]) -> Shape:
+    """Return a shape without its place, if that is of a picture of another size."""
+    x0, y0, x1, y1 = shape.bounds or (0, 0, 0, 0)
+    inside = x0 >= 0 and y0 >= 0 and x1 <= size_hw[1] and y1 <= size_hw[0]
+    return shape if inside and shape.runs is None else replace(shape, bounds=None)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ from perception.types import Status
 UNUSABLE = "a row that was kept apart may be it"
 UNKNOWN_CLASS = "the file does not know its class"
 NOT_SHOWN = "the file may come from labels that did not show it"
+TWICE = "object that is there twice"
 _NO_PLACE = ("tag", "track")  # say something of a picture: none of its labels can be one
 
 
@@ -75,13 +76,16 @@ def decide_picture(one: Compared, rules: Rules, into: Decided) -> None:
     """Decide what people did in one picture, and add it to `into`."""
     into.apart += one.apart
     now = {version.instance: version for version in one.now}
+    doubtful = list(one.unusable)  # may be any label where they lie
     for place, row in enumerate(one.rows):
         found = one.matches.get(place)
         ours = now.get(found.instance) if found else None
         fault = _fault(row, found, one, rules)
         if fault:
             into.apart.append(Apart(fault, f"{row.shape.where}: {fault}"))
-            if ours and ours.status != Status.REJECTED:
+            if found is None and fault != TWICE:
+                doubtful.append(row.shape)
+            elif ours and ours.status != Status.REJECTED:
                 into.stays[ours.class_name, UNUSABLE] += 1
         elif found is None:
             into.added.append((_place(one), row.class_name, row.mask))
@@ -89,7 +93,7 @@ def decide_picture(one: Compared, rules: Rules, into: Decided) -> None:
         else:
             _decide_row(one, row, found, ours, rules, into)
     for version in one.missing():
-        reason = _reason_to_stay(version, one, rules)
+        reason = _reason_to_stay(version, one, doubtful, rules)
         if reason:
             into.stays[version.class_name, reason] += 1
         else:
@@ -111,7 +115,7 @@ def _fault(row: Row, found: Match | None, one: Compared, rules: Rules) -> str:
     ):
         return "crowd region"
     if found is None and is_copy(row, one.versions, rules.origin.tolerances_px[row.form]):
-        return "object that is there twice"
+        return TWICE
     return ""
 
 
@@ -152,9 +156,9 @@ def _confirmed(row: Row, ours: Version, alike: list[Version], rules: Rules) -> b
     return said and waiting and row.shape.instance_id == ours.instance_id
 
 
-def _reason_to_stay(version: Version, one: Compared, rules: Rules) -> str:
+def _reason_to_stay(version: Version, one: Compared, doubtful: list[Shape], rules: Rules) -> str:
     """Say why a label that the file lacks was perhaps not deleted; "" if it was."""
-    if rules.delete_nothing or any(_may_be(shape, version) for shape in one.unusable):
+    if rules.delete_nothing or any(_may_be(shape, version) for shape in doubtful):
         return UNUSABLE
     if version.class_name not in rules.origin.class_names:
         return UNKNOWN_CLASS

@@ -137,11 +137,13 @@ def _shape(row: dict[str, Any], where: str, name_of: dict[str, str], *, crowds: 
         if isinstance(shape, dict):
             runs, runs_hw = _runs(shape)
         elif shape:
-            kind, rings = POLYGON, _rings(shape)
+            kind = POLYGON
+            rings = _rings(shape)
         elif own.get("keypoints"):
             kind, code, fault = "keypoints", "coco.invalid", "has key points and no mask"
         else:
-            kind, rings = BOX, (_box(box, own),)
+            kind = BOX
+            rings = (_box(box, own),)
     except (SampleError, RequestError) as error:
         code, fault = error.code, error.message
     return Shape(
@@ -154,7 +156,7 @@ def _shape(row: dict[str, Any], where: str, name_of: dict[str, str], *, crowds: 
         rings=rings,
         runs=runs,
         runs_hw=runs_hw,
-        bounds=box or bounds_of(rings),
+        bounds=box or bounds_of(rings) or (runs and _corners(runs[0])),
         code=code,
         fault=fault,
     )
@@ -173,6 +175,11 @@ def _bounds(own: dict[str, Any]) -> Bounds | None:
         return None
     x, y, width, height = (_number(value) for value in values)
     return bounds_of(((x, y, x + width, y + height),))
+
+
+def _corners(box_xyxy: Int32) -> Bounds:
+    x0, y0, x1, y1 = (float(side) for side in box_xyxy)
+    return x0, y0, x1, y1
 
 
 def _box(box: Bounds | None, own: dict[str, Any]) -> Ring:
