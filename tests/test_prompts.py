@@ -247,9 +247,11 @@ def test_an_image_that_two_of_coco_could_be_gets_the_boxes_of_neither(
 
 def test_boxes_for_an_image_of_another_size_name_both_sizes(tmp_path: Path) -> None:
     boxes = open_boxes(str(coco_file(tmp_path / "a.json")), "images", tmp_path, COCO_NAMES)
-    with pytest.raises(SampleError, match=r"40 x 100,.*100 x 40") as caught:
+    with pytest.raises(SampleError, match=r"40 x 100,.*100 x 40; .*Orientation") as caught:
         boxes(picture("left/a.jpg", (100, 40)))
     assert caught.value.code == "size.mismatch"
+    with pytest.raises(SampleError, match=r"99 x 40,.*100 x 40$"):
+        boxes(picture("left/a.jpg", (40, 99)))
 
 
 def test_a_coco_file_that_lists_an_image_twice_loses_no_box_silently(tmp_path: Path) -> None:

@@ -24,13 +24,17 @@ from perception.prompts.matched import MatchedBoxes
 MAX_JSON_BYTES = 1 << 29  # COCO's own train2017 has 450 MB; Python needs ten times that in memory
 SUFFIXES = (".json", ".xml")
 _READERS = {".json": labelme.read, ".xml": voc.read}
-_OTHER_TOOLS = {  # a key of their JSON files
-    "_via_img_metadata": "VGG Image Annotator",
-    "regions": "VGG Image Annotator",
-    "completions": "Label Studio",
-    "predictions": "Label Studio",
-    "openlabel": "OpenLABEL",
-    "frames": "BDD100K",
+_OTHER_TOOLS = {  # keys that their JSON has together
+    ("_via_img_metadata",): "VGG Image Annotator",
+    ("filename", "regions"): "VGG Image Annotator",
+    ("data", "annotations"): "Label Studio",
+    ("data", "completions"): "Label Studio",
+    ("image", "annotations"): "CreateML",
+    ("name", "labels"): "BDD100K",
+    ("frames",): "BDD100K",
+    ("openlabel",): "OpenLABEL",
+    ("data_row", "projects"): "Labelbox",
+    ("items", "categories"): "Datumaro",
 }
 
 
@@ -172,17 +176,22 @@ def _load(path: Path) -> Any:
 
 
 def _coco(document: Any, path: Path) -> BoxFile:
-    if isinstance(document, list):
-        return coco_boxes.read_results(document, path)
-    if not isinstance(document, dict):
+    if not isinstance(document, list | dict):
         raise RequestError(
             "boxes.invalid", f"{path}: holds {type(document).__name__}, expected COCO's lists"
         )
-    tool = next((tool for key, tool in _OTHER_TOOLS.items() if key in document), "")
-    if tool and "annotations" not in document:
-        raise RequestError(
-            "boxes.invalid",
-            f"{path}: looks like {tool}'s own JSON, which is not read; export COCO, Pascal VOC or "
-            "YOLO from there",
-        )
+    if isinstance(document, dict) and "images" in document:
+        return coco_boxes.read(document, path)
+    values = document if isinstance(document, list) else [*document.values()]
+    for entry in (document, *values[:1]):
+        keys = entry if isinstance(entry, dict) else {}
+        for expected, tool in _OTHER_TOOLS.items():
+            if all(key in keys for key in expected):
+                raise RequestError(
+                    "boxes.invalid",
+                    f"{path}: looks like {tool}'s own JSON, which is not read; export COCO, Pascal "
+                    "VOC or YOLO from there",
+                )
+    if isinstance(document, list):
+        return coco_boxes.read_results(document, path)
     return coco_boxes.read(document, path)

@@ -87,10 +87,13 @@ class MatchedBoxes:
             raise self._missing(picture.file_name)
         if found.size_hw not in (None, picture.size_hw):
             height, width = found.size_hw or (0, 0)
+            why = ""
+            if (width, height) == picture.size_hw:
+                why = "; one of the two did not apply EXIF Orientation, see --keep-orientation"
             raise SampleError(
                 "size.mismatch",
                 f"{picture.file_name}: the image is {picture.size_hw[1]} x {picture.size_hw[0]}, "
-                f"{self._path} says {width} x {height}",
+                f"{self._path} says {width} x {height}{why}",
             )
         rows = found.rows
         with np.errstate(over="ignore"):

@@ -233,8 +233,13 @@ def _shares(boxes_xywh: dict[str, XYWH]) -> Document:
     ("make", "words"),
     [
         (lambda b: coco(b, "other.jpg"), r"names 'other\.jpg'; the source has 'street\.jpg'"),
-        (lambda b: [{"data": {}, "annotations": []}], "results list has image_id"),
+        (lambda b: [{"score": 1}], "results list has image_id"),
+        (lambda b: [{"data": {}, "annotations": []}], "Label Studio"),
+        (lambda b: [{"name": "street.jpg", "labels": []}], "BDD100K"),
+        (lambda b: [{"image": "street.jpg", "annotations": []}], "CreateML"),
         (lambda b: {"_via_img_metadata": {}}, "VGG Image Annotator"),
+        (lambda b: {"street.jpg123": {"filename": "street.jpg", "regions": []}}, "VGG Image Ann"),
+        (lambda b: [], "it names none"),
         (lambda b: {"hello": 1}, "images is None, expected a list"),
         (lambda b: coco(b) | {"categories": None}, "categories is None, expected a list"),
         (lambda b: coco(b) | {"categories": []}, "none of its 2 rows.*2 without a class"),
@@ -566,7 +571,7 @@ def test_json_of_other_things_beside_txt_files_is_passed_over(
     (folder / "street.json").write_text('{"weather": "fine"}')
     (folder / "street.txt").write_text("0 0.85 0.75 0.075 0.16666667\n")
     (street / "data.yaml").write_text("names: [car]\n")
-    labels_of(folder, CAR)
+    labels_of(folder, CAR, "YOLO")
 
 
 def test_a_folder_with_one_coco_file_is_that_file(
