@@ -121,7 +121,7 @@ def load_models(job: Job, plan: Plan) -> Models:
             path = Path(job.detector_path)
             model = job.spec.detector
             detector = backends.load_detector(model.kind, path, config, model.class_names)
-    job.spec.class_map.check_names(detector.class_names)
+        job.spec.class_map.check_names(detector.class_names)
     with _told("segmenter"):
         path = Path(job.segmenter_path)
         segmenter = backends.load_segmenter(job.spec.segmenter.kind, path, config)

@@ -20,7 +20,7 @@ from perception.errors import RequestError, SampleError
 from perception.files import write_bytes
 from perception.formats import parse_number, read_lines
 from perception.geometry import inverse, transform
-from perception.types import Cuboids, Detections, Float32, Float64, Int32, RowAligned
+from perception.types import Cuboids, Float32, Float64, Int32, RowAligned
 
 TYPES = (
     "Car",
@@ -219,23 +219,3 @@ def cuboids_of(objects: KittiObjects, T_rect_from_lidar: Float64) -> Cuboids:
 def _text(value: np.floating) -> str:
     text = str(value)  # the same digits, ten times as fast
     return np.format_float_positional(value, trim="0") if "e" in text else text
-
-
-def detections(objects: KittiObjects) -> Detections:
-    """Return the objects as prompt boxes, without the `DontCare` regions.
-
-    Raises:
-        SampleError: `class.unknown` for a type that KITTI does not have.
-    """
-    unknown = [kind for kind in objects.types if kind not in TYPES]
-    if unknown:
-        raise SampleError(
-            "class.unknown", f"type {unknown[0]!r} is no KITTI type, expected {', '.join(TYPES)}"
-        )
-    kept = objects[np.array([kind != DONT_CARE for kind in objects.types], bool)]
-    return Detections(
-        boxes_xyxy=kept.boxes_xyxy,
-        scores=kept.scores.astype(np.float32),
-        class_ids=np.array([TYPES.index(kind) for kind in kept.types], np.int32),
-        class_names=TYPES,
-    )

@@ -54,7 +54,7 @@ def open_boxes(text: str, layout: str, root: Path, file_names: Sequence[str] = (
             raise RequestError(
                 "boxes.invalid", f"--boxes label_2 goes with kitti:ROOT, the source is {layout}"
             )
-        return KittiBoxes(root, None)
+        return KittiBoxes(root, None, file_names=file_names)
     if path.is_dir():
         opened = open_folder(path.resolve(), file_names)
         if opened is not None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perception.errors import RequestError, SampleError
-from perception.formats import kitti_label
+from perception.formats import kitti_boxes, kitti_label
 from perception.formats.kitti_label import KittiObjects
 from perception.types import Cuboids
 
@@ -36,7 +36,7 @@ def test_the_columns_of_a_ground_truth_file_land_in_their_fields(tmp_path: Path)
 def test_regions_without_labels_are_no_detections(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text(ROWS.replace("1.57\nDont", "1.57 0.25\nDont"))
-    found = kitti_label.detections(kitti_label.read(path))
+    found = kitti_boxes.read(path)
     assert [found.class_names[i] for i in found.class_ids] == ["Truck", "Car"]
     np.testing.assert_allclose(found.boxes_xyxy[0], [599.41, 156.40, 629.75, 189.25])
     assert found.scores.tolist() == [1, 0.25]
@@ -108,7 +108,7 @@ def test_an_empty_file_has_no_objects(tmp_path: Path, text: str) -> None:
     objects = kitti_label.read(path)
     assert len(objects) == 0
     assert objects.boxes_xyxy.shape == (0, 4)
-    assert kitti_label.detections(objects).boxes_xyxy.shape == (0, 4)
+    assert kitti_boxes.read(path).boxes_xyxy.shape == (0, 4)
     kitti_label.write(objects, path)
     assert path.read_bytes() == b""
 
@@ -155,13 +155,6 @@ def test_what_could_not_be_read_back_is_not_written(tmp_path: Path) -> None:
         with pytest.raises(RequestError, match=r"label\.invalid"):
             kitti_label.write(broken, tmp_path / "b.txt")
     assert not (tmp_path / "b.txt").exists()
-
-
-def test_a_type_that_kitti_lacks_is_unknown(tmp_path: Path) -> None:
-    path = tmp_path / "a.txt"
-    path.write_text(GOOD.replace("Car", "Zebra"))
-    with pytest.raises(SampleError, match=r"class\.unknown.*Zebra"):
-        kitti_label.detections(kitti_label.read(path))
 
 
 def test_boxes_go_to_the_camera_and_back() -> None:
