@@ -13,6 +13,7 @@ from perception.errors import RequestError
 from perception.types import UInt8
 from perception.weights import onnx_metadata
 
+SHOWN = 160  # characters of what ultralytics says
 MAX_DETECTIONS = 300  # ultralytics' default
 TASKS = ("detect", "segment")
 
@@ -65,14 +66,16 @@ class Network:
         self._config = config
         self.image_px = 0  # as in the first call: what ultralytics takes by itself
         try:
-            self._model = yolo(str(path.resolve(strict=True)), task=self.task)
+            self._model = yolo(str(path.absolute()), task=self.task)
             self.task = str(self._model.task)
             # One call loads the weights (ultralytics loads ONNX files late) and tells the names.
             names = self(np.zeros((64, 64, 3), np.uint8)).names
             self.image_px = _image_px(self._model)
         except Exception as error:  # whatever the many loaders raise: the weights are at fault
-            raise RequestError(
-                "weights.invalid", f"{path}: ultralytics cannot load it as YOLO weights: {error}"
+            lines = str(error).splitlines() or [type(error).__name__]
+            raise RequestError(  # what follows the first line is advice that does not fit here
+                "weights.invalid",
+                f"{path}: ultralytics cannot load it as YOLO weights: {lines[0][:SHOWN]}",
             ) from error
         if self.task not in TASKS:
             raise RequestError(
