@@ -98,18 +98,16 @@ def read_results(rows: list[Any], path: Path) -> BoxFile:
     Raises:
         RequestError: `boxes.invalid` for a list of anything else, or if no row has a box.
     """
-    strange = next(
-        (row for row in rows if not isinstance(row, dict) or "image_id" not in row), None
-    )
-    if strange is not None:
+    known = [row for row in rows if isinstance(row, dict) and "image_id" in row]
+    if rows and not known:
         raise RequestError(
             "boxes.invalid",
-            f"{path}: holds a list, and an entry has {_shown(strange)}; a COCO results list has "
+            f"{path}: holds a list, and an entry has {_shown(rows[0])}; a COCO results list has "
             "image_id, category_id, bbox and score in each; of another tool's list, export COCO",
         )
-    lost = Counter[str]()
+    lost = Counter({"row.image": len(rows) - len(known)})
     of_image: dict[str, list[_Row]] = defaultdict(list)
-    for row in rows:
+    for row in known:
         named, key = row.get("file_name"), _id(row["image_id"])
         if named and isinstance(named, str):
             of_image[named].append(row)
@@ -117,6 +115,7 @@ def read_results(rows: list[Any], path: Path) -> BoxFile:
             of_image[str(key)].append(row)
         else:
             lost["row.image"] += 1
+    lost = +lost  # without zeros
     pictures = tuple(_picture(name, mine, _own_class) for name, mine in of_image.items())
     _check_rows(pictures, len(rows), lost, path)
     notice = (

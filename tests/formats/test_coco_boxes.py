@@ -126,3 +126,35 @@ def test_boxes_past_the_edge_are_not_taken_for_corners() -> None:
     given_ = document(bbox=[90, 20, 30, 15])  # 20 px past the right edge; as corners, inverted
     given_["images"][0] |= {"width": 100, "height": 40}
     assert coco_boxes.read(given_, PATH).pictures[0].rows[0].box_xyxy == (90, 20, 120, 35)
+
+
+_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.sampled_from(["id", "image_id", "category_id", "bbox", "score", "iscrowd"]), _values)
+def test_a_row_with_anything_in_it_costs_no_other_row(key: str, value: Any) -> None:
+    given_ = document()
+    given_["annotations"].append({**document()["annotations"][0], key: value})
+    (picture,) = coco_boxes.read(given_, PATH).pictures
+    assert picture.rows[0].box_xyxy == (5, 6, 12, 14)
+
+
+def test_a_results_list_keeps_what_it_can() -> None:
+    rows = [
+        {"image_id": "a", "category_id": 3, "bbox": [5, 6, 7, 8], "score": 0.5},
+        {"image_id": None, "category_id": 3, "bbox": [5, 6, 7, 8]},
+        {"image_id": "a", "bbox": [5, 6, 7, 8]},
+        {"image_id": 71, "category_id": "3", "segmentation": [[5, 6, 9, 6, 9, 8]]},
+        None,
+    ]
+    found = coco_boxes.read_results(rows, PATH)
+    assert [(one.file_name, one.rows) for one in found.pictures] == [
+        ("a", (("3", (5, 6, 12, 14), 0.5),)),
+        ("71", (("3", (5, 6, 9, 8), 1.0),)),
+    ]
+    assert found.lost == (("row.image", 2),)
+    assert found.pictures[0].dropped == (("row.category", 1),)
