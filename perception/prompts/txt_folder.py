@@ -227,10 +227,10 @@ def _refuse_pixels(rows: Sequence[Row]) -> None:
 
 def _understood(files: Sequence[_File], good: Sequence[Shape], names: Names) -> Iterator[str]:
     kinds = Counter(shape.kind for shape in good)
-    counted = ", ".join(f"{count} x {kind}" for kind, count in sorted(kinds.items()))
+    counted = ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items()))
     yield (
-        f"boxes: YOLO rows ({counted or 'none'} in the first {len(files)} files that were read), "
-        f"class names of {names.files[0]}"
+        f"boxes: read as YOLO rows, class names of {names.files[0]}; files looked at before: "
+        f"{len(files)}, with {counted or 'no box'}"
     )
 
 

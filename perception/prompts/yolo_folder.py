@@ -1,5 +1,6 @@
 """Boxes of YOLO txt files in a tree parallel to the images, or side by side in one folder."""
 
+import os
 from pathlib import Path, PurePosixPath
 
 from perception.formats import yolo_rows
@@ -54,16 +55,17 @@ def label_file(folder: Path, file_name: str, *, flat: bool = False) -> Path:
     Beside the image's own path, or with `images` left out, or with `labels` in its place, as
     ultralytics has it; or in a folder `labels`, if the images were named by their folder.
     """
-    relative = PurePosixPath(file_name).with_suffix(".txt")
+    relative = str(PurePosixPath(file_name).with_suffix(".txt"))
     if flat:
-        return folder / relative.name
-    parts = list(relative.parts)
+        return folder / relative.rpartition("/")[2]
+    *folders, last = relative.split("/")
     places = [relative]
-    if "images" in parts[:-1]:
-        last = len(parts) - 2 - parts[-2::-1].index("images")
-        before, after = parts[:last], parts[last + 1 :]
-        places += [PurePosixPath(*before, *after), PurePosixPath(*before, "labels", *after)]
+    if "images" in folders:
+        at = len(folders) - 1 - folders[::-1].index("images")
+        before, after = folders[:at], [*folders[at + 1 :], last]
+        places += ["/".join((*before, *after)), "/".join((*before, "labels", *after))]
     else:
-        places.append("labels" / relative)
-    found = [place for place in places if (folder / place).is_file()]
+        places.append(f"labels/{relative}")
+    # As text, since all of 100,000 pictures are looked for before the work: a Path takes longer.
+    found = [place for place in places if os.path.isfile(f"{folder}/{place}")]  # noqa: PTH113
     return folder / (found or places)[0]
