@@ -38,11 +38,11 @@ ROOT = Path(__file__).resolve().parent.parent
 EQUIVALENT = Path(__file__).with_name("mutants_equivalent.yaml")
 # What is mutated, and the tests that guard it; the first match counts.
 GUARDS = {
-    "perception/pipeline.py": "test_pipeline.py test_corrections.py",
+    "perception/pipeline.py": "test_pipeline.py test_people_first.py test_corrections.py",
     "perception/hygiene.py": "trust",
     "perception/corrections.py": "test_corrections.py files_people_have/test_corrections.py",
-    "perception/decisions.py": "test_corrections.py files_people_have/test_corrections.py",
-    "perception/quality": "quality test_pipeline.py test_corrections.py",
+    "perception/decisions": "decisions test_corrections.py files_people_have/test_corrections.py",
+    "perception/quality": "quality test_pipeline.py test_people_first.py test_corrections.py",
     "perception/lift": "lift test_pipeline.py",
     "perception/runs": "runs test_commands.py test_buckets.py test_kill_points.py",
     "perception/exports": "test_exports.py test_commands.py files_people_have/test_pictures.py",

@@ -173,6 +173,8 @@ def test_an_edited_coco_file_is_kept_edited_deleted_and_added(
     again = exported(run, tmp_path / "again.json")["annotations"]
     assert sum(row["iscrowd"] == 0 for row in again) == 6
     assert sum(row["by_human"] for row in again if row["iscrowd"] == 0) == 2
+    card = json.loads((tmp_path / "again.card.json").read_bytes())
+    assert card["counts"]["decided_by_people"] == 2
 
 
 @pytest.mark.parametrize("instance_id", [1, 77, "x", 1 << 40])

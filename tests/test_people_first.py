@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,18 +9,15 @@ import pytest
 from perception import masks as masks_
 from perception import pipeline
 from perception.config import DecideConfig
-from perception.exports import card
-from perception.exports.checks import Job, ReadBack
 from perception.fakes import BoxFiller
 from perception.lift import Lifted
-from perception.ontology import load_class_map, load_ontology, target_of
+from perception.ontology import load_class_map, load_ontology
 from perception.pipeline import Models, Rules, label_sample
 from perception.quality.correct import Correction, Decision, correction
 from perception.trust.model import Calibration, Fitted, Term, TrustModel
 from perception.types import (
     Camera,
     Detections,
-    ExportSummary,
     Instances,
     Picture,
     Sample,
@@ -162,22 +158,3 @@ def test_trust_asks_about_what_has_pixels_and_nobody_decided() -> None:
     assert found.trusts[2] == 0 and found.statuses[2] == Status.REJECTED
     kept = instances(decided(rows, [said(1, "accept", "bus")], trust=model(0.999)))
     assert kept.trusts[0] == 1 and kept.statuses[0] == Status.ACCEPTED
-
-
-def test_a_card_counts_the_labels_that_people_decided(tmp_path: Path) -> None:
-    rows = [("car", LARGE, 0.9), ("car", (65, 5, 95, 30), 0.9), ("bus", (65, 40, 95, 70), 0.9)]
-    labels = decided(rows, [said(1, "accept"), said(3, "reject")])
-    job = Job(
-        samples=lambda: iter([labels]),
-        out=tmp_path / "x.json",
-        target=target_of(ROAD, None),
-        statuses=frozenset({Status.ACCEPTED}),
-        ontology=ROAD,
-        image_root=tmp_path,
-        refs=(),
-    )
-    written = ExportSummary(samples=1, labels=2, ignored=1, left_out=())
-    stated = card.describe(
-        "coco", job, written, ReadBack(2, 1.0, 1.0, 1.0), spec=None, class_map=""
-    )
-    assert stated["counts"]["decided_by_people"] == 1
