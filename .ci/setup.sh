@@ -68,7 +68,7 @@ if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
 fi
 .venv/bin/python -m pip install --disable-pip-version-check "${torch[@]}"
 .venv/bin/python -m pip install --disable-pip-version-check "${torch[@]}" \
-  -e ".[ultralytics,onnx,openvino,open3d,ray,weights,eval,trust,rerun,dev]"
+  -e ".[ultralytics,onnx,openvino,open3d,ray,weights,eval,trust,rerun,heic,dev]"
 
 # 3. Does it work? Each in a process of its own: they share libraries, and the order matters.
 export YOLO_OFFLINE=True YOLO_AUTOINSTALL=False YOLO_CONFIG_DIR="$PWD/.venv/ultralytics"

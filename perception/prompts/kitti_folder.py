@@ -20,9 +20,9 @@ class KittiBoxes:
         parallel: True if `folder` is a tree parallel to the images, as images of one stem may lie
             in two folders; False if it is flat, as KITTI's own are.
         file_names: Of the planned pictures, relative to the root.
+        notices: How the files were understood.
     """
 
-    notices: tuple[str, ...] = ()
     names_files: tuple[Path, ...] = ()
 
     def __init__(
@@ -32,8 +32,10 @@ class KittiBoxes:
         *,
         parallel: bool = False,
         file_names: Sequence[str] = (),
+        notices: tuple[str, ...] = (),
     ) -> None:
         """Keep the places."""
+        self.notices = notices
         self._root = root
         self._folder = folder
         self._parallel = parallel

@@ -10,11 +10,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from perception.errors import RequestError, SampleError
 from perception.formats import parse_number, read_lines, yolo_rows
 from perception.formats.yolo_rows import Fault, Lines, Row, Shape
+from perception.names import match_names
 from perception.prompts.kitti_folder import KittiBoxes
 from perception.prompts.yolo_folder import YoloBoxes, label_file
 from perception.prompts.yolo_meaning import understand
@@ -52,30 +53,37 @@ def open_txt_folder(
             neither, without names, or whose meaning stays unclear.
     """
     kitti = KittiBoxes(root, folder, parallel=not by_frame, file_names=file_names)
-    found, flat = _planned_files(folder, file_names, kitti)
+    found, matched = _planned_files(folder, file_names, kitti)
     files = list(islice(_read(found), READ))
     kinds = Counter(file.kind for file in files)
     kind = max(sorted(kinds), key=lambda name: kinds[name], default="")
     places = sorted({place for path in found for place in _between(path.parent, folder)})
-    if kind == "kitti" or (not kind and not _names(folder, places)):
-        return kitti
     if kind == "neither":
         raise RequestError("boxes.invalid", _neither(files))
-    names = _names(folder, places)
+    names = None if kind == "kitti" else _names(folder, places, root)
+    if kind == "kitti" or (not kind and names is None):
+        notices = (f"boxes: read as KITTI rows; files looked at before: {len(files)}",)
+        return KittiBoxes(
+            root,
+            folder,
+            parallel=not by_frame,
+            file_names=file_names,
+            notices=(*notices, *_others(files, "kitti", "KITTI")),
+        )
     if names is None:
-        looked = ", ".join(map(str, (*places, *folder.parents[:2])))
+        looked = ", ".join(map(str, dict.fromkeys((*places, *folder.parents[:2], root))))
         raise RequestError(
             "boxes.invalid",
             f"{files[0].path}: looks like YOLO boxes, but no file says what the class numbers "
             f"mean; looked for {LOOKED_FOR} in {looked}",
         )
-    return _yolo(folder, files, names, flat=flat)
+    return _yolo(folder, files, names, matched)
 
 
 def _planned_files(
     folder: Path, file_names: Sequence[str], kitti: KittiBoxes
-) -> tuple[list[Path], bool]:
-    """Return some files of the planned pictures, and whether they all lie in the folder itself.
+) -> tuple[list[Path], dict[str, Path]]:
+    """Return some files of the planned pictures; all of them by picture if names had to be matched.
 
     Raises:
         RequestError: `boxes.invalid` if there is none.
@@ -85,21 +93,37 @@ def _planned_files(
         path = label_file(folder, name)
         return path if path.is_file() else kitti.label_file(name)
 
+    matched = dict[str, Path]()
     if not file_names:
         paths = sorted(folder.rglob("*.txt"))
         found = [path for path in paths if not _NO_LABELS.fullmatch(path.stem)]
-        flat = False
     else:
-        found, flat = _existing(file_names, in_tree), False
-        stems = Counter(PurePosixPath(name).stem for name in file_names)
-        if not found and max(stems.values()) == 1:
-            found, flat = (
-                _existing(file_names, lambda name: label_file(folder, name, flat=True)),
-                True,
-            )
+        found = _existing(file_names, in_tree)
+        if not found:
+            matched = _by_name(folder, file_names)
+            found = _existing(list(matched), lambda name: matched[name])
     if not found:
         raise RequestError("boxes.invalid", _nothing(folder, file_names))
-    return found, flat
+    return found, matched
+
+
+def _by_name(folder: Path, file_names: Sequence[str]) -> dict[str, Path]:
+    """Match pictures with files that do not lie in a tree like theirs, by the ends of the names.
+
+    Raises:
+        RequestError: `boxes.invalid` for a picture that several files could mean: without one, it
+            would count as empty.
+    """
+    theirs = [path.relative_to(folder).as_posix() for path in folder.rglob("*.txt")]
+    matches = match_names(file_names, sorted(theirs), by_stem=True)
+    if matches.contested:
+        ours, names = next(iter(matches.contested.items()))
+        raise RequestError(
+            "boxes.invalid",
+            f"{folder}: {', '.join(names[:3])} could mean {ours} or another picture; put the files "
+            "into folders named as those of the pictures",
+        )
+    return {ours: folder / name for ours, name in matches.theirs_of.items()}
 
 
 def _existing(file_names: Sequence[str], place: Callable[[str], Path]) -> list[Path]:
@@ -137,8 +161,10 @@ def _between(place: Path, folder: Path) -> Iterator[Path]:
     yield folder
 
 
-def _names(folder: Path, places: Sequence[Path]) -> Names | None:
-    return find_names(places, folder.parents[:2])
+def _names(folder: Path, places: Sequence[Path], root: Path) -> Names | None:
+    """Find the class names beside the labels, else beside the pictures, if those lie elsewhere."""
+    found = find_names(places, folder.parents[:2])
+    return find_names([root]) if found is None and root not in folder.parents else found
 
 
 def _read(paths: Sequence[Path]) -> Iterator[_File]:
@@ -184,7 +210,9 @@ def _neither(files: Sequence[_File]) -> str:
     )
 
 
-def _yolo(folder: Path, files: Sequence[_File], names: Names, *, flat: bool) -> YoloBoxes:
+def _yolo(
+    folder: Path, files: Sequence[_File], names: Names, matched: dict[str, Path]
+) -> YoloBoxes:
     read = [
         row
         for file in files
@@ -208,9 +236,18 @@ def _yolo(folder: Path, files: Sequence[_File], names: Names, *, flat: bool) -> 
             "boxes.invalid",
             f"{faults[0].text}; {len(faults)} of {len(read)} rows that were read give no box",
         )
-    notices = (*_understood(files, good, names), *_doubted(files, good, faults))
     return YoloBoxes(
-        folder, names.names, meaning, flat=flat, names_files=names.files, notices=notices
+        folder,
+        names.names,
+        meaning,
+        matched=matched,
+        names_files=names.files,
+        notices=(
+            *_understood(files, good, names),
+            *_matched(matched),
+            *_doubted(good, faults, files[0].path if files else folder),
+            *_others(files, "yolo", "YOLO"),
+        ),
     )
 
 
@@ -234,24 +271,38 @@ def _understood(files: Sequence[_File], good: Sequence[Shape], names: Names) -> 
     )
 
 
-def _doubted(
-    files: Sequence[_File], good: Sequence[Shape], faults: Sequence[Fault]
-) -> Iterator[str]:
+def _matched(matched: dict[str, Path]) -> Iterator[str]:
+    for ours, path in islice(matched.items(), 1):
+        yield (
+            f"boxes: {len(matched)} pictures were matched by the ends of their names, such as "
+            f"{ours} with {path}"
+        )
+
+
+def _others(files: Sequence[_File], kind: str, name: str) -> Iterator[str]:
+    others = [file for file in files if file.kind != kind]
+    if others:
+        yield (
+            f"boxes: {len(others)} of {len(files)} files hold no {name} rows, such as "
+            f"{others[0].path}: their pictures are quarantined"
+        )
+
+
+def _doubted(good: Sequence[Shape], faults: Sequence[Fault], example: Path) -> Iterator[str]:
+    """Yield what may be wrong with the rows.
+
+    Raises:
+        RequestError: `boxes.invalid` if most boxes lie as no centre, width and height can.
+    """
     if faults:
         total = len(good) + len(faults)
         yield f"boxes: {len(faults)} of {total} rows give no box and are dropped: {faults[0].text}"
-    others = [file for file in files if file.kind != "yolo"]
-    if others:
-        yield (
-            f"boxes: {len(others)} of {len(files)} files hold no YOLO rows, such as "
-            f"{others[0].path}: their pictures are quarantined"
-        )
     outside = [shape for shape in good if _is_far_out(shape)]
     if len(outside) * 2 > len(good):
         raise RequestError(
             "boxes.invalid",
             f"{len(outside)} of {len(good)} boxes reach far out of their picture in files such as "
-            f"{files[0].path}: YOLO rows hold the centre of a box, its width and its height; these "
+            f"{example}: YOLO rows hold the centre of a box, its width and its height; these "
             "look like corners",
         )
     if len(outside) * 10 > len(good):

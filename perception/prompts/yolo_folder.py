@@ -1,6 +1,7 @@
-"""Boxes of YOLO txt files in a tree parallel to the images, or side by side in one folder."""
+"""Boxes of YOLO txt files in a tree parallel to the images, or matched by name."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from perception.formats import yolo_rows
@@ -15,8 +16,7 @@ class YoloBoxes:
         folder: Where the files are.
         class_names: Of the class numbers.
         meaning: Of the numbers of a row, the same in all files; None: boxes and polygons.
-        flat: All files lie in the folder itself, whatever folder a picture lies in, as ultralytics
-            writes what it predicts.
+        matched: Picture name to file, where the files lie in no tree like that of the images.
         names_files: That `class_names` and `meaning` were read from.
         notices: How the files were understood.
     """
@@ -27,14 +27,14 @@ class YoloBoxes:
         class_names: tuple[str, ...],
         meaning: Meaning | None = None,
         *,
-        flat: bool = False,
+        matched: Mapping[str, Path] | None = None,
         names_files: tuple[Path, ...] = (),
         notices: tuple[str, ...] = (),
     ) -> None:
         """Keep the place and what the files mean."""
         self._folder = folder
         self._meaning = meaning
-        self._flat = flat
+        self._matched = matched or {}
         self.class_names = class_names
         self.names_files = names_files
         self.notices = notices
@@ -46,18 +46,16 @@ class YoloBoxes:
 
     def label_file(self, file_name: str) -> Path:
         """Return where the boxes of an image are, or would be."""
-        return label_file(self._folder, file_name, flat=self._flat)
+        return self._matched.get(file_name) or label_file(self._folder, file_name)
 
 
-def label_file(folder: Path, file_name: str, *, flat: bool = False) -> Path:
+def label_file(folder: Path, file_name: str) -> Path:
     """Return where the boxes of an image are, or would be.
 
     Beside the image's own path, or with `images` left out, or with `labels` in its place, as
     ultralytics has it; or in a folder `labels`, if the images were named by their folder.
     """
     relative = str(PurePosixPath(file_name).with_suffix(".txt"))
-    if flat:
-        return folder / relative.rpartition("/")[2]
     *folders, last = relative.split("/")
     places = [relative]
     if "images" in folders:
