@@ -252,18 +252,16 @@ def _given(
     here = sources.label_root(root) if given == prompts.LABEL_2 else Path(root)
     opened = prompts.open_boxes(given, origin.layout, here, plan.file_names())
     understood = (*opened.notices, *prompts.check_boxes(opened, plan.samples))
+    names, listed = opened.class_names, tuple[str, ...]()
     if isinstance(opened, prompts.MatchedBoxes):
-        digest = opened.digest()
+        digest, listed = opened.digest(), opened.listed_names
     else:
         digest = prompts.digest(given, here, opened.names_files)
-    names = opened.class_names
     if request.class_map:
-        mapping, notices = prompts.fit(load_class_map(request.class_map), names)
+        mapping, notices = prompts.fit(load_class_map(request.class_map), names, listed)
     else:
-        mapping, notices = prompts.class_map_for(names, ontology, given)
+        mapping, notices = prompts.class_map_for(names, ontology, given, listed)
     mapping.check_names(names)
-    if isinstance(opened, prompts.MatchedBoxes):
-        notices = (*notices, *prompts.unused(mapping, opened.listed_names))
     spec = ModelSpec(kind="boxes", file_name=Path(request.boxes).name, sha256=digest)
     return spec, mapping, (*understood, *notices)
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from perception.errors import RequestError
-from perception.prompts.classes import class_map_for, fit, unused
+from perception.prompts.classes import class_map_for, fit
 from perception.prompts.documents import SUFFIXES, open_document, open_folder
 from perception.prompts.kitti_folder import LABEL_2, KittiBoxes
 from perception.prompts.matched import MatchedBoxes
@@ -29,7 +29,6 @@ __all__ = [
     "digest",
     "fit",
     "open_boxes",
-    "unused",
 ]
 
 GivenBoxes = KittiBoxes | YoloBoxes | MatchedBoxes

@@ -92,7 +92,16 @@ ROWS: list[tuple[str, Callable[[Document], None], tuple[str, ...], tuple[str, ..
         "roboflow/rf-detr#1303",
         lambda d: d["categories"].insert(0, {"id": 0, "name": "vehicles"}),
         BOTH,
-        ("no box has.*'vehicles'",),
+        ("no box has.*: 'vehicles'$",),
+    ),
+    (
+        "roboflow/rf-detr#85",
+        lambda d: d["categories"].extend(
+            {"id": number, "name": name}
+            for number, name in enumerate(("bird", "Cyclist", "traffic cone", "boat"), 20)
+        ),
+        BOTH,
+        ("no box has.*: 'traffic cone'$",),
     ),
     ("pylabel-project/pylabel#46", _as_text, BOTH, ()),
     ("whole-floats", lambda d: _set(d, "annotations", image_id=1.0, iscrowd=0.0), BOTH, ()),
