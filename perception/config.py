@@ -70,6 +70,8 @@ class ObserveConfig(Settings):
     orientation: Literal["upright", "stored"] = "upright"
     # of a picture; larger ones are refused. A worker holds six and more at once, 3 bytes a pixel
     max_megapixels: int = Field(default=MAX_MEGAPIXELS, ge=1, le=MOST_MEGAPIXELS)
+    # numbers per point of a sweep without a header (.bin); 0: as the layout has it
+    columns: Literal[0, 3, 4, 5, 6, 7, 8, 9, 10] = 0
 
 
 class EverythingConfig(Settings):

@@ -35,6 +35,19 @@ def inverse(T_dst_from_src: Float64) -> Float64:
     return rigid(R, -R @ T_dst_from_src[:3, 3])
 
 
+def intrinsics_fault(K: Float64) -> str:
+    """Say why `K` holds no intrinsics of a camera; "" if it does."""
+    if K.shape != (3, 3):
+        return f"intrinsics of shape {K.shape}, expected (3, 3)"
+    if not np.isfinite(K).all():
+        return "intrinsics that are not finite"
+    if K[0, 0] <= 0 or K[1, 1] <= 0:
+        return f"has focal lengths {K[0, 0]:g}, {K[1, 1]:g} px, expected > 0"
+    if not np.allclose(K[2], [0, 0, 1]) or K[1, 0] != 0:
+        return f"is no projection: in place of intrinsics stands {K.tolist()}"
+    return ""
+
+
 def quaternion_fault(quaternion_wxyz: Float64) -> str:
     """Say why (4,) numbers are no unit quaternion; "" if they are, within `ROTATION_TOLERANCE`."""
     norm = float(np.linalg.norm(quaternion_wxyz))

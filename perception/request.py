@@ -4,7 +4,7 @@ Everything that can be refused without a model is refused here, before any work.
 """
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from perception.runs import folder, records
 from perception.runs.folder import Plan, RunSpec
 from perception.sources import Source
 from perception.trust.model import read_model
+from perception.types import SampleRef
 
 MAX_LANES = 4  # each holds an image and the networks' memory for it, about 0.3 GB
 
@@ -105,7 +106,7 @@ def resolve(request: LabelRequest) -> Resolved:
         )
     origin = sources.parse_source(request.source)
     found = sources.survey(origin, _reading(settings))
-    refs = found.refs[: request.limit or None]
+    refs = _with_columns(found.refs[: request.limit or None], settings.observe.columns)
     run, root = Path(request.out).resolve(), refs[0].root
     _keep_out_of_the_source(run, origin, root)
     settings = _resolve_threads(_resolve_inference(settings), run, request)
@@ -114,12 +115,23 @@ def resolve(request: LabelRequest) -> Resolved:
     job, notices = _job(request, origin, root, plan, settings)
     if request.new_run:
         job = job.model_copy(update={"run": str(_free_folder(run, job.spec))})
-    return Resolved(job, plan, (*found.notices, *notices))
+    return Resolved(job, plan, (*found.notices, *sources.remarks(refs), *notices))
 
 
 def _reading(settings: Config) -> Reading:
     observe = settings.observe
     return Reading(observe.orientation == "upright", observe.max_megapixels)
+
+
+def _with_columns(refs: tuple[SampleRef, ...], columns: int) -> tuple[SampleRef, ...]:
+    """Say in each sample how many numbers a point of its sweep has."""
+    if not columns:
+        return refs
+    if not any(ref.sweep_file for ref in refs):
+        raise RequestError(
+            "config.invalid", f"--columns {columns}: the source has no sweeps; leave it out"
+        )
+    return tuple(replace(ref, columns=columns) for ref in refs)
 
 
 def _check_engine(request: LabelRequest) -> None:

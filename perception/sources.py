@@ -6,7 +6,7 @@ parse_source("kitti:/data/kitti") -> Source;  find -> SampleRef, ...;  load_samp
 import atexit
 import pkgutil
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError
 from perception import buckets, links, scratch
 from perception.buckets import Bucket
 from perception.config import Settings, load_yaml
-from perception.errors import COPY_OF, RequestError
+from perception.errors import COPY_OF, RequestError, SampleError
 from perception.files import storage_faults
 from perception.images import Reading, read_image
 from perception.limits import MAX_MEGAPIXELS
@@ -207,6 +207,23 @@ def load_scene(ref: SampleRef) -> Scene:
     """
     with at_hand(ref, pictures=ref.layout in READ_SIZES) as here:
         return _load_scene(here)
+
+
+def remarks(refs: Sequence[SampleRef]) -> tuple[str, ...]:
+    """Say what is odd about sweeps and calibration, by the first, the middle and the last sample.
+
+    What cannot be read is told too: the run will quarantine such samples.
+    """
+    chosen = dict.fromkeys((0, len(refs) // 2, len(refs) - 1)) if refs else {}
+    said: dict[str, None] = {}
+    for ref in (refs[place] for place in chosen):
+        if not (ref.sweep_file or ref.calib_files or ref.calibration):
+            continue
+        try:
+            said.update(dict.fromkeys(load_scene(ref).remarks))
+        except SampleError as error:
+            said[f"sample {ref.id} will be quarantined: {error}"] = None
+    return tuple(said)
 
 
 def load_sample(ref: SampleRef) -> Sample:

@@ -326,11 +326,13 @@ class Scene:
             Points that are not finite stay in place: their state is unknown.
         ahead: Which axis of the LiDAR points ahead: 0 as in KITTI, 1 as in nuScenes, where x is to
             the right.
+        remarks: What is odd about the sweep and the calibration, one sentence each.
     """
 
     cameras: tuple[Camera, ...]
     points_lidar: Float32
     ahead: Literal[0, 1] = 0
+    remarks: tuple[str, ...] = ()
 
     @property
     def points_drawn(self) -> Float32:
@@ -378,6 +380,8 @@ class SampleRef:
         upright: Whether its pictures are turned as their Orientation says; else they are as stored.
         max_megapixels: Larger pictures are refused.
         outside: Where links lead out of the root: the files that may be opened there, absolute.
+        columns: Numbers per point of a sweep without a header, where people say it; 0: the layout's
+            own.
     """
 
     id: str
@@ -390,6 +394,7 @@ class SampleRef:
     upright: bool = False
     max_megapixels: int = MAX_MEGAPIXELS
     outside: tuple[str, ...] = ()
+    columns: int = 0
 
 
 EMPTY_SCENE = Scene(cameras=(), points_lidar=np.zeros((0, 3), np.float32))

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from perception import clouds
-from perception.clouds import read_points
+from perception.clouds import read_sweep
 from perception.errors import SampleError
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -23,7 +23,7 @@ def sweep(count: int = 200) -> npt.NDArray[np.float32]:
 def fault_of(path: Path, columns: int = 4) -> SampleError:
     before = path.read_bytes()
     with pytest.raises(SampleError) as caught:
-        read_points(path, columns)
+        read_sweep(path, columns)
     assert path.read_bytes() == before
     assert str(path) in caught.value.message
     return caught.value
@@ -32,7 +32,7 @@ def fault_of(path: Path, columns: int = 4) -> SampleError:
 def test_points_come_in_the_order_of_the_file_without_the_reflectance(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     path.write_bytes(np.array([[1, 2, 3, 0.5], [-4, 5.5, -6, 0]], "<f4").tobytes())
-    points_lidar = read_points(path, 4)
+    points_lidar = read_sweep(path, 4).points_lidar
     np.testing.assert_array_equal(points_lidar, np.array([[1, 2, 3], [-4, 5.5, -6]], np.float32))
     assert points_lidar.dtype == np.float32 and points_lidar.flags.c_contiguous
 
@@ -40,7 +40,7 @@ def test_points_come_in_the_order_of_the_file_without_the_reflectance(tmp_path: 
 def test_five_columns_are_read_as_five(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     path.write_bytes(np.arange(20, dtype="<f4").tobytes())
-    np.testing.assert_array_equal(read_points(path, 5)[:, 0], [0, 5, 10, 15])
+    np.testing.assert_array_equal(read_sweep(path, 5).points_lidar[:, 0], [0, 5, 10, 15])
 
 
 @pytest.mark.parametrize("size", [0, 4, 17, 16 * 200 - 1])
@@ -89,9 +89,9 @@ def test_row_22_points_that_are_not_finite_stay_in_place(tmp_path: Path) -> None
     points = sweep(6)
     points[1, 0], points[4] = np.nan, np.inf
     path.write_bytes(points.tobytes())
-    np.testing.assert_array_equal(read_points(path, 4), points[:, :3])
+    np.testing.assert_array_equal(read_sweep(path, 4).points_lidar, points[:, :3])
     path.write_bytes(np.full((3, 4), np.nan, "<f4").tobytes())
-    assert np.isnan(read_points(path, 4)).all()
+    assert np.isnan(read_sweep(path, 4).points_lidar).all()
 
 
 def test_zeros_and_a_few_stray_values_are_still_a_sweep(tmp_path: Path) -> None:
@@ -100,13 +100,13 @@ def test_zeros_and_a_few_stray_values_are_still_a_sweep(tmp_path: Path) -> None:
     points[:30] = 0
     points[30:60, 2] = 1e-30
     path.write_bytes(points.tobytes())
-    assert read_points(path, 4).shape == (100, 3)
+    assert read_sweep(path, 4).points_lidar.shape == (100, 3)
 
 
 def test_row_07_a_missing_sweep_and_a_folder_are_not_found(tmp_path: Path) -> None:
     for path in (tmp_path / "none.bin", tmp_path):
         with pytest.raises(SampleError) as caught:
-            read_points(path, 4)
+            read_sweep(path, 4)
         assert caught.value.code == "io.not_found"
 
 
@@ -121,7 +121,7 @@ def test_row_07_a_sweep_without_permission_is_denied(
 
     monkeypatch.setattr(Path, "open", refuse)  # root may read whatever the mode says
     with pytest.raises(SampleError) as caught:
-        read_points(path, 4)
+        read_sweep(path, 4)
     assert caught.value.code == "io.denied"
 
 
@@ -130,4 +130,4 @@ def test_real_sweeps_are_read_whole() -> None:
     files = sorted((DATA / "kitti_object" / "training" / "velodyne").glob("*.bin"))
     assert files
     for path in files:
-        assert len(read_points(path, 4)) == path.stat().st_size // 16
+        assert len(read_sweep(path, 4).points_lidar) == path.stat().st_size // 16

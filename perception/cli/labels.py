@@ -50,6 +50,7 @@ def label(
     limit: int = 0,
     keep_orientation: Flag = False,
     max_megapixels: int | None = None,
+    columns: int | None = None,
     trust_weights: Flag = False,
     names: str = "",
     overwrite: Flag = False,
@@ -99,6 +100,8 @@ def label(
         keep_orientation: Take pictures as they are stored. By default those without calibration are
             turned as their EXIF Orientation says, as cameras, browsers and most tools show them.
         max_megapixels: Larger pictures are refused (64; 512 at most).
+        columns: Numbers per point of .bin sweeps, where they are not the layout's own
+            (4; nuScenes 5).
         trust_weights: Load a pickled .pt detector whose hash is not known: a pickle is code.
         names: File with the names of an .onnx detector's classes, in the order of their numbers:
             one a line, a JSON list, or YAML with `names`; by default those that the file states.
@@ -135,6 +138,7 @@ def label(
                 "observe.wobble": wobble,
                 "observe.orientation": "stored" if keep_orientation else None,
                 "observe.max_megapixels": max_megapixels,
+                "observe.columns": columns,
                 "decide.judge.min_score": min_score,
             }
         ),

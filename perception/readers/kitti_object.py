@@ -2,7 +2,8 @@
 
     ROOT[/training]/image_2/000000.png
     ROOT[/training]/calib/000000.txt
-    ROOT[/training]/velodyne/000000.bin, else velodyne_reduced/000000.bin (cropped to the image)
+    ROOT[/training]/velodyne/000000.bin, .npy, .pcd, .ply or .txt; else of velodyne_reduced, cropped
+                                          to the image
     ROOT[/training]/label_2/000000.txt, optional
 
 Images differ in size. Where a folder exists, each frame should have its file there: it is planned,
@@ -11,13 +12,13 @@ and loading says what is missing. Without a folder there is no sweep, or no came
 
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
-from perception.clouds import read_points
+from perception.clouds import NO_SWEEP, read_sweep
 from perception.errors import RequestError
-from perception.geometry import rigid
-from perception.readers import frame_images, object_camera, read_calibration
-from perception.types import EMPTY_SCENE, Float64, PictureRef, SampleRef, Scene
+from perception.kitti_calib import object_camera, read_calibration
+from perception.kitti_calib import rect_from_lidar as rect_from_lidar_of
+from perception.known_layouts import hint_for
+from perception.readers import frame_images, frame_sweeps
+from perception.types import Float64, PictureRef, SampleRef, Scene
 
 CAMERA = "image_2"
 SWEEPS = ("velodyne", "velodyne_reduced")  # in the order of preference
@@ -34,22 +35,25 @@ def find(root: Path) -> tuple[SampleRef, ...]:
     split = next((name for name in (".", "training") if (root / name / CAMERA).is_dir()), None)
     if split is None:
         raise RequestError(
-            "source.invalid", f"{root}: expected a folder {CAMERA} in it or in its folder training"
+            "source.invalid",
+            f"{root}: expected a folder {CAMERA} in it or in its folder training{hint_for(root)}",
         )
     base = root / split
-    sweeps = _sweeps(root, base)
+    images = frame_images(base / CAMERA)
+    sweeps = {name: frame_sweeps(base / name, images) for name in SWEEPS if (base / name).is_dir()}
     has_calib = (base / "calib").is_dir()
     refs = []
-    for frame, name in frame_images(root, base / CAMERA).items():
+    for frame, name in images.items():
         where = PurePosixPath(split)
         folder = next((name for name in sweeps if frame in sweeps[name]), next(iter(sweeps), ""))
+        sweep = sweeps.get(folder, {}).get(frame, f"{frame}.bin")
         refs.append(
             SampleRef(
                 id=frame,
                 layout="kitti",
                 root=str(root),
                 pictures=(PictureRef(CAMERA, str(where / CAMERA / name)),),
-                sweep_file=str(where / folder / f"{frame}.bin") if folder else "",
+                sweep_file=str(where / folder / sweep) if folder else "",
                 calib_files=(str(where / "calib" / f"{frame}.txt"),) if has_calib else (),
             )
         )
@@ -63,11 +67,13 @@ def load_scene(ref: SampleRef) -> Scene:
         SampleError: `calib.invalid`, `cloud.malformed`, `io.not_found`, `io.denied`.
     """
     root = Path(ref.root)
-    cameras = tuple(object_camera(root / name, CAMERA) for name in ref.calib_files)
-    points = EMPTY_SCENE.points_lidar
+    sweep = NO_SWEEP
     if ref.sweep_file:
-        points = read_points(root / ref.sweep_file, COLUMNS)
-    return Scene(cameras=cameras, points_lidar=points)
+        sweep = read_sweep(root / ref.sweep_file, ref.columns or COLUMNS)
+    if not ref.calib_files:
+        return Scene((), sweep.points_lidar, remarks=sweep.remarks)
+    camera, remarks = object_camera(root / ref.calib_files[0], CAMERA)
+    return Scene((camera,), sweep.points_lidar, remarks=remarks + sweep.remarks)
 
 
 def rect_from_lidar(ref: SampleRef) -> Float64:
@@ -76,22 +82,10 @@ def rect_from_lidar(ref: SampleRef) -> Float64:
     Raises:
         SampleError: `calib.invalid`, `io.not_found`, `io.denied`.
     """
-    values = read_calibration(Path(ref.root) / ref.calib_files[0])
-    velo = values["Tr_velo_to_cam"].reshape(3, 4)
-    T_rect_from_cam0 = rigid(values["R0_rect"].reshape(3, 3), np.zeros(3))
-    return T_rect_from_cam0 @ rigid(velo[:, :3], velo[:, 3])
+    return rect_from_lidar_of(read_calibration(Path(ref.root) / ref.calib_files[0]))[0]
 
 
 def label_file(ref: SampleRef) -> str:
     """Return where the labels of a frame stand, relative to the root; the file may be missing."""
     image = PurePosixPath(ref.pictures[0].file_name)
     return str(image.parent.parent / "label_2" / f"{ref.id}.txt")
-
-
-def _sweeps(root: Path, base: Path) -> dict[str, frozenset[str]]:
-    """List the frames of each folder of sweeps that exists, in the order of preference."""
-    found = {}
-    for name in SWEEPS:
-        if (base / name).is_dir():
-            found[name] = frozenset(path.stem for path in (base / name).glob("*.bin"))
-    return found

@@ -13,19 +13,19 @@ from pathlib import Path
 
 import numpy as np
 
-from perception.clouds import read_points
+from perception.clouds import NO_SWEEP, read_sweep
 from perception.errors import RequestError, SampleError
 from perception.geometry import rigid
 from perception.images import probe_image
-from perception.readers import (
-    calibration_matrix,
+from perception.kitti_calib import (
     camera_of_projection,
-    frame_images,
     object_camera,
     read_calibration,
-    rotation_matrix,
+    refuse_inverse,
 )
-from perception.types import EMPTY_SCENE, Camera, PictureRef, SampleRef, Scene
+from perception.known_layouts import hint_for
+from perception.readers import frame_images, frame_sweeps
+from perception.types import Camera, PictureRef, SampleRef, Scene
 
 CAMERA = "image_02"
 SWEEPS = "velodyne_points/data"
@@ -43,8 +43,12 @@ def find(root: Path) -> tuple[SampleRef, ...]:
     """
     root = root.resolve()
     if not (root / CAMERA / "data").is_dir():
-        raise RequestError("source.invalid", f"{root}: expected a drive, with {CAMERA}/data in it")
-    has_sweeps = (root / SWEEPS).is_dir()
+        raise RequestError(
+            "source.invalid",
+            f"{root}: expected a drive, with {CAMERA}/data in it{hint_for(root)}",
+        )
+    images = frame_images(root / CAMERA / "data")
+    sweeps, has_sweeps = frame_sweeps(root / SWEEPS, images), (root / SWEEPS).is_dir()
     calib_files = _calib_files(root)
     return tuple(
         SampleRef(
@@ -52,10 +56,10 @@ def find(root: Path) -> tuple[SampleRef, ...]:
             layout="kitti-raw",
             root=str(root),
             pictures=(PictureRef(CAMERA, f"{CAMERA}/data/{name}"),),
-            sweep_file=f"{SWEEPS}/{frame}.bin" if has_sweeps else "",
+            sweep_file=f"{SWEEPS}/{sweeps.get(frame, f'{frame}.bin')}" if has_sweeps else "",
             calib_files=calib_files,
         )
-        for frame, name in frame_images(root, root / CAMERA / "data").items()
+        for frame, name in images.items()
     )
 
 
@@ -68,10 +72,11 @@ def load_scene(ref: SampleRef) -> Scene:
     """
     root = Path(ref.root)
     _check_size(ref)
-    points = EMPTY_SCENE.points_lidar
+    sweep = NO_SWEEP
     if ref.sweep_file:
-        points = read_points(root / ref.sweep_file, COLUMNS)
-    return Scene(cameras=_cameras(root, ref.calib_files), points_lidar=points)
+        sweep = read_sweep(root / ref.sweep_file, ref.columns or COLUMNS)
+    cameras, remarks = _cameras(root, ref.calib_files)
+    return Scene(cameras, sweep.points_lidar, remarks=remarks + sweep.remarks)
 
 
 def expected_size(ref: SampleRef) -> tuple[int, int] | None:
@@ -83,7 +88,7 @@ def expected_size(ref: SampleRef) -> tuple[int, int] | None:
     if len(ref.calib_files) < 2:
         return None
     path = Path(ref.root) / ref.calib_files[0]
-    width, height = calibration_matrix(read_calibration(path), "S_rect_02", (2,), path, CAM_VARIANT)
+    width, height = read_calibration(path).matrix("S_rect_02", (2,), CAM_VARIANT)
     return int(height), int(width)
 
 
@@ -111,16 +116,20 @@ def _calib_files(root: Path) -> tuple[str, ...]:
     return ("calib.txt",) if (root / "calib.txt").is_file() else ()
 
 
-def _cameras(root: Path, calib_files: tuple[str, ...]) -> tuple[Camera, ...]:
-    if len(calib_files) < 2:
-        return tuple(object_camera(root / name, CAMERA) for name in calib_files)
-    cam_path, velo_path = (root / name for name in calib_files)
-    cam, velo = read_calibration(cam_path), read_calibration(velo_path)
-    P = calibration_matrix(cam, "P_rect_02", (3, 4), cam_path, CAM_VARIANT)
+def _cameras(
+    root: Path, calib_files: tuple[str, ...]
+) -> tuple[tuple[Camera, ...], tuple[str, ...]]:
+    """Return the camera, or none without calibration, and what is odd about it."""
+    if not calib_files:
+        return (), ()
+    if len(calib_files) == 1:
+        camera, remarks = object_camera(root / calib_files[0], CAMERA)
+        return (camera,), remarks
+    cam, velo = (read_calibration(root / name) for name in calib_files)
+    P = cam.matrix("P_rect_02", (3, 4), CAM_VARIANT)
     # Points come through camera 0: its rectifying rotation, never that of camera 2.
-    rectification = rotation_matrix(cam, "R_rect_00", cam_path, CAM_VARIANT)
-    R = rotation_matrix(velo, "R", velo_path, VELO_VARIANT)
-    translation_m = calibration_matrix(velo, "T", (3,), velo_path, VELO_VARIANT)
-    T_rect_from_ref, T_ref_from_lidar = rigid(rectification, np.zeros(3)), rigid(R, translation_m)
-    T_rect_from_lidar = T_rect_from_ref @ T_ref_from_lidar
-    return (camera_of_projection(CAMERA, P, T_rect_from_lidar, "P_rect_02", cam_path),)
+    rectification = cam.rotation("R_rect_00", CAM_VARIANT)
+    T_ref_from_lidar = rigid(velo.rotation("R", VELO_VARIANT), velo.matrix("T", (3,), VELO_VARIANT))
+    refuse_inverse(T_ref_from_lidar, "R", velo)
+    T_rect_from_lidar = rigid(rectification, np.zeros(3)) @ T_ref_from_lidar
+    return (camera_of_projection(CAMERA, P, T_rect_from_lidar, "P_rect_02", cam),), ()

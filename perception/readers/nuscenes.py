@@ -26,11 +26,17 @@ from pathlib import Path
 import numpy as np
 from pydantic import TypeAdapter
 
-from perception.clouds import read_points
+from perception.clouds import read_sweep
 from perception.errors import RequestError, SampleError
-from perception.geometry import inverse, quaternion_fault, rigid, rotation_of_quaternion
+from perception.geometry import (
+    intrinsics_fault,
+    inverse,
+    quaternion_fault,
+    rigid,
+    rotation_of_quaternion,
+)
 from perception.images import probe_image
-from perception.readers import check_name, intrinsics_fault
+from perception.readers import check_name
 from perception.tables import JsonObject, read_table
 from perception.types import (
     EMPTY_SCENE,
@@ -179,8 +185,8 @@ def load_scene(ref: SampleRef) -> Scene:
         _camera(frame.shots[picture.camera], sweep, T_world_from_lidar, frame, root)
         for picture in ref.pictures
     )
-    points_lidar = read_points(root / ref.sweep_file, COLUMNS)
-    return Scene(cameras=cameras, points_lidar=points_lidar, ahead=1)
+    found = read_sweep(root / ref.sweep_file, ref.columns or COLUMNS)
+    return Scene(cameras, found.points_lidar, ahead=1, remarks=found.remarks)
 
 
 def version_of(ref: SampleRef) -> str:

@@ -14,17 +14,13 @@ Sources: the readme of the odometry devkit; https://github.com/PRBonn/semantic-k
 
 from pathlib import Path
 
-from perception.clouds import read_points
+from perception.clouds import NO_SWEEP, read_sweep
 from perception.errors import RequestError, SampleError
 from perception.files import opened
-from perception.geometry import rigid, rotation_fault
-from perception.readers import (
-    calibration_matrix,
-    camera_of_projection,
-    frame_images,
-    read_calibration,
-)
-from perception.types import EMPTY_SCENE, Camera, Float64, PictureRef, SampleRef, Scene
+from perception.kitti_calib import camera_of_projection, read_calibration, refuse_inverse
+from perception.known_layouts import hint_for
+from perception.readers import frame_images, frame_sweeps
+from perception.types import Camera, PictureRef, SampleRef, Scene
 
 CAMERA = "image_2"
 COLUMNS = 4  # x, y, z in metres, remission
@@ -44,7 +40,8 @@ def find(root: Path) -> tuple[SampleRef, ...]:
     prefix = next((p for p in ("", "dataset/") if (root / f"{p}sequences").is_dir()), None)
     if prefix is None:
         raise RequestError(
-            "source.invalid", f"{root}: expected a folder sequences in it or in its folder dataset"
+            "source.invalid",
+            f"{root}: expected a folder sequences in it or in its folder dataset{hint_for(root)}",
         )
     refs = []
     for folder in sorted((root / f"{prefix}sequences").iterdir()):
@@ -58,7 +55,9 @@ def find(root: Path) -> tuple[SampleRef, ...]:
 
 
 def _sequence(root: Path, where: str) -> list[SampleRef]:
-    has_sweeps = (root / where / "velodyne").is_dir()
+    images = frame_images(root / where / CAMERA)
+    folder = root / where / "velodyne"
+    sweeps, has_sweeps = frame_sweeps(folder, images), folder.is_dir()
     calib_files = tuple(
         f"{where}/{name}" for name in (CALIB, TIMES) if (root / where / name).is_file()
     )
@@ -68,10 +67,12 @@ def _sequence(root: Path, where: str) -> list[SampleRef]:
             layout="semantic-kitti",
             root=str(root),
             pictures=(PictureRef(CAMERA, f"{where}/{CAMERA}/{name}"),),
-            sweep_file=f"{where}/velodyne/{frame}.bin" if has_sweeps else "",
+            sweep_file=f"{where}/velodyne/{sweeps.get(frame, f'{frame}.bin')}"
+            if has_sweeps
+            else "",
             calib_files=calib_files,
         )
-        for frame, name in frame_images(root, root / where / CAMERA).items()
+        for frame, name in images.items()
     ]
 
 
@@ -88,19 +89,18 @@ def load_scene(ref: SampleRef) -> Scene:
             _check_time(root / name, ref)
         else:
             cameras.append(_camera(root / name))
-    points = EMPTY_SCENE.points_lidar
+    sweep = NO_SWEEP
     if ref.sweep_file:
-        points = read_points(root / ref.sweep_file, COLUMNS)
-    return Scene(cameras=tuple(cameras), points_lidar=points)
+        sweep = read_sweep(root / ref.sweep_file, ref.columns or COLUMNS)
+    return Scene(cameras=tuple(cameras), points_lidar=sweep.points_lidar, remarks=sweep.remarks)
 
 
 def _camera(path: Path) -> Camera:
-    values = read_calibration(path)
-    P = calibration_matrix(values, "P2", (3, 4), path, VARIANT)
-    velo: Float64 = calibration_matrix(values, "Tr", (3, 4), path, VARIANT)
-    if fault := rotation_fault(velo[:, :3]):
-        raise SampleError("calib.invalid", f"{path}: the rotation of Tr {fault}")
-    return camera_of_projection(CAMERA, P, rigid(velo[:, :3], velo[:, 3]), "P2", path)
+    calibration = read_calibration(path)
+    P = calibration.matrix("P2", (3, 4), VARIANT)
+    T_rect_from_lidar = calibration.pose("Tr", VARIANT)
+    refuse_inverse(T_rect_from_lidar, "Tr", calibration)
+    return camera_of_projection(CAMERA, P, T_rect_from_lidar, "P2", calibration)
 
 
 def _check_time(path: Path, ref: SampleRef) -> None:

@@ -16,7 +16,7 @@ from perception import schemas
 from perception.buckets import is_bucket
 from perception.config import Settings
 from perception.errors import RequestError
-from perception.limits import MAX_MEGAPIXELS, MOST_MEGAPIXELS
+from perception.limits import MAX_COLUMNS, MAX_MEGAPIXELS, MOST_MEGAPIXELS
 from perception.runs import records
 from perception.types import PictureRef, SampleRef
 
@@ -26,7 +26,7 @@ MAX_NAME = 4096  # Linux has no longer paths
 _USUAL: dict[str, Any] = {
     one.name: one.default
     for one in fields(SampleRef)
-    if one.name in {"calibration", "upright", "max_megapixels", "outside"}
+    if one.name in {"calibration", "upright", "max_megapixels", "outside", "columns"}
 }
 
 
@@ -80,6 +80,7 @@ class _Line(Settings):
     upright: bool = False
     max_megapixels: Annotated[int, Field(ge=1, le=MOST_MEGAPIXELS)] = MAX_MEGAPIXELS
     outside: tuple[Annotated[str, Field(max_length=MAX_NAME), AfterValidator(_absolute)], ...] = ()
+    columns: Annotated[int, Field(ge=0, le=MAX_COLUMNS)] = 0
 
 
 _LINES = TypeAdapter(_Line)
@@ -161,6 +162,7 @@ def read(path: Path, sha256: str, shard_size: int) -> Plan:
                 upright=one.upright,
                 max_megapixels=one.max_megapixels,
                 outside=one.outside,
+                columns=one.columns,
             )
         )
     if not samples:

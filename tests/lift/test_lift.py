@@ -15,13 +15,13 @@ from perception import masks as masks_
 from perception.config import LiftConfig
 from perception.formats import kitti_label
 from perception.geometry import points_in_view, rigid, transform
+from perception.kitti_calib import read_calibration
 from perception.lift import View, doubted, nearest_strong_mode
 from perception.lift import lift as lift_all
 from perception.lift.links import NOBODY
 from perception.lift.separate import Parts, separate
 from perception.lift.sight import Sight, look
 from perception.lift.vote import trust, vote
-from perception.readers import read_calibration
 from perception.readers.kitti_object import label_file
 from perception.sources import find, load_sample, parse_source
 from perception.types import (
@@ -578,7 +578,7 @@ def vehicle_shares(frame: str) -> list[tuple[str, float]]:
     ref = next(ref for ref in find(parse_source(f"kitti:{KITTI}")) if ref.id == frame)
     sample = load_sample(ref)
     camera, (height, width) = sample.scene.cameras[0], sample.pictures[0].size_hw
-    P = read_calibration(KITTI / ref.calib_files[0])["P2"].reshape(3, 4)
+    P = read_calibration(KITTI / ref.calib_files[0]).numbers("P2").reshape(3, 4)
     shift_m = np.linalg.solve(P[:, :3], P[:, 3]).astype(np.float64)
     T_rect_from_cam = rigid(np.eye(3), -shift_m)
     T_rect_from_lidar = T_rect_from_cam @ camera.T_cam_from_lidar

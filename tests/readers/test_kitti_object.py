@@ -7,7 +7,7 @@ import pytest
 
 from perception.errors import RequestError, SampleError
 from perception.geometry import project, transform
-from perception.readers import read_calibration
+from perception.kitti_calib import read_calibration
 from perception.readers.kitti_object import find, label_file, load_scene
 from perception.types import Float64
 
@@ -37,10 +37,10 @@ def projected_by_devkit(path: Path, points_lidar: Float64) -> Float64:
     """P2 R0_rect Tr_velo_to_cam X, as the devkit's readme has it."""
     values = read_calibration(path)
     rect_4x4, velo_4x4 = np.eye(4), np.eye(4)
-    rect_4x4[:3, :3] = values["R0_rect"].reshape(3, 3)
-    velo_4x4[:3] = values["Tr_velo_to_cam"].reshape(3, 4)
+    rect_4x4[:3, :3] = values.numbers("R0_rect").reshape(3, 3)
+    velo_4x4[:3] = values.numbers("Tr_velo_to_cam").reshape(3, 4)
     homogeneous = np.column_stack([points_lidar, np.ones(len(points_lidar))])
-    uvw = homogeneous @ (values["P2"].reshape(3, 4) @ rect_4x4 @ velo_4x4).T
+    uvw = homogeneous @ (values.numbers("P2").reshape(3, 4) @ rect_4x4 @ velo_4x4).T
     return np.asarray(uvw, np.float64)
 
 
@@ -142,7 +142,13 @@ def test_the_rectifying_rotation_is_applied_after_the_mounting(tmp_path: Path) -
         ([ODOMETRY, R0], ["Tr_velo_to_cam", "odometry"]),
         (["P_rect_02: 1 2 3", "S_rect_02: 1 2"], ["P2", "calib_cam_to_cam.txt"]),
         (["R: 1 0 0 0 1 0 0 0 1", "T: 0 0 0"], ["P2", "calib_velo_to_cam.txt"]),
-        (["P2: 1 2", "R_rect 1 0 0", "Tr_velo_cam 1 0 0"], ["line 2", "R_rect"]),
+        ([P2, "R_rect 1 0 0", "Tr_velo_cam 1 0 0"], ["R_rect has 3 numbers"]),
+        ([P2.replace("P2", "P0"), R0, VELO], ["no P2", "image_2", "but P0", "name it P2"]),
+        ([P2, "R_rect_02: 1 0 0 0 1 0 0 0 1", VELO], ["R0_rect", "R_rect_02", "camera 2"]),
+        ([P2, R0, "Tr_velo_to_cam: 0 0 1 0 -1 0 0 0 0 -1 0 0"], ["inverse", "Tr_cam_to_velo"]),
+        ([P2.replace("20", "2_0"), R0, VELO], ["P2", "not all numbers"]),
+        ([P2.replace("20", "\u0662"), R0, VELO], ["P2", "not all numbers"]),
+        ([P2, "R0_rect: 1 0 0 5 0 1 0 0 0 0 1 0", VELO], ["R0_rect has 12 numbers"]),
         ([P2, "R0_rect: 1 0 0 0 1 0 0 0", VELO], ["R0_rect has 8 numbers", "3x3"]),
         (["P2: 100 0 50 0 100 40 0 0 1", R0, VELO], ["P2 has 9 numbers", "3x4"]),
         ([P2, R0, "Tr_velo_to_cam: 0 -1 0 0 0 -1 1 0 0"], ["Tr_velo_to_cam has 9", "3x4"]),
@@ -155,7 +161,7 @@ def test_the_rectifying_rotation_is_applied_after_the_mounting(tmp_path: Path) -
         ([P2.replace("100 40", "-100 40"), R0, VELO], ["P2", "focal"]),
         ([P2.replace("0 0 1 0.5", "0 0 0 1"), R0, VELO], ["P2", "no projection"]),
         ([P2, P2, R0, VELO], ["P2", "twice"]),
-        (["\x00\x01\x02"], ["line 1"]),
+        (["\x00\x01\x02"], ["P2", "found the keys \\x00"]),
     ],
 )
 def test_row_24_calibration_faults_name_the_key_and_what_was_expected(
@@ -169,6 +175,52 @@ def test_row_24_calibration_faults_name_the_key_and_what_was_expected(
     assert caught.value.code == "calib.invalid"
     for word in [str(path), *words]:
         assert word in caught.value.message
+
+
+ALSO_P2 = "P2: 100 0 50 20 0 100 40 -10 0 0 1 0.5 0 0 0 1"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        pytest.param([P2, "R_rect 1 0 0 0 1 0 0 0 1", VELO.replace(":", "")], id="VirConv#68"),
+        pytest.param(
+            [P2, R0.replace("R0_rect:", "R_rect"), VELO.replace("to_cam:", "cam")], id="tracking"
+        ),
+        pytest.param([P2, R0.replace("R0_rect", "R_rect_00"), VELO], id="R_rect_00"),
+        pytest.param(
+            [ALSO_P2, "R0_rect: 1 0 0 0 0 1 0 0 0 0 1 0 0 0 0 1", f"{VELO} 0 0 0 1"], id="4x4"
+        ),
+        pytest.param([P2, "R0_rect: 1 0 0 0 0 1 0 0 0 0 1 0", VELO], id="3x4 rectification"),
+        pytest.param(["\ufeff" + P2, "# own rig", "", R0, VELO], id="BOM and comment"),
+        pytest.param([f"{line}\r" for line in (P2, R0, VELO)], id="CRLF"),
+        pytest.param([P2.replace(": ", ":\t"), R0.replace(":", " :"), VELO], id="blanks"),
+        pytest.param([P2, R0, VELO, "Tr_imu_to_velo: none", "Tr_imu_to_velo:"], id="unread rows"),
+    ],
+)
+def test_calibration_as_people_write_it_gives_the_same_camera(
+    tmp_path: Path, lines: list[str]
+) -> None:
+    root = dataset(tmp_path)
+    (expected,) = load_scene(find(root)[0]).cameras
+    (root / "training" / "calib" / "000000.txt").write_text("\n".join(lines), newline="")
+    scene = load_scene(find(root)[0])
+    (camera,) = scene.cameras
+    np.testing.assert_array_equal(camera.K, expected.K)
+    np.testing.assert_array_equal(camera.T_cam_from_lidar, expected.T_cam_from_lidar)
+    assert not any("Tr_" in remark for remark in scene.remarks)
+
+
+def test_a_transform_the_other_way_round_is_inverted_and_told(tmp_path: Path) -> None:
+    root = dataset(tmp_path)
+    (expected,) = load_scene(find(root)[0]).cameras
+    backward = "Tr_cam_to_velo: 0 0 1 0 -1 0 0 0 0 -1 0 1"  # the LiDAR 1 m above camera 0
+    (root / "training" / "calib" / "000000.txt").write_text("\n".join([P2, R0, backward]))
+    scene = load_scene(find(root)[0])
+    np.testing.assert_allclose(
+        scene.cameras[0].T_cam_from_lidar, expected.T_cam_from_lidar, atol=1e-12
+    )
+    assert any("Tr_cam_to_velo" in remark and "inverted" in remark for remark in scene.remarks)
 
 
 def test_row_24_calibration_that_is_no_text_is_invalid(tmp_path: Path) -> None:
