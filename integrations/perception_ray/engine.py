@@ -6,6 +6,7 @@ into a bucket, each from a copy of its own. Ray owns no results: a shard is done
 so, so any mixture of engines and crashes can be resumed.
 """
 
+import itertools
 import logging
 import os
 import queue
@@ -15,7 +16,7 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,12 @@ from typing import Any
 from perception import scratch
 from perception.engine.effort import Done, Effort
 from perception.engine.job import Job, Placement, at_hand
+from perception.engine.process import below, kill_all
 from perception.engine.supervisor import LANES, Supervisor
 from perception.errors import PerceptionError, RequestError
 
 MIN_RAY = (2, 54)  # CVE-2026-27482
+LOOK_S = 1.0  # between two looks at the processes of a cluster of our own
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
@@ -157,7 +160,10 @@ def _cluster(placement: Placement) -> Iterator[None]:
         try:
             yield
         finally:
+            # Without its GCS, Ray leaves its agents behind.
+            left = _started() if _lost_processes() else {}
             ray.shutdown()
+            kill_all(left)
             if not placement.address:
                 del os.environ["RAY_AUTH_TOKEN_PATH"]  # the token goes with its folder
 
@@ -214,7 +220,7 @@ def _schedule(job: Job, indices: Sequence[int], placement: Placement, done: Done
         num_cpus=cpus,
         num_gpus=1 if cuda else 0,
     )
-    for row in _patiently(results.iter_rows(), job.spec.config.stall_s):
+    for row in _patiently(results.iter_rows(), job.spec.config.stall_s, _lost_processes):
         if row["failure"]:
             code, _, message = row["failure"].partition("\n")
             raise RequestError(code, message)
@@ -234,7 +240,32 @@ def _require_room(cpus: int, cuda: bool) -> None:
         )
 
 
-def _patiently(rows: Any, patience_s: float) -> Iterator[dict[str, Any]]:
+def _lost_processes() -> list[str]:
+    """Return the processes of a cluster of our own that have ended by themselves.
+
+    Without its GCS a driver of Ray waits for a minute, then ends without a word.
+    """
+    from ray._private import worker
+
+    node = worker._global_node
+    return [] if node is None else [kind for kind, _ in node.dead_processes()]
+
+
+def _started() -> dict[int, str]:
+    """Return the processes of a cluster of our own, with those that they started, see `below`."""
+    from ray._private import worker
+
+    found = dict[int, str]()
+    node: Any = worker._global_node
+    if node is not None:
+        for info in itertools.chain.from_iterable(node.all_processes.values()):
+            found |= below(info.process.pid)
+    return found
+
+
+def _patiently(
+    rows: Any, patience_s: float, lost: Callable[[], list[str]] = list
+) -> Iterator[dict[str, Any]]:
     """Yield rows as they come; a cluster that gives none for too long is given up.
 
     Ray has runs that never end: actors that died while it waited, CPUs that nobody frees.
@@ -250,10 +281,22 @@ def _patiently(rows: Any, patience_s: float) -> Iterator[dict[str, Any]]:
             arrived.put(error)
 
     threading.Thread(target=fetch, daemon=True).start()
+    waited_s = 0.0
     while True:
         try:
-            row = arrived.get(timeout=patience_s)
+            row, waited_s = arrived.get(timeout=min(LOOK_S, patience_s)), 0.0
         except queue.Empty as error:
+            if dead := lost():
+                for name in ("ray", "ray.data"):  # one sentence of ours, none of theirs
+                    logging.getLogger(name).setLevel(logging.CRITICAL)
+                raise RequestError(
+                    "ray.lost",
+                    f"{', '.join(dead)} of the cluster ended; the same command resumes, and so "
+                    "does --engine local",
+                ) from error
+            waited_s += min(LOOK_S, patience_s)
+            if waited_s < patience_s:
+                continue
             stacks = "".join(
                 f"thread {number}\n{''.join(traceback.format_stack(frame))}"
                 for number, frame in sys._current_frames().items()
