@@ -143,4 +143,18 @@ def _existing(path: Path) -> Path:
 def remove_temporaries(folder: Path) -> None:
     """Remove what killed processes left behind."""
     for path in folder.rglob(f"{TEMPORARY}*"):
-        path.unlink(missing_ok=True)
+        if path.is_symlink() or not path.is_dir():  # no file of ours is a folder
+            path.unlink(missing_ok=True)
+
+
+def refuse_link_out(folder: Path, root: Path) -> None:
+    """Refuse to write into a folder of `root` that is not there: a link leads out.
+
+    Raises:
+        RequestError: `path.outside_root`.
+    """
+    found = folder.resolve()
+    if not found.is_relative_to(root.resolve()):
+        raise RequestError(
+            "path.outside_root", f"{folder}: leads to {found}, outside {root}; remove the link"
+        )

@@ -18,7 +18,7 @@ from perception.engine.effort import Meter
 from perception.engine.job import PREVIEW_SAMPLES, Job, load_models, rules_of
 from perception.engine.memory import KEPT_BYTES
 from perception.errors import BucketError, RequestError, SampleError
-from perception.files import is_storage_fault, write_bytes
+from perception.files import is_storage_fault, refuse_link_out, write_bytes
 from perception.lanes import Lanes, Turn
 from perception.pipeline import AT_ONCE, Models
 from perception.runs import evidence, labels, shards
@@ -298,12 +298,18 @@ def write_preview(
     for picture, picture_labels in zip(sample.pictures, sample_labels.pictures, strict=True):
         stem = f"{ref.id}-{picture.camera}" if several else ref.id
         overlay = report.overlay(picture.image_rgb, picture_labels, names)
-        write_bytes(run / "preview" / f"{_file_stem(stem)}.jpg", report.to_jpeg(overlay))
+        _write_drawing(run, f"{_file_stem(stem)}.jpg", report.to_jpeg(overlay))
     if len(sample.scene.points_lidar):
         view = report.birds_eye(
             sample.scene.points_drawn, sample_labels.points, names, all_round=several
         )
-        write_bytes(run / "preview" / f"{_file_stem(ref.id)}.birds-eye.png", report.to_png(view))
+        _write_drawing(run, f"{_file_stem(ref.id)}.birds-eye.png", report.to_png(view))
+
+
+def _write_drawing(run: Path, name: str, data: bytes) -> None:
+    path = run / "preview" / name
+    refuse_link_out(path.parent, run)
+    write_bytes(path, data)
 
 
 def _file_stem(sample_id: str) -> PurePosixPath:

@@ -15,7 +15,7 @@ from pathlib import Path
 from perception import owners
 from perception.buckets import Bucket
 from perception.errors import BucketError, RequestError
-from perception.files import TEMPORARY, storage_faults
+from perception.files import TEMPORARY, refuse_link_out, storage_faults
 from perception.owners import Owner
 
 LOCK = "lock.json"
@@ -31,11 +31,14 @@ def held(run: Path, break_lock: bool = False) -> Iterator[None]:
         break_lock: Take it from a holder that may be alive: a person knows that it is not.
 
     Raises:
-        RequestError: `run.locked`, naming the holder.
+        RequestError: `run.locked`, naming the holder; `path.outside_root` for a folder of the run
+            that is a link to somewhere else, where we would write.
     """
     me = owners.this_process()
     with storage_faults(run / LOCK):
         run.mkdir(parents=True, exist_ok=True)
+        for folder in (*run.glob("*/"), *run.glob("labels/*/")):
+            refuse_link_out(folder, run)
         _take(run, me, break_lock)
     try:
         yield
