@@ -35,6 +35,7 @@ from perception.ontology import Ontology, load_class_map
 from perception.synthetic.read import (
     NUSCENES_VERSION,
     in_nuscenes_layout,
+    read_scenes,
     seen_file,
     sweep_token,
 )
@@ -149,7 +150,7 @@ def _scenes_of(card: Path) -> Callable[[str], str]:
     """Return what maps a frame of a drive to the first frame of its scene."""
     if not card.is_file():
         return str
-    firsts = [str(first) for first in json.loads(card.read_bytes()).get("scenes", [])]
+    firsts = read_scenes(card.parent)
     return lambda sample_id: max((f for f in firsts if f <= sample_id), default=sample_id)
 
 

@@ -21,7 +21,7 @@ from perception.pages import crops, doubts, words
 from perception.pages.doubts import Turn
 from perception.runs import folder
 from perception.runs.folder import Plan, RunSpec
-from perception.synthetic.read import is_drive
+from perception.synthetic.read import is_drive, read_scenes
 from perception.types import PictureLabels, Sample, SampleLabels, SampleRef, Status
 
 WEB = ("style.css", "review.css", "point_view.js", "review.js", "three.min.js", "three_LICENSE.txt")
@@ -98,7 +98,7 @@ def _neighbours(plan: Plan) -> dict[int, dict[str, int]]:
     starts: set[str] = set()
     for root in roots:
         if is_drive(Path(root)):
-            starts |= set(json.loads((Path(root) / "card.json").read_bytes())["scenes"])
+            starts |= set(read_scenes(Path(root)))
     found: dict[int, dict[str, int]] = {}
     for place, (first, second) in enumerate(zip(plan.samples, plan.samples[1:], strict=False)):
         in_scene = bool(starts) and second.id not in starts

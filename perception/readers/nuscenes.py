@@ -21,11 +21,12 @@ Source: https://github.com/nutonomy/nuscenes-devkit, docs/schema_nuscenes.md.
 import json
 import re
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
+from perception import schemas
 from perception.clouds import read_sweep
 from perception.errors import RequestError, SampleError
 from perception.geometry import (
@@ -221,7 +222,25 @@ def _frame_of(ref: SampleRef) -> _Frame:
             f"{ref.root}: the plan has no calibration of sample {ref.id}, expected what the tables "
             "say: it was made by an earlier version; label again into another folder",
         )
-    return _FRAMES.validate_python(json.loads(ref.calibration))
+    try:
+        frame = _FRAMES.validate_json(ref.calibration, strict=True)
+    except ValidationError as error:
+        raise _strange(ref, schemas.fault_of(error)) from error
+    if PurePosixPath(frame.version).parts != (frame.version,) or frame.version in {"/", ".."}:
+        raise _strange(ref, f"version: found {frame.version!r}, expected the name of a folder")
+    named = {picture.camera: picture.file_name for picture in ref.pictures}
+    named |= {SWEEP: ref.sweep_file} if ref.sweep_file else {}
+    held = {channel: shot.file_name for channel, shot in frame.shots.items()}
+    if named != held:
+        raise _strange(ref, f"shots: found {sorted(held)}, expected the plan's {sorted(named)}")
+    return frame
+
+
+def _strange(ref: SampleRef, fault: str) -> SampleError:
+    return SampleError(
+        "calib.invalid",
+        f"{ref.root}: the plan's calibration of sample {ref.id!r}: {fault}; label again",
+    )
 
 
 def _camera(

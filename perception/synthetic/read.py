@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+from pydantic import BaseModel, TypeAdapter
 
-from perception.formats import coco
+from perception import schemas
+from perception.formats import MAX_INDEX_BYTES, coco, read_bytes
 from perception.ontology import Ontology
 from perception.types import (
     Bool,
@@ -28,6 +30,28 @@ NUSCENES_VERSION, SWEEP = "v1.0-synthetic", "LIDAR_TOP"
 def is_drive(path: Path) -> bool:
     """Tell whether a folder is a synthetic drive."""
     return all((path / name).is_file() for name in DRIVE_FILES)
+
+
+class _Card(BaseModel):
+    """What is read of a drive's card; most of it is for people."""
+
+    scenes: tuple[str, ...] = ()
+
+
+_CARDS = TypeAdapter(_Card)
+
+
+def read_scenes(drive: Path) -> tuple[str, ...]:
+    """Return the first frame of each scene, as the card of a drive names them.
+
+    Raises:
+        RequestError: `truth.invalid`.
+    """
+    card = drive / "card.json"
+    data = read_bytes(card, MAX_INDEX_BYTES)
+    return schemas.parse(
+        _CARDS, data, str(card), "truth.invalid", "synthesize the drive again"
+    ).scenes
 
 
 def in_nuscenes_layout(drive: Path) -> bool:
