@@ -229,9 +229,13 @@ def _points(row: Row, class_ids: frozenset[int], path: Path) -> PointLabels:
     ]
     points = PointLabels(*columns)
     labelled = points.states == PointState.LABELLED
-    known = np.isin(points.class_ids, [*class_ids])
-    fine = np.where(labelled, known, (points.class_ids == -1) & (points.instance_ids == 0))
-    if not fine.all() or (points.states > max(PointState)).any():
+    known = sum(np.count_nonzero(points.class_ids == number) for number in class_ids)
+    if (
+        known != np.count_nonzero(labelled)
+        or ((points.class_ids == -1) == labelled).any()
+        or ((points.instance_ids != 0) & ~labelled).any()
+        or points.states.max(initial=0) > max(PointState)
+    ):
         raise records.damaged(
             path,
             f"sample {row['sample_id']!r}: points",

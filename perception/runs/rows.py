@@ -57,10 +57,16 @@ class _Part:
     """The rows of one kind: their places in the shard, and their columns."""
 
     places: npt.NDArray[np.int64]
+    chosen: pa.Array
     table: pa.Table
 
     def column(self, name: str) -> pa.Array:
-        return self.table.column(name).combine_chunks()
+        return self.table.column(name).filter(self.chosen).combine_chunks()
+
+    def first_missing(self, name: str) -> int | None:
+        """Return the first row without a value; bytes and texts are not copied for that."""
+        there = _flags(self.table.column(name).is_valid())[self.places]
+        return None if there.all() else int(np.flatnonzero(~there)[0])
 
 
 def read(
@@ -84,7 +90,10 @@ def read(
     parts = {kind: _part(table, codes == code) for code, kind in enumerate(KINDS)}
     for name, rule in rules.items():
         part = parts[rule.kind]
-        fault = _fault(part.column(name), rule)
+        missing = part.first_missing(name)
+        if missing is not None:
+            raise _damaged(path, int(part.places[missing]), name, None, "a value")
+        fault = _fault(part, name, rule)
         if fault is not None:
             row, found, expected = fault
             raise _damaged(path, int(part.places[row]), name, found, expected)
@@ -114,29 +123,30 @@ def _kinds(table: pa.Table, path: Path) -> npt.NDArray[np.int64]:
 
 
 def _part(table: pa.Table, chosen: npt.NDArray[np.bool_]) -> _Part:
-    return _Part(np.flatnonzero(chosen), table.filter(pa.array(chosen)))
+    return _Part(np.flatnonzero(chosen), pa.array(chosen), table)
 
 
-def _fault(column: pa.Array, rule: Rule) -> tuple[int, object, str] | None:
+def _fault(part: _Part, name: str, rule: Rule) -> tuple[int, object, str] | None:
     """Return the first row that breaks a rule, what it has, and what was expected."""
-    if column.null_count:
-        return _first(column.is_null()), None, "a value"
-    kind = column.type
+    kind = part.table.schema.field(name).type
     if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
+        column = part.column(name)
         inner = column.flatten()
         owners = np.repeat(np.arange(len(column)), _lengths(column))
         counts = inner.field("count") if pa.types.is_struct(inner.type) else inner
         columns = [inner, inner.field("name"), counts] if counts is not inner else [inner]
         for each in columns:
             if each.null_count:
-                row = int(owners[_first(each.is_null())])
+                row = int(owners[np.flatnonzero(_flags(each.is_null()))[0]])
                 return row, column[row].as_py(), "no value missing in it"
         fault = _out_of_bounds(counts, rule)
         if fault is None:
             return None
         row = int(owners[fault[0]])
         return row, column[row].as_py(), fault[2]
-    return _out_of_bounds(column, rule)
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        return _out_of_bounds(part.column(name), rule)
+    return None
 
 
 def _out_of_bounds(column: pa.Array, rule: Rule) -> tuple[int, object, str] | None:
@@ -160,8 +170,9 @@ def _lengths(column: pa.Array) -> npt.NDArray[np.int64]:
     return np.asarray(lengths, np.int64)
 
 
-def _first(flags: pa.Array) -> int:
-    return int(np.flatnonzero(flags.to_numpy(zero_copy_only=False))[0])
+def _flags(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.bool_]:
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    return np.asarray(array.to_numpy(zero_copy_only=False), bool)
 
 
 def _check_samples(samples: _Part, pictures: _Part, refs: Sequence[SampleRef], path: Path) -> None:
