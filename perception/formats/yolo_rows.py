@@ -121,7 +121,7 @@ def shape_of(row: Row, meaning: Meaning) -> Shape | Fault:
         xs, ys = coordinates[::2], coordinates[1::2]
         box = (min(xs), min(ys), max(xs), max(ys))
     mended = not all(-ROUNDING <= value <= 1 + ROUNDING for value in coordinates)
-    kind = "box" if body == 4 else "box with key points" if is_box else "polygon"
+    kind = "boxes" if body == 4 else "boxes with key points" if is_box else "polygons"
     extra = ["score"] * len(scores) + ["track id"] * len(ids)
     if extra:
         kind += f"{', ' if kind.endswith('points') else ' with '}{' and '.join(extra)}"

@@ -62,7 +62,7 @@ def open_txt_folder(
         raise RequestError("boxes.invalid", _neither(files))
     names = None if kind == "kitti" else _names(folder, places, root)
     if kind == "kitti" or (not kind and names is None):
-        notices = (f"boxes: read as KITTI rows; files looked at before: {len(files)}",)
+        notices = (f"boxes: read as KITTI rows, told from {_count(files)}",)
         return KittiBoxes(
             root,
             folder,
@@ -264,11 +264,17 @@ def _refuse_pixels(rows: Sequence[Row]) -> None:
 
 def _understood(files: Sequence[_File], good: Sequence[Shape], names: Names) -> Iterator[str]:
     kinds = Counter(shape.kind for shape in good)
-    counted = ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items()))
+    counted = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
     yield (
-        f"boxes: read as YOLO rows, class names of {names.files[0]}; files looked at before: "
-        f"{len(files)}, with {counted or 'no box'}"
+        f"boxes: read as YOLO rows: {counted or 'none'} in {_count(files)}; class names of "
+        f"{names.files[0]}"
     )
+
+
+def _count(files: Sequence[_File]) -> str:
+    if len(files) == READ:
+        return f"the first {READ} files that were read"
+    return f"{len(files)} file{'' if len(files) == 1 else 's'}"
 
 
 def _matched(matched: dict[str, Path]) -> Iterator[str]:
