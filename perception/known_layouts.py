@@ -17,7 +17,7 @@ def _seen(root: Path) -> Iterator[str]:
     for base in (root / split for split in _SPLITS):
         if (base / "image_2").is_dir():
             yield f"KITTI's object benchmark: give kitti:{root}"
-        if any(_is_sequence(path) for path in _folders(base / "image_02")):
+        if sequences(base / "image_02"):
             yield f"KITTI tracking: give kitti-tracking:{root}"
     if (root / "image_02" / "data").is_dir():
         yield f"a drive of KITTI's raw data: give kitti-raw:{root}"
@@ -64,5 +64,6 @@ def _folders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir())[:_MOST_ENTRIES]
 
 
-def _is_sequence(folder: Path) -> bool:
-    return folder.name.isascii() and folder.name.isdigit()
+def sequences(folder: Path) -> list[Path]:
+    """Return the folders in a folder that are named by a number, as KITTI tracking's are."""
+    return [path for path in _folders(folder) if path.name.isascii() and path.name.isdigit()]

@@ -221,7 +221,7 @@ def _job(
     detector_path, boxes, notices = "", request.boxes, tuple[str, ...]()
     if boxes:
         looks, mapping, notices = _given(request, origin, root, plan, ontology)
-        boxes = boxes if boxes == prompts.LABEL_2 else str(Path(boxes).resolve())
+        boxes = boxes if boxes in prompts.OWN_FOLDERS else str(Path(boxes).resolve())
     else:
         trusted, names = request.trust_weights, request.names
         looking = backends.choose_detector(request.detector, trusted, names)
@@ -261,7 +261,7 @@ def _given(
 ) -> tuple[ModelSpec, ClassMap, tuple[str, ...]]:
     """Return what stands for the detector, the map of its classes, how boxes were understood."""
     given = request.boxes
-    here = sources.label_root(root) if given == prompts.LABEL_2 else Path(root)
+    here = sources.label_root(root) if given in prompts.OWN_FOLDERS else Path(root)
     opened = prompts.open_boxes(given, origin.layout, here, plan.file_names())
     understood = (*opened.notices, *prompts.check_boxes(opened, plan.samples))
     names, listed = opened.class_names, tuple[str, ...]()

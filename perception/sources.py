@@ -31,10 +31,12 @@ LAYOUTS: dict[str, str] = {
     "images": "perception.readers.images",
     "kitti": "perception.readers.kitti_object",
     "kitti-raw": "perception.readers.kitti_raw",
+    "kitti-tracking": "perception.readers.kitti_tracking",
     "nuscenes": "perception.readers.nuscenes",
     "semantic-kitti": "perception.readers.semantic_kitti",
 }
 READ_SIZES = {"kitti-raw", "nuscenes"}  # layouts that compare an image with what is said of it
+LABEL_FOLDERS = {"label_2", "label_02"}  # of KITTI object and tracking
 WILDCARDS = "*?["
 UPRIGHT = Reading(upright=True)
 
@@ -262,17 +264,17 @@ def _load_scene(ref: SampleRef) -> Scene:
 
 @lru_cache(maxsize=1)
 def _label_copies(root: str) -> Path:
-    """Copy a bucket's folders label_2: small files, needed while the process lives."""
+    """Copy a bucket's folders of labels: small files, needed while the process lives."""
     bucket = buckets.parse(root)
     copies = scratch.make(f"{COPY_OF}{bucket.scheme}")
     atexit.register(scratch.remove, copies)
-    names = [name for name in bucket.sizes() if PurePosixPath(name).parent.name == "label_2"]
+    names = [name for name in bucket.sizes() if PurePosixPath(name).parent.name in LABEL_FOLDERS]
     buckets.fetch_all(bucket, names, copies / bucket.path)
     return copies
 
 
 def label_root(root: str) -> Path:
-    """Return a root whose folders label_2 are local: the root itself, or a copy of them alone."""
+    """Return a root whose folders of labels are local: the root itself, or a copy of them alone."""
     if not buckets.is_bucket(root):
         return Path(root)
     return _label_copies(root) / buckets.parse(root).path

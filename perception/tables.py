@@ -16,6 +16,7 @@ from perception.files import opened
 
 _CHUNK, _MAX_ROW = 1 << 20, 1 << 20  # characters
 JsonObject = dict[str, Any]
+LARGEST = 1 << 53  # whole numbers up to here are floats as well; microseconds of 285 years
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,11 @@ class Row:
         return value
 
     def integer(self, name: str, default: int | None = None) -> int:
-        """Return an integer; `default` where the field is missing."""
-        value = self.fields.get(name, default)
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise self.fault(name, "an integer")
-        return value
+        """Return an integer of at most `LARGEST`; `default` where the field is missing."""
+        value: Any = self.fields.get(name, default)
+        if not _is_number(value) or not abs(value) <= LARGEST or value != int(value):
+            raise self.fault(name, f"an integer of at most {LARGEST}")
+        return int(value)
 
     def numbers(self, name: str, count: int | None) -> tuple[float, ...]:
         """Return a list of so many numbers; None: of any number of them, or none at all."""
@@ -69,9 +70,14 @@ class Row:
 
 
 def _are_numbers(value: object) -> bool:
-    return isinstance(value, list) and all(
-        isinstance(number, int | float) and not isinstance(number, bool) for number in value
-    )
+    return isinstance(value, list) and all(map(_is_number, value))
+
+
+def _is_number(value: Any) -> bool:
+    """Tell whether a value is a number that a float holds; whole numbers of JSON may be longer."""
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) <= LARGEST)
 
 
 def read_table(

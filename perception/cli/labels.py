@@ -65,8 +65,9 @@ def label(
     perception label kitti:DATA --out runs/kitti --detector yolov8n.onnx --segmenter mobile_sam.pt
 
     Args:
-        source: kitti:ROOT, kitti-raw:ROOT, semantic-kitti:ROOT, nuscenes:ROOT, images:ROOT, a path
-            (folder, glob, list file, image) or a dataset.yaml. ROOT may be s3://BUCKET/PATH.
+        source: kitti:ROOT, kitti-raw:ROOT, kitti-tracking:ROOT, semantic-kitti:ROOT, nuscenes:ROOT,
+            images:ROOT, a path (folder, glob, list file, image) or a dataset.yaml. ROOT may be
+            s3://BUCKET/PATH.
         out: The run folder, or s3://BUCKET/PATH.
         segmenter: A SAM checkpoint, YOLO-seg weights (.onnx); grabcut and boxes need none.
         detector: YOLO weights, .onnx or .pt, or YOLOX weights, .onnx.

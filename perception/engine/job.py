@@ -113,7 +113,7 @@ def load_models(job: Job, plan: Plan) -> Models:
     config = job.spec.config.observe
     detector: Detector
     if job.boxes:
-        own = job.boxes == prompts.LABEL_2
+        own = job.boxes in prompts.OWN_FOLDERS
         root = sources.label_root(job.root) if own else Path(job.root)
         detector = prompts.open_boxes(job.boxes, job.layout, root, plan.file_names())
     else:

@@ -8,13 +8,13 @@ filled in behind the box; none of that is in a prompt's way.
 |---|---|
 | 8 to 15 | type, truncated, occluded, alpha, left, top, right, bottom; the rest is not read |
 | 16 | the same, and a score last |
-| 17, 18 | KITTI tracking: frame and track id come first: refused by that name |
+| 17, 18 | KITTI tracking: frame and track id come first; a file holds a whole sequence |
 
 Source: http://www.cvlibs.net/datasets/kitti/eval_object.php (devkit readme).
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,10 +56,30 @@ def rows_of(path: Path) -> Iterator[Box | Fault]:
             raise SampleError(
                 "label.invalid",
                 f"{where}: {len(words)} columns that begin with two numbers, as KITTI tracking's "
-                "frame and track id; expected one file per image, with the type first",
+                "frame and track id; expected one file per image, with the type first, or "
+                "kitti-tracking:ROOT as the source",
             )
         if words[0].lower() != DONT_CARE:
             yield _row(words, where)
+
+
+def rows_by_frame(path: Path) -> dict[int, list[Box | Fault]]:
+    """Return the rows of a sequence of KITTI tracking by their frame, `DontCare` rows left out.
+
+    Raises:
+        SampleError: `label.invalid` for a file that is no text, or a row without a frame; `io.*`.
+    """
+    frames: dict[int, list[Box | Fault]] = {}
+    for number, words in read_lines(path):
+        if not (words[0].isascii() and words[0].isdigit() and len(words) > 2):
+            raise SampleError(
+                "label.invalid",
+                f"{path}:{number}: {' '.join(words[:3])!r} begins the row, expected frame, track "
+                "id and type, as KITTI tracking has them",
+            )
+        if words[2].lower() != DONT_CARE:
+            frames.setdefault(int(words[0]), []).append(_row(words[2:], f"{path}:{number}"))
+    return frames
 
 
 def _row(words: list[str], where: str) -> Box | Fault:
@@ -86,7 +106,15 @@ def read(path: Path) -> Detections:
     Raises:
         SampleError: as `rows_of`; `label.invalid` for a file without one good row.
     """
-    rows = list(rows_of(path))
+    return detections(list(rows_of(path)))
+
+
+def detections(rows: Sequence[Box | Fault]) -> Detections:
+    """Return the boxes of one picture; rows that give none are counted in `dropped`.
+
+    Raises:
+        SampleError: `label.invalid` for rows of which none is good.
+    """
     boxes = [row for row in rows if isinstance(row, Box)]
     faults = [row for row in rows if isinstance(row, Fault)]
     if faults and not boxes:

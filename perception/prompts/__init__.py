@@ -13,16 +13,18 @@ from perception.errors import RequestError
 from perception.prompts.classes import class_map_for, fit
 from perception.prompts.documents import SUFFIXES, open_document, open_folder
 from perception.prompts.kitti_folder import LABEL_2, KittiBoxes
+from perception.prompts.kitti_tracking import LABEL_02, TrackingBoxes
 from perception.prompts.matched import MatchedBoxes
 from perception.prompts.txt_folder import open_txt_folder
 from perception.prompts.yolo_folder import YoloBoxes
 from perception.types import SampleRef
 
 __all__ = [
-    "LABEL_2",
+    "OWN_FOLDERS",
     "GivenBoxes",
     "KittiBoxes",
     "MatchedBoxes",
+    "TrackingBoxes",
     "YoloBoxes",
     "check_boxes",
     "class_map_for",
@@ -31,15 +33,16 @@ __all__ = [
     "open_boxes",
 ]
 
-GivenBoxes = KittiBoxes | YoloBoxes | MatchedBoxes
+GivenBoxes = KittiBoxes | TrackingBoxes | YoloBoxes | MatchedBoxes
+OWN_FOLDERS = (LABEL_2, LABEL_02)  # the dataset's own labels, beside its pictures
 
 
 def open_boxes(text: str, layout: str, root: Path, file_names: Sequence[str] = ()) -> GivenBoxes:
     """Open what `--boxes` names.
 
     Args:
-        text: "label_2"; a COCO, LabelMe, Pascal VOC or CVAT file; or a folder of KITTI or YOLO txt,
-            LabelMe or Pascal VOC files.
+        text: "label_2", of KITTI tracking "label_02"; a COCO, LabelMe, Pascal VOC or CVAT file; or
+            a folder of KITTI or YOLO txt, LabelMe or Pascal VOC files.
         layout: Of the source.
         root: Of the source.
         file_names: Of the planned pictures, relative to the root.
@@ -48,12 +51,15 @@ def open_boxes(text: str, layout: str, root: Path, file_names: Sequence[str] = (
         RequestError: `boxes.invalid`, `io.not_found`.
     """
     path = Path(text)
-    if text == LABEL_2:
-        if layout != "kitti":
-            raise RequestError(
-                "boxes.invalid", f"--boxes label_2 goes with kitti:ROOT, the source is {layout}"
-            )
-        return KittiBoxes(root, None, file_names=file_names)
+    if text in OWN_FOLDERS:
+        if layout == "kitti":
+            return KittiBoxes(root, None, file_names=file_names)
+        if layout == "kitti-tracking":
+            return TrackingBoxes(root, file_names)
+        raise RequestError(
+            "boxes.invalid",
+            f"--boxes {text} goes with kitti:ROOT or kitti-tracking:ROOT, the source is {layout}",
+        )
     if path.is_dir():
         opened = open_folder(path.resolve(), file_names)
         if opened is not None:
@@ -110,8 +116,9 @@ def digest(text: str, root: Path, names_files: Sequence[Path] = ()) -> str:
     if path.is_file():
         return hashlib.sha256(path.read_bytes()).hexdigest()
     total = hashlib.sha256()
-    if text == LABEL_2:
-        base, found = root, [*root.glob("label_2/*.txt"), *root.glob("*/label_2/*.txt")]
+    if text in OWN_FOLDERS:
+        places = (f"{above}{name}/*.txt" for above in ("", "*/") for name in OWN_FOLDERS)
+        base, found = root, [file for place in places for file in root.glob(place)]
     else:
         base, found = path, list(path.rglob("*.txt"))
     for file in names_files:

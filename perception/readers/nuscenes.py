@@ -13,6 +13,8 @@ as in `map_pointcloud_to_image` of the devkit. Quaternions are w, x, y, z. Image
 what nuImages and others keep as `camera_distortion` is read where it stands: 5 or 8 numbers are
 OpenCV's radial and tangential coefficients, 4 those of its fisheye. Radar is not read.
 
+nuImages has the same tables, without scenes and sweeps: its key frames are pictures.
+
 The tables of the whole set hold gigabytes: they are read once, for the plan, row by row, and only
 key frames are kept. The plan carries what they say of each sample, and no worker reads them.
 Source: https://github.com/nutonomy/nuscenes-devkit, docs/schema_nuscenes.md.
@@ -37,6 +39,7 @@ from perception.geometry import (
     rotation_of_quaternion,
 )
 from perception.images import probe_image
+from perception.known_layouts import hint_for
 from perception.readers import check_name
 from perception.tables import JsonObject, read_table
 from perception.types import (
@@ -138,6 +141,13 @@ def find(root: Path) -> tuple[SampleRef, ...]:
             `io.denied`.
     """
     root, version = _version(root.resolve())
+    missing = [name for name in TABLES if not (root / version / name).is_file()]
+    if missing:
+        raise RequestError(
+            "io.not_found",
+            f"{root / version}: has no {', '.join(missing)}; expected all of {', '.join(TABLES)}: "
+            "unpack the archive of metadata whole",
+        )
     index = _read_index(root / version)
     if not index.shots:
         raise RequestError("source.empty", f"{root / version}: no key frame of a camera or {SWEEP}")
@@ -332,7 +342,8 @@ def _version(root: Path) -> tuple[Path, str]:
             "source.invalid", f"{root}: holds {', '.join(found)}; give one, as {root / found[0]}"
         )
     raise RequestError(
-        "source.invalid", f"{root}: expected a folder such as v1.0-mini with sample.json in it"
+        "source.invalid",
+        f"{root}: expected a folder such as v1.0-mini with sample.json in it{hint_for(root)}",
     )
 
 
@@ -353,12 +364,16 @@ def _read_index(where: Path) -> _Index:
 
 
 def _moments(path: Path) -> dict[str, tuple[str, int]]:
-    """Return the scene and the time stamp of each sample."""
-    moments = {}
+    """Return the scene and the time stamp of each sample; nuImages has no scenes: each its own."""
+    moments: dict[str, tuple[str, int]] = {}
+    has_scenes = True
     for row in read_table(path):
         if not _TOKEN.fullmatch(row.token):
             raise row.fault("token", "letters, digits, . and -")  # label files are named by it
-        moments[row.token] = (row.text("scene_token"), row.integer("timestamp"))
+        if not moments:
+            has_scenes = "scene_token" in row.fields
+        scene = row.text("scene_token") if has_scenes else row.token
+        moments[row.token] = (scene, row.integer("timestamp"))
     return moments
 
 

@@ -222,6 +222,25 @@ FRONT = 2
         (_set("ego_pose", 0, translation=[1, "2", 0]), "source.invalid", "a list of 3 numbers"),
         (_set("calibrated_sensor", 1, camera_intrinsic=[1]), "source.invalid", "lists of numbers"),
         (_set("sample_data", FRONT, filename="a\nb"), "path.invalid", "line break"),
+        (_set("ego_pose", 0, translation=[1, 10**300, 0]), "source.invalid", "3 numbers"),
+        (_set("ego_pose", 0, rotation=[10**300, 0, 0, 0]), "source.invalid", "4 numbers"),
+        (_set("ego_pose", 0, timestamp=10**300), "source.invalid", "timestamp is 1000"),
+        (_set("sample", 0, timestamp=-(10**300)), "source.invalid", "timestamp is -1000"),
+        (_set("sample", 0, timestamp=1.5), "source.invalid", "timestamp is 1.5"),
+        (_set("sample", 0, timestamp=float("nan")), "source.invalid", "timestamp is nan"),
+        (_set("sample", 0, timestamp=True), "source.invalid", "timestamp is True"),
+        (_set("sample_data", FRONT, width=10**300), "source.invalid", "width is 1000"),
+        (
+            _set("calibrated_sensor", 1, camera_intrinsic=[[10**300, 0, 0]] * 3),
+            "source.invalid",
+            "camera_intrinsic",
+        ),
+        (
+            _set("calibrated_sensor", 1, camera_distortion=[10**300]),
+            "source.invalid",
+            "camera_distortion",
+        ),
+        (_drop("sample", 1, "scene_token"), "source.invalid", "row 2: scene_token is missing"),
     ],
 )
 def test_row_27_tables_that_contradict_themselves_are_refused(
@@ -411,7 +430,7 @@ def test_in_a_bucket_faults_are_told_by_their_addresses(
     address = put(cars)
     bucket = buckets.parse(address)
     bucket.remove("v1.0-mini/ego_pose.json")
-    with pytest.raises(RequestError, match=f"{address}/v1.0-mini/ego_pose.json: no such file"):
+    with pytest.raises(RequestError, match=f"{address}/v1.0-mini: has no ego_pose.json"):
         planned(address)
     bucket.write("v1.0-test/sample.json", b"[]")
     with pytest.raises(RequestError, match=f"{address}: holds v1.0-mini, v1.0-test; give one"):
