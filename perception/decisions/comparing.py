@@ -129,13 +129,12 @@ def origin_of(
     """
     off_px: dict[str, Counter[int]] = {}
     for one in compared:
-        for place, found in one.matches.items():
-            least = min((off for _, off in found.off_px), default=None)
-            form = off_px.setdefault(one.rows[place].form, Counter())
-            if least is not None:
-                form[least] += 1
         for row in one.rows:
             off_px.setdefault(row.form, Counter())
+        for place, found in one.matches.items():
+            drawn = any(not version.label_set for version, _ in found.off_px)
+            if found.off_px and not drawn:  # what a person drew comes back as it was drawn
+                off_px[one.rows[place].form][min(off for _, off in found.off_px)] += 1
     names = frozenset(map(class_of, file.class_names)) - {""}
     tolerances = {form: tolerance_px(form, counted) for form, counted in off_px.items()}
     origin = Origin(tolerances, label_sets[0], frozenset({Status.ACCEPTED}), names)

@@ -77,10 +77,13 @@ def decide_picture(one: Compared, rules: Rules, into: Decided) -> None:
     into.apart += one.apart
     now = {version.instance: version for version in one.now}
     doubtful = list(one.unusable)  # may be any label where they lie
+    added: list[Row] = []
     for place, row in enumerate(one.rows):
         found = one.matches.get(place)
         ours = now.get(found.instance) if found else None
-        fault = _fault(row, found, one, rules)
+        fault = _fault(row, found, one, rules) or (
+            TWICE if found is None and any(_is_again(row, other) for other in added) else ""
+        )
         if fault:
             into.apart.append(Apart(fault, f"{row.shape.where}: {fault}"))
             if found is None and fault != TWICE:
@@ -88,16 +91,24 @@ def decide_picture(one: Compared, rules: Rules, into: Decided) -> None:
             elif ours and ours.status != Status.REJECTED:
                 into.stays[ours.class_name, UNUSABLE] += 1
         elif found is None:
-            into.added.append((_place(one), row.class_name, row.mask))
-            into.rectangles += row.shape.kind == BOX
+            added.append(row)
         else:
             _decide_row(one, row, found, ours, rules, into)
+    into.added += [(_place(one), row.class_name, row.mask) for row in added]
+    into.rectangles += sum(row.shape.kind == BOX for row in added)
     for version in one.missing():
         reason = _reason_to_stay(version, one, doubtful, rules)
         if reason:
             into.stays[version.class_name, reason] += 1
         else:
             into.corrections.append(correction(_place(one), version.instance, "reject"))
+
+
+def _is_again(row: Row, other: Row) -> bool:
+    """Tell whether an object was drawn twice, pixel for pixel."""
+    (bounds, counts), (theirs, their_counts) = row.mask, other.mask
+    same = counts == their_counts and (bounds == theirs).all()
+    return bool(same) and row.class_name == other.class_name
 
 
 def _place(one: Compared) -> tuple[str, str]:

@@ -54,7 +54,7 @@ def changes_of(
     placed, apart = pictures.place(file, seen, path)
     earlier = {(one.sample, one.instance): one for one in stored_.read(run, spec)}
     samples = {one.sample for one in placed}
-    versions, label_sets = read_versions(run, spec, samples, earlier.values())
+    versions, label_sets = read_versions(run, spec, seen, samples, earlier.values())
     class_of = names_of(spec.ontology, class_map)
     compared, others = compare(placed, versions, class_of)
     origin = origin_of(file, compared, label_sets, class_of)

@@ -9,6 +9,7 @@ outlines come back.
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -39,7 +40,7 @@ class Row:
     mask: Mask
     class_name: str
 
-    @property
+    @cached_property
     def is_rectangle(self) -> bool:
         """Whether an outline encloses a rectangle: tools without masks write boxes so."""
         (x0, y0, x1, y1), counts = self.mask
@@ -48,7 +49,7 @@ class Row:
         full = masks_.encode_one(np.ones((y1 - y0, x1 - x0), bool))[1]
         return self.shape.kind == BOX or counts == full
 
-    @property
+    @cached_property
     def form(self) -> str:
         """What its edge depends on: run-lengths are exact, outlines are not."""
         return MASK if self.shape.kind == MASK else BOX if self.is_rectangle else "outline"
@@ -108,20 +109,19 @@ def match(rows: list[Row], versions: list[Version], size_hw: tuple[int, int]) ->
     """
     labels = sorted({version.instance for version in versions})
     column = {instance: place for place, instance in enumerate(labels)}
-    claim = np.zeros((len(rows), len(labels)))
     near: dict[tuple[int, int], list[tuple[Version, int]]] = {}
-    ious = _ious(rows, versions, size_hw)
+    alike, by_id, iou = (np.zeros((len(rows), len(labels))) for _ in range(3))
+    open_ = [version for version in versions if version.now and version.status != Status.REJECTED]
+    iou[:, [column[version.instance] for version in open_]] = _ious(rows, open_, size_hw)
     for i, row in enumerate(rows):
-        for j, version in enumerate(versions):
+        for version in versions:
             place = i, column[version.instance]
-            by_id = row.shape.instance_id == version.instance_id and row.shape.instance_id > 0
+            by_id[place] = 0 < row.shape.instance_id == version.instance_id
             off = _off_px(row, version.mask)
             if off < FAR_PX:
+                alike[place] = 1
                 near.setdefault(place, []).append((version, off))
-            open_ = version.now and version.status != Status.REJECTED and ious[i, j] >= SAME_IOU
-            if off < FAR_PX or by_id or open_:
-                worth = 4.0 * (off < FAR_PX) + 2.0 * by_id + ious[i, j]
-                claim[place] = max(claim[place], worth)
+    claim = np.where(iou >= SAME_IOU, iou, iou * (alike + by_id > 0)) + 4 * alike + 2 * by_id
     pairs = zip(*linear_sum_assignment(-claim), strict=True)
     return {
         int(i): Match(labels[j], tuple(near.get((int(i), int(j)), ())))

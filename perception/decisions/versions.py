@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from perception.decisions.changes import Seen
 from perception.decisions.matching import Version
 from perception.errors import RequestError
 from perception.quality.correct import Correction
@@ -16,13 +17,14 @@ Versions = dict[str, list[Version]]  # file name -> versions of the picture's la
 
 
 def read_versions(
-    run: Path, spec: RunSpec, samples: set[str], stored: Iterable[Correction]
+    run: Path, spec: RunSpec, seen: Seen, samples: set[str], stored: Iterable[Correction]
 ) -> tuple[Versions, tuple[str, ...]]:
     """Return what the labels of some samples are, and what they were in other label sets.
 
     Args:
         run: The run folder.
         spec: Of the run.
+        seen: Its labels as they are.
         samples: Ids of the samples that are wanted.
         stored: What people decided already.
 
@@ -30,14 +32,17 @@ def read_versions(
         The versions, and the names of the label sets, the present one first.
     """
     now = spec.label_set()
+    found: Versions = {
+        picture.file_name: _of(picture, spec, now, now=True)
+        for sample, picture in seen
+        if sample in samples
+    }
     plan = folder.read_plan(run, spec)
     shards = [
         index for index in range(len(plan)) if samples & {sample.id for sample in plan.shard(index)}
     ]
-    others = sorted({path.name for path in (run / "labels").iterdir() if path.is_dir()} - {now})
-    found: Versions = {}
     whole = [now]
-    for label_set in (now, *others):
+    for label_set in sorted({path.name for path in (run / "labels").iterdir()} - {now}):
         try:
             pictures = [
                 picture
@@ -46,14 +51,12 @@ def read_versions(
                 if sample.id in samples
                 for picture in sample.pictures
             ]
-        except RequestError:
-            if label_set == now:
-                raise
-            continue  # a label set that was never finished was never exported
-        whole += [label_set] if label_set != now else []
+        except RequestError:  # a label set that was never finished was never exported
+            continue
+        whole.append(label_set)
         for picture in pictures:
-            versions = found.setdefault(picture.file_name, [])
-            versions += _of(picture, spec, label_set, now=label_set == now)
+            if picture.file_name in found:
+                found[picture.file_name] += _of(picture, spec, label_set, now=False)
     for one in stored:
         if one.kept and one.file_name in found:
             found[one.file_name] += _as_left(one, found[one.file_name])

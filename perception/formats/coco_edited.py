@@ -4,7 +4,8 @@ Sources: https://cocodataset.org/#format-data; the COCO exports of CVAT and datu
 exporter), of Label Studio, Roboflow and FiftyOne.
 
 - CVAT writes every brush mask as run-lengths with `iscrowd` 1, polygons with 0: there, `iscrowd`
-  says how a mask is written. It says "crowd" only in a file that has run-lengths of both kinds.
+  says how a mask is written, and "crowd" in other files only. What is for review in our exports is
+  in CVAT's files; other tools may leave out crowds.
 - CVAT keeps attributes, `instance_id` and `status` of ours among them, in `attributes`; so is the
   `rotation` of a rectangle, degrees clockwise about the centre. Its `bbox` is the one before.
 - Roboflow renames pictures and keeps the old name in `extra.name`.
@@ -61,7 +62,8 @@ def read_edited(document: dict[str, Any], path: Path) -> EditedFile:
     pictures = tuple(
         EditedPicture(_names(row), _size(row), tuple(shapes[key])) for key, row in image_of.items()
     )
-    return EditedFile(pictures, frozenset(name_of.values()), tuple(elsewhere))
+    of_cvat = not crowds and any(map(_is_crowd, annotations))
+    return EditedFile(pictures, frozenset(name_of.values()), tuple(elsewhere), shows_review=of_cvat)
 
 
 def _images(images: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:

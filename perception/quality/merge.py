@@ -9,12 +9,13 @@ from perception import masks as masks_
 from perception.config import ResolveConfig
 from perception.ontology import Ontology
 from perception.quality.judge import outside_shares
-from perception.types import Float32, Float64, Instances, Int32, Masks, Status
+from perception.types import Bool, Float32, Float64, Instances, Int32, Masks, Status
 
 # Where a rider's feet are, as a share of the two-wheeler's height from its top: 1 is the ground.
 FEET_HIGHEST = 0.2
 FEET_SURE = 0.95  # lower ones may stand on the ground beside it: for a person to look at
 FEET_LOWEST = 1.1
+INSIDE_SHARE = 0.9  # of a mask's pixels in others: it is inside them
 
 
 @dataclass(frozen=True)
@@ -148,16 +149,38 @@ def precedence(instances: Instances) -> list[int]:
     By status, what a person accepted before all else, then detector score; where these are equal
     (boxes that a person gave all score 1), the box that reaches lower first: on a street that
     object stands nearer to the camera, and hides the others. Then the smaller mask, then the lower
-    id.
+    id. Among what people accepted the smaller mask is first, whatever the scores: a mask inside
+    another would be gone else. So is what the rules accepted inside a mask of theirs.
     """
+    people = instances.by_human | _inside_people(instances)
     keys = (
         instances.instance_ids,
         *nearness_keys(instances.boxes_xyxy, instances.masks),
         -instances.scores.astype(np.float64),
-        ~instances.by_human,
+        np.where(people, masks_.areas(instances.masks), 0),
+        ~people,
         instances.statuses,
     )
     return [int(row) for row in np.lexsort(keys)]
+
+
+def _inside_people(instances: Instances) -> Bool:
+    """Return (N,) which accepted rows lie inside masks that people accepted."""
+    accepted = instances.statuses == Status.ACCEPTED
+    inside = np.zeros(len(instances), bool)
+    kept = np.flatnonzero(accepted & instances.by_human)
+    if not len(kept):
+        return inside
+    theirs = np.zeros(instances.masks.size_hw, bool)
+    for row in kept.tolist():
+        x0, y0, x1, y1 = (int(side) for side in instances.masks.boxes_xyxy[row])
+        theirs[y0:y1, x0:x1] |= masks_.decode_crop(instances.masks, row)
+    for row in np.flatnonzero(accepted & ~instances.by_human).tolist():
+        x0, y0, x1, y1 = (int(side) for side in instances.masks.boxes_xyxy[row])
+        own = masks_.decode_crop(instances.masks, row)
+        covered = np.count_nonzero(own & theirs[y0:y1, x0:x1])
+        inside[row] = own.any() and covered >= INSIDE_SHARE * np.count_nonzero(own)
+    return inside
 
 
 def nearness_keys(boxes_xyxy: Float32, masks: Masks) -> tuple[Float64, Float64]:

@@ -53,25 +53,16 @@ def _segment(self: BoxFiller, image_rgb: np.ndarray, boxes_xyxy: np.ndarray) -> 
     return found
 
 
-@pytest.fixture(scope="session")
-def in_process() -> Iterable[pytest.MonkeyPatch]:
-    def run(job: Job, indices: Iterable[int], placement: Placement, done: Done) -> None:
-        meter = Meter()
-        worker = Worker(job, meter)
-        for index in indices:
-            worker.finish(
-                index, worker.observe(index, frozenset(), lambda place: None, ahead=False)
-            )
-            done(index, meter.lap())
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("perception.engine.local.run", run)
-        patch.setattr("perception.fakes.BoxFiller.__call__", _segment)
-        yield patch
+def _work_here(job: Job, indices: Iterable[int], placement: Placement, done: Done) -> None:
+    meter = Meter()
+    worker = Worker(job, meter)
+    for index in indices:
+        worker.finish(index, worker.observe(index, frozenset(), lambda place: None, ahead=False))
+        done(index, meter.lap())
 
 
 @pytest.fixture(scope="session")
-def labelled(tmp_path_factory: pytest.TempPathFactory, in_process: object) -> Path:
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Label cam0/a.png and cam0/b.png: accepted, review and rejected labels."""
     folder = tmp_path_factory.mktemp("labelled")
     names = sorted({row[4] for row in BOXES_XYWH})
@@ -102,7 +93,10 @@ def labelled(tmp_path_factory: pytest.TempPathFactory, in_process: object) -> Pa
     request = commands.LabelRequest(
         str(folder / "pictures"), folder / "run", "boxes", boxes=str(folder / "boxes.json")
     )
-    return commands.label(request).folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("perception.engine.local.run", _work_here)
+        patch.setattr("perception.fakes.BoxFiller.__call__", _segment)
+        return commands.label(request).folder
 
 
 @pytest.fixture

@@ -81,7 +81,8 @@ def read(path: Path) -> Iterator[PictureObjects]:
 def read_edited(path: Path) -> EditedFile:
     """Read a CVAT file that people edited: `annotations.xml`, or the folder it is in.
 
-    A shape that cannot be used loses no other: it is among the shapes, and says why.
+    A shape that cannot be used loses no other: it is among the shapes, and says why. Masks and our
+    attributes come from our exports to CVAT or COCO, which have what is for review in them.
 
     Raises:
         RequestError: `xml.unsafe`; `cvat.invalid` for what is no CVAT file; `cvat.video` for a file
@@ -101,7 +102,9 @@ def read_edited(path: Path) -> EditedFile:
         else:
             found = _picture(element, file)
             pictures.append(found)
-            ours |= any(shape.instance_id or shape.status for shape in found.shapes)
+            ours |= any(
+                shape.kind == MASK or shape.instance_id or shape.status for shape in found.shapes
+            )
     if tracks and not pictures:
         raise _video(file)
     names |= {shape.label for picture in pictures for shape in picture.shapes}
