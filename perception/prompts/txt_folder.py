@@ -52,7 +52,7 @@ def open_txt_folder(
         RequestError: `boxes.invalid` for a folder without a file for any picture, of rows that are
             neither, without names, or whose meaning stays unclear.
     """
-    kitti = KittiBoxes(root, folder, parallel=not by_frame, file_names=file_names)
+    kitti = KittiBoxes(root, folder, parallel=not by_frame)
     found, matched = _planned_files(folder, file_names, kitti)
     files = list(islice(_read(found), READ))
     kinds = Counter(file.kind for file in files)
