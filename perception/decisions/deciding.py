@@ -75,15 +75,25 @@ def knows(
 def decide_picture(one: Compared, rules: Rules, into: Decided) -> None:
     """Decide what people did in one picture, and add it to `into`."""
     into.apart += one.apart
+    doubtful = [*one.unusable, *_decide_rows(one, rules, into)]
+    for version in one.missing():
+        reason = _reason_to_stay(version, one, doubtful, rules)
+        if reason:
+            into.stays[version.class_name, reason] += 1
+        else:
+            into.corrections.append(correction(_place(one), version.instance, "reject"))
+
+
+def _decide_rows(one: Compared, rules: Rules, into: Decided) -> list[Shape]:
+    """Decide about the labels that a picture holds; return shapes that may be one it lacks."""
     now = {version.instance: version for version in one.now}
-    doubtful = list(one.unusable)  # may be any label where they lie
-    added: list[Row] = []
+    added, doubtful = list[Row](), list[Shape]()
     for place, row in enumerate(one.rows):
         found = one.matches.get(place)
         ours = now.get(found.instance) if found else None
-        fault = _fault(row, found, one, rules) or (
-            TWICE if found is None and any(_is_again(row, other) for other in added) else ""
-        )
+        fault = _fault(row, found, one, rules)
+        if not fault and found is None and any(_is_again(row, other) for other in added):
+            fault = TWICE
         if fault:
             into.apart.append(Apart(fault, f"{row.shape.where}: {fault}"))
             if found is None and fault != TWICE:
@@ -96,12 +106,7 @@ def decide_picture(one: Compared, rules: Rules, into: Decided) -> None:
             _decide_row(one, row, found, ours, rules, into)
     into.added += [(_place(one), row.class_name, row.mask) for row in added]
     into.rectangles += sum(row.shape.kind == BOX for row in added)
-    for version in one.missing():
-        reason = _reason_to_stay(version, one, doubtful, rules)
-        if reason:
-            into.stays[version.class_name, reason] += 1
-        else:
-            into.corrections.append(correction(_place(one), version.instance, "reject"))
+    return doubtful
 
 
 def _is_again(row: Row, other: Row) -> bool:

@@ -49,7 +49,7 @@ def place(file: EditedFile, seen: Seen, path: Path) -> tuple[list[Placed], list[
     own = {theirs: planned for planned, theirs in matches.theirs_of.items()}
     folders = set(matches.elsewhere)
     before = {picture.names[-1]: picture.names[0] for picture in file.pictures}
-    left = [name for name, now in before.items() if now not in own]
+    left = [name for name, now in before.items() if now in matches.unknown]
     free = set(by_name) - set(own.values())
     for planned, theirs in match_names(free, left).theirs_of.items():
         own[before[theirs]] = planned
@@ -58,11 +58,9 @@ def place(file: EditedFile, seen: Seen, path: Path) -> tuple[list[Placed], list[
         name = picture.names[0]
         where = f"{path}: image {name!r}"
         if name not in own:
-            doubt = (
-                "could be several of the run's"
-                if name in matches.ambiguous
-                else "is none of the run's"
-            )
+            doubt = "is none of the run's"
+            if name in matches.ambiguous:
+                doubt = "is there twice, or could be several of the run's"
             apart.append(Apart(f"picture that {doubt}", f"{where}: {doubt}"))
             continue
         sample, ours = by_name[own[name]]
@@ -73,7 +71,7 @@ def place(file: EditedFile, seen: Seen, path: Path) -> tuple[list[Placed], list[
         differ = own[name] in folders
         sides = tuple("/".join(parts_of(one)[:-1]) for one in (name, own[name])) if differ else ()
         placed.append(Placed(picture, sample, ours, sides))
-    if apart and not placed:
+    if not placed:
         _refuse(file, by_name, apart, path)
     return placed, apart
 
@@ -81,8 +79,12 @@ def place(file: EditedFile, seen: Seen, path: Path) -> tuple[list[Placed], list[
 def _refuse(
     file: EditedFile, by_name: dict[str, tuple[str, PictureLabels]], apart: list[Apart], path: Path
 ) -> None:
+    if not apart:
+        raise RequestError("corrections.invalid", f"{path}: names no picture")
     if all(one.kind == "picture of another size" for one in apart):
         raise RequestError("size.mismatch", apart[0].where)
+    if not any(one.kind == "picture that is none of the run's" for one in apart):
+        raise RequestError("corrections.invalid", f"{apart[0].where}; name each picture once")
     theirs = ", ".join(repr(picture.names[0]) for picture in file.pictures[:SHOWN])
     ours = ", ".join(repr(name) for name in list(by_name)[:SHOWN])
     raise RequestError(

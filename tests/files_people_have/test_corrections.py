@@ -326,6 +326,24 @@ def test_foreign_pictures_are_counted_and_the_others_taken(run: Path) -> None:
         apply(run, cvat(name="other/x.jpg"))
 
 
+def test_a_picture_that_is_there_twice_is_not_guessed(run: Path) -> None:
+    text = cvat(brush("train", TRAIN), more=cvat(brush("bus", CAR)).split("</meta>")[1][:-14])
+    with pytest.raises(RequestError, match=r"is there twice, or could be several.*picture once"):
+        apply(run, text)
+
+
+def test_objects_inside_others_keep_their_pixels(run: Path) -> None:
+    inside, outside = (132, 84, 5, 6), (120, 70, 35, 40)
+    applied = apply(
+        run,
+        coco(row("train", TRAIN), row("car", CAR), row("bus", outside), row("person", inside)),
+    )
+    assert totals(applied) == {"untouched": 2, "added": 2}
+    found = instances(run)
+    areas = dict(zip(found.prompt_ids.tolist(), masks_.areas(found.masks).tolist(), strict=True))
+    assert areas == {1: 3600, 2: 12 * 20 - 30, 3: 35 * 40 - 240, 4: 30}
+
+
 def test_a_picture_of_another_size_is_named_and_nothing_in_it_is_decided(run: Path) -> None:
     document = coco(row("train", TRAIN), row("bus", CAR), width=640, height=640)
     with pytest.raises(RequestError, match=r"is \(640, 640\), the run's picture has \(120, 160\)"):
@@ -432,10 +450,13 @@ def test_the_folder_of_an_archive_is_as_good_as_its_file(run: Path, name: str) -
         (b'{"shapes": []}', "has the keys shapes, expected `decisions`"),
         (b'{"annotations": [], "images": {}, "categories": []}', "images is '{}', expected a list"),
         (b"\xff\xfe", "is not JSON"),
+        (b'{"annotations": [], "images": [], "categories": []}', "names no picture"),
+        (b"<annotations><track id='0'><box/></track></annotations>", "holds tracks; export"),
+        (b"<annotations><version>1.1</version></annotations>", "names no picture"),
     ],
 )
 def test_other_files_are_refused_by_name(run: Path, data: bytes, words: str) -> None:
-    path = run.parent / "edited.json"
+    path = run.parent / ("edited.xml" if data.startswith(b"<") else "edited.json")
     path.write_bytes(data)
     with pytest.raises(RequestError, match=words):
         corrections.apply(run, path)
