@@ -1,37 +1,37 @@
 """`make mutants`: change the code in one place, and see whether the tests that guard it notice.
 
-    python tests/mutants.py                      300 mutants of the modules in GUARDS
-    python tests/mutants.py --count 60 --only perception/lift
+    python tests/mutants.py                               300 mutants of the modules in GUARDS
+    python tests/mutants.py --only perception/lift        those of them that are in one folder
+    python tests/mutants.py --thorough                    survivors meet the slow tests as well
 
-Once, all guards run under `coverage`, to learn which tests execute each line (--fresh: again).
-Then each mutant is tried in a copy of the tree: first by the tests that execute its line, the fast
-ones first, then, if none fails, by all guards of its file. A mutant that no test notices survives,
-and is printed as two lines of a diff. What was killed stays killed when the same call is made again
-(OUT/results.json); survivors are tried again. Mutants that change nothing that anybody could see
-are listed with reasons in `mutants_equivalent.yaml` and left out.
+The guards run once under `coverage`, to learn which tests execute each line; later, test files that
+changed run again. A mutant is tried in a copy of the tree by the tests that execute its line, the
+fast ones (--thorough: then by all guards of its file, the slow ones and those that start processes
+too). What no test notices survives, and is printed as two lines of a diff. What was killed stays
+killed when the same call is made again (OUT/results.json); survivors are tried again. Mutants that
+change nothing that anybody could see are listed with reasons in `mutants_equivalent.yaml` and left
+out.
 """
 
 import argparse
-import contextlib
 import difflib
 import hashlib
 import importlib
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 import time
-import traceback
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
 import yaml
+from executed import in_process, learnt, options
 from mutations import replacements
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -52,7 +52,7 @@ GUARDS = {
 }
 # Loaded once here, so that a mutant's process, a fork of this one, starts with them.
 SHARED = "numpy cv2 scipy.ndimage scipy.spatial scipy.optimize pyarrow.parquet pydantic"
-FIRST_S = 60.0  # of tests that execute the line are taken before the guards as a whole
+QUICK_S = 60.0  # of the tests that execute a line; the others are left to --thorough
 LEAST_S, SLOWER = 90.0, 10.0  # a mutant that takes so much longer than its tests did hangs
 
 
@@ -99,21 +99,25 @@ def guards_of(file: str) -> list[str]:
 
 
 def sample(only: str, count: int, seed: int) -> list[Mutant]:
-    """Draw mutants: one of each file, then of all alike; a line that stays is drawn again."""
+    """Draw `count` mutants, one of each file and then of all alike; return those of `only`.
+
+    A mutant is drawn by what it changes: while the code around it moves, the sample stays.
+    """
     files = [
         name
         for name in _listed("perception")
-        if name.endswith(".py") and name.startswith(tuple(GUARDS)) and name.startswith(only)
+        if name.endswith(".py") and name.startswith(tuple(GUARDS))
     ]
     known = {entry["key"] for entry in yaml.safe_load(EQUIVALENT.read_text()) or ()}
     first, rest = list[Mutant](), list[Mutant]()
     for file in files:
-        drawn = {mutant.key: mutant for mutant in mutants_of(file) if mutant.key not in known}
-        ordered = sorted(drawn.values(), key=lambda mutant: _draw(mutant, seed))
+        found = {mutant.key: mutant for mutant in mutants_of(file) if mutant.key not in known}
+        ordered = sorted(found.values(), key=lambda mutant: _draw(mutant, seed))
         first += ordered[:1]
         rest += ordered[1:]
     rest.sort(key=lambda mutant: _draw(mutant, seed))
-    return (sorted(first, key=lambda mutant: _draw(mutant, seed)) + rest)[:count]
+    drawn = (sorted(first, key=lambda mutant: _draw(mutant, seed)) + rest)[:count]
+    return [mutant for mutant in drawn if mutant.file.startswith(only)]
 
 
 def _listed(*options: str) -> list[str]:
@@ -126,123 +130,31 @@ def _draw(mutant: Mutant, seed: int) -> bytes:
     return hashlib.sha256(f"{seed} {mutant.key}".encode()).digest()
 
 
-class Watch:
-    """Tells pytest's tests apart for `coverage`, and keeps how long each takes."""
-
-    def __init__(self, coverage: object = None) -> None:
-        self.coverage = coverage
-        self.seconds: dict[str, float] = defaultdict(float)
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        self.coverage.switch_context(item.nodeid)  # type: ignore[attr-defined]
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        self.seconds[report.nodeid] += report.duration
-
-
-def learn(tree: Path, tests: list[str], out: Path) -> None:
-    """Write which tests execute each line of each file, by the line's text, and how long they take.
-
-    By its text: the map stays of use when lines move. Runs in a process of its own.
-    """
-    coverage = importlib.import_module("coverage")
-    watched = coverage.Coverage(data_file=None, source=[str(tree / "perception")])
-    watch = Watch(watched)
-    watched.start()
-    code = pytest.main([*_options(), *tests], plugins=[watch])
-    watched.stop()
-    if code not in (0, 1):
-        raise SystemExit(code)
-    data = watched.get_data()
-    found: dict[str, dict[str, set[str]]] = {}
-    for path in data.measured_files():
-        lines = Path(path).read_text().splitlines()
-        texts = found.setdefault(str(Path(path).relative_to(tree)), defaultdict(set))
-        for number, contexts in data.contexts_by_lineno(path).items():
-            if number <= len(lines):
-                texts[lines[number - 1].strip()] |= {name for name in contexts if name}
-    executed = {
-        file: {text: sorted(names) for text, names in texts.items() if names}
-        for file, texts in found.items()
-    }
-    out.write_text(json.dumps({"executed": executed, "seconds": watch.seconds}))
-
-
-def _options() -> list[str]:
-    return ["-q", "-p", "no:cacheprovider", "--no-header", "--hypothesis-seed=0"]
-
-
-def in_process(tree: Path, call: object, *arguments: object, log: Path, limit_s: float) -> int:
-    """Call a function in a fork whose `perception` is that of a tree; -1 if it hangs."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            os.setsid()
-            with log.open("w") as stream:
-                os.dup2(stream.fileno(), 1)
-                os.dup2(stream.fileno(), 2)
-            os.chdir(tree)
-            sys.path[:0] = [str(tree), str(tree / "integrations")]
-            os.environ["PYTHONPATH"] = f"{tree}:{tree / 'integrations'}"
-            os.environ["TMPDIR"] = tempfile.tempdir = str(tree / ".tmp")
-            code = int(call(*arguments) or 0)  # type: ignore[operator]
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
-    until, status = time.monotonic() + limit_s, 0
-    try:
-        while time.monotonic() < until:
-            done, status = os.waitpid(child, os.WNOHANG)
-            if done:
-                return os.waitstatus_to_exitcode(status)
-            time.sleep(0.05)
-        return -1
-    finally:
-        with contextlib.suppress(ProcessLookupError):  # what tests left behind goes as well
-            os.killpg(child, signal.SIGKILL)
-        if time.monotonic() >= until:
-            os.waitpid(child, 0)
-
-
-def tried(mutant: Mutant, tree: Path, known: dict, log: Path) -> str:
+def tried(mutant: Mutant, tree: Path, known: dict, log: Path, thorough: bool) -> str:
     """Return "killed", "survived" or "hangs", which counts as killed."""
-    path = tree / mutant.file
+    path, seconds = tree / mutant.file, known["seconds"]
     original = path.read_text()
+    text = original.splitlines()[mutant.line - 1].strip()
+    named = known["executed"].get(mutant.file, {}).get(text, [])
+    named = sorted(named, key=lambda name: seconds.get(name, 0))
+    named = [name for name in named if name not in known["failed"]]
+    until = accumulate(seconds.get(name, 0) for name in named)
+    quick = [name for name, total in zip(named, until, strict=True) if total < QUICK_S] or named[:1]
+    rounds = [quick] if named else [guards_of(mutant.file)]
+    if thorough and named:
+        rounds += [[*named[len(quick) :], *guards_of(mutant.file)]]
     path.write_text(mutant.source)
     try:
-        seconds = known["seconds"]
-        text = (ROOT / mutant.file).read_text().splitlines()[mutant.line - 1].strip()
-        named = known["executed"].get(mutant.file, {}).get(text, [])
-        named = sorted(named, key=lambda name: seconds.get(name, 0))
-        quick, total = list[str](), 0.0
-        for name in named:
-            total += seconds.get(name, 0)
-            if total < FIRST_S and (tree / name.split("::")[0]).is_file():
-                quick.append(name)
-        everything = sum(seconds.values())
-        for tests, expected_s in (
-            (quick, min(total, FIRST_S)),
-            (guards_of(mutant.file), everything),
-        ):
-            if not tests:
-                continue
-            code = in_process(
-                tree,
-                pytest.main,
-                [*_options(), "-x", *tests],
-                log=log,
-                limit_s=LEAST_S + SLOWER * expected_s,
-            )
-            if code == -1:
+        for tests in rounds:
+            expected_s = sum(seconds.get(name, 0) for name in tests) or sum(seconds.values())
+            arguments = [*options(known["failed"]), "-x", *tests]
+            limit_s = LEAST_S + SLOWER * expected_s
+            code = in_process(tree, pytest.main, arguments, log=log, limit_s=limit_s)
+            if code is None:
                 return "hangs"
-            if code in (1, 2, 3):  # failed, could not be collected, broke pytest
+            if code < 0 or code in (1, 2, 3):  # crashed, failed, not collected, broke pytest
                 return "killed"
-            if code not in (0, 4):  # 4: a test of the map is gone
+            if code not in (0, 4, 5):  # 4, 5: a test of the map is gone
                 raise SystemExit(f"{mutant.key}: pytest ended with {code}, see {log}")
         return "survived"
     finally:
@@ -285,9 +197,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", default="perception", help="files whose path begins so")
+    parser.add_argument(
+        "--only", default="perception", help="of the sample, files whose path begins so"
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "mutants")
-    parser.add_argument("--fresh", action="store_true", help="learn again what tests execute")
+    parser.add_argument("--thorough", action="store_true", help="survivors meet all guards")
     asked = parser.parse_args()
     sys.dont_write_bytecode = True
     os.environ |= {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0"}
@@ -296,20 +210,16 @@ def main() -> None:
     for name in SHARED.split():
         importlib.import_module(name)
     tree = copied(asked.out.resolve())
-    learnt, kept = asked.out / "executed.json", asked.out / "results.json"
-    if asked.fresh or not learnt.is_file():
-        tests = sorted({test for file in GUARDS for test in guards_of(file)})
-        log = asked.out / "learn.log"
-        if in_process(tree, learn, tree, tests, learnt.resolve(), log=log, limit_s=4 * 3600):
-            raise SystemExit(f"the guards could not be run, see {log}")
-    known = json.loads(learnt.read_text())
+    out, kept = asked.out.resolve(), asked.out / "results.json"
+    guards = {guard for prefix in GUARDS for guard in guards_of(prefix)}
+    known = learnt(tree, guards, out)
     before = json.loads(kept.read_text()) if kept.is_file() else {}
     results = dict[str, dict]()
     for number, mutant in enumerate(chosen, 1):
         one = before.get(mutant.key)
         if one is None or one["verdict"] == "survived":
             started = time.monotonic()
-            verdict = tried(mutant, tree, known, asked.out / "mutant.log")
+            verdict = tried(mutant, tree, known, out / "mutant.log", asked.thorough)
             one = {"file": mutant.file, "line": mutant.line, "diff": mutant.diff}
             one |= {"verdict": verdict, "seconds": round(time.monotonic() - started, 1)}
         results[mutant.key] = one
