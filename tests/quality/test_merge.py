@@ -291,15 +291,21 @@ def test_a_part_lies_inside_by_nine_tenths(part: Box, is_part: bool) -> None:
     assert rejected(found) == [(), ("duplicate_of.1",) if is_part else ()]
 
 
-def test_a_part_needs_its_box_inside_too() -> None:
+@pytest.mark.parametrize(
+    "box",
+    [(10, 2, 30, 38), (10, 22, 30, 58), (1, 22, 30, 38), (10, 22, 70, 38)],
+    ids=["above", "below", "left", "right"],
+)
+def test_a_part_needs_its_box_inside_too(box: Box) -> None:
     # Two cars behind each other: the mask of the second leaks onto the first, its box does not.
-    beyond: Box = (12, 2, 18, 18)
     found = instances(
-        [("car", CAR), ("car", beyond)],
-        bitmaps=[block(*CAR), block(12, 12, 18, 18)],
-        scores=[0.9, 0.6],
+        [("car", (5, 20, 45, 40)), ("car", box)],
+        bitmaps=[block(5, 20, 45, 40), block(10, 22, 30, 38)],
+        scores=[0.9, 0.8],
     )
-    assert rejected(found) == [(), ()]
+    assert reject_duplicates(found, ROAD, CONFIG).statuses.tolist() == [Status.ACCEPTED] * 2
+    inside = replace(found, boxes_xyxy=np.array([(5, 20, 45, 40), (10, 22, 30, 38)], np.float32))
+    assert reject_duplicates(inside, ROAD, CONFIG).statuses.tolist() == [0, Status.REJECTED]
 
 
 def test_a_part_needs_its_mask_inside_too() -> None:
