@@ -39,7 +39,7 @@ def fault_of(error: ValidationError) -> str:
     """Say the first fault of a value: field, what was found and what was expected."""
     fault = error.errors(include_url=False)[0]
     field = ".".join(str(part) for part in fault["loc"])[:_SHOWN] or "the whole"
-    message = fault["msg"].removeprefix("Value error, ")[: 2 * _SHOWN]
+    message = fault["msg"].removeprefix("Value error, ")[: 4 * _SHOWN]
     match fault["type"]:
         case "json_invalid":
             return f"is not JSON: {message.removeprefix('Invalid JSON: ')}"
@@ -48,7 +48,7 @@ def fault_of(error: ValidationError) -> str:
         case "extra_forbidden":
             return f"{field}: found {shown(fault['input'])}, expected no such key"
         case "value_error":
-            return f"{field}: {message}"
+            return f"{field}: {message}" if fault["loc"] else message
     expected = message.removeprefix("Input should be ")
     return f"{field}: found {shown(fault['input'])}, expected {expected}"
 

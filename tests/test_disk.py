@@ -139,3 +139,17 @@ def test_needed_and_free_bytes_are_named(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(RequestError, match=r"needs 12345 bytes, 7 are free") as caught:
         write_bytes(tmp_path / "a" / "b.bin", bytes(12345))
     assert caught.value.code == "disk.full" and "b.bin" in caught.value.message
+
+
+def test_a_file_is_the_old_one_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "labels.json"
+    write_bytes(path, b"old")
+    with path.open("rb") as reader:  # somebody who has it open, such as an export
+        with pytest.raises(ZeroDivisionError), replacing(path) as stream:
+            stream.write(b"ne")
+            stream.flush()
+            assert path.read_bytes() == b"old"
+            raise ZeroDivisionError
+        assert path.read_bytes() == b"old" and [*tmp_path.iterdir()] == [path]
+        write_bytes(path, b"new")
+        assert reader.read() == b"old" and path.read_bytes() == b"new"

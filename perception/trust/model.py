@@ -122,7 +122,8 @@ class Weights(Settings):
         for term in self.terms:
             if term.feature not in FEATURES:
                 raise ValueError(
-                    f"feature {term.feature!r} is none of this version: {', '.join(FEATURES)}"
+                    f"feature {term.feature!r} is none of this version, expected one of "
+                    f"{', '.join(FEATURES)}"
                 )
         if len({term.feature for term in self.terms}) < len(self.terms):
             raise ValueError("terms: a feature comes twice")

@@ -1,5 +1,6 @@
 """The process that shields a run from its models."""
 
+import hashlib
 import os
 import signal
 import threading
@@ -13,7 +14,7 @@ import pytest
 from perception import sources
 from perception.config import Config, ModelSpec
 from perception.engine.handle import Child
-from perception.engine.job import Job
+from perception.engine.job import Job, require_match
 from perception.engine.supervisor import Supervisor
 from perception.errors import RequestError
 from perception.ontology import load_class_map, load_ontology
@@ -216,3 +217,22 @@ def test_of_several_samples_side_by_side_the_one_that_kills_is_found(
         supervisor.do_shard(0)
     outcomes = [outcome for outcome, _ in evidence.read(run, 0, plan.shard(0))]
     assert [outcome.code for outcome in outcomes] == ["", "", "process.crash", "", ""]
+
+
+def test_a_worker_whose_weights_are_others_than_the_runs_is_refused(
+    job: Job, tmp_path: Path
+) -> None:
+    weights = tmp_path / "net.onnx"
+    weights.write_bytes(b"\x08\x07")
+    sha256 = hashlib.sha256(b"\x08\x07").hexdigest()
+    for part in ("detector", "segmenter", "second"):
+        model = ModelSpec(kind="onnx", file_name="net.onnx", sha256=sha256)
+        libraries = folder.installed_libraries()
+        spec = job.spec.model_copy(update={part: model, "libraries": libraries})
+        asked = job.model_copy(update={"spec": spec, f"{part}_path": str(weights)})
+        require_match(asked)
+        other = model.model_copy(update={"sha256": "0" * 64})
+        spec = spec.model_copy(update={part: other})
+        with pytest.raises(RequestError, match=f"weights of the .*{part}.*{sha256} here") as caught:
+            require_match(asked.model_copy(update={"spec": spec}))
+        assert caught.value.code == "worker.mismatch"

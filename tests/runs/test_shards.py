@@ -213,3 +213,14 @@ def test_the_json_file_states_the_size_and_hash_of_the_parquet_file(stored: Path
     stated = json.loads((stored / "evidence" / "000000.json").read_bytes())
     data = (stored / "evidence" / "000000.parquet").read_bytes()
     assert (stated["bytes"], stated["sha256"]) == (len(data), shards.records.sha256(data))
+
+
+def test_row_36_a_shard_of_another_size_than_its_json_file_says_is_not_whole(stored: Path) -> None:
+    path = stored / "evidence" / "000000.json"
+    stated = json.loads(path.read_bytes())
+    del stated["own_sha256"]
+    stated["bytes"] += 1  # a bucket's listing is compared with it, before anything is fetched
+    own = shards.records.sha256(shards.records.to_json(stated))
+    shards.records.write_json(path, stated | {"own_sha256": own})
+    assert shards.read_stated(stored / "evidence", 0).bytes == stated["bytes"]
+    assert not shards.shard_is_whole(stored / "evidence", 0)

@@ -3,17 +3,27 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from perception.errors import RequestError
+from perception.quality.correct import _nothing
 from perception.trials import auroc, calibration_error, excess_calibration_error, review_gain
 from perception.trust.features import FEATURES, doubts, log_odds
-from perception.trust.fit import Examples, calibrate, check, fit, log_losses
-from perception.trust.model import Calibration, Fitted, Term, TrustModel, read_model
+from perception.trust.fit import Examples, _folds, calibrate, check, fit, log_losses
+from perception.trust.model import (
+    Calibration,
+    Fitted,
+    Term,
+    TrustModel,
+    draw_line,
+    read_model,
+)
 from perception.trust.threshold import NOTHING, class_lines, line_for, share_of
+from perception.types import Masks, Status
 
 F = len(FEATURES)
 PLACE = {name: i for i, name in enumerate(FEATURES)}
@@ -258,6 +268,68 @@ def test_a_trust_file_that_is_none_is_refused(tmp_path: Path, text: str, words: 
     with pytest.raises(RequestError, match=words) as caught:
         read_model(path)
     assert caught.value.code == "trust.invalid"
+
+
+def places(value: object, *way: object) -> list[tuple[object, ...]]:
+    """Return the way to each value inside."""
+    items = value.items() if isinstance(value, dict) else enumerate(value)  # type: ignore[call-overload]
+    found: list[tuple[object, ...]] = []
+    for key, inner in items:
+        found.append((*way, key))
+        found += places(inner, *way, key) if isinstance(inner, dict | list) else []
+    return found
+
+
+@pytest.mark.parametrize("strange", ["missing", None, "1_000", "\u0663", [], {"van": {}}, 10**400])
+def test_whatever_is_wrong_in_a_trust_file_is_one_sentence(tmp_path: Path, strange: object) -> None:
+    values = json.loads(model().model_dump_json())
+    path, refused = tmp_path / "trust.json", 0
+    for *way, last in places(values):
+        changed = json.loads(json.dumps(values))
+        inner = changed
+        for key in way:
+            inner = inner[key]
+        if strange == "missing":
+            del inner[last]
+        else:
+            inner[last] = strange
+        path.write_text(json.dumps(changed))
+        try:
+            found = read_model(path)
+        except RequestError as error:
+            refused += 1
+            assert error.code == "trust.invalid" and "expected" in error.message
+            assert "\n" not in error.message and len(error.message) < 500
+        else:
+            assert len(found.probabilities(features(2), ["car", "van"])) == 2
+    assert refused > 8
+
+
+def test_labels_on_the_line_are_above_it() -> None:
+    n = 4
+    masks = Masks(np.zeros((n, 4), np.int32), (b"",) * n, (9, 9))
+    rows = replace(_nothing(n, (9, 9)), masks=masks, reasons=(("iou.low",),) * n)
+    lined = model(accept_from=0.75, class_lines={"bus": 0.5})
+    statuses, reasons = draw_line(
+        lined,
+        rows,
+        np.array([0.75, 0.7499, 0.5, 0.4999]),
+        np.ones(n, bool),
+        ["car", "car", "bus", "bus"],
+    )
+    assert statuses.tolist() == [Status.ACCEPTED, Status.REVIEW, Status.ACCEPTED, Status.REVIEW]
+    low = ("iou.low", "trust.low")
+    assert reasons == ((), low, ("class.kept",), low)
+
+
+def test_a_fit_is_judged_in_five_folds_of_whole_groups() -> None:
+    examples, _ = sampled(400, groups=20)
+    folds = _folds(examples)
+    assert np.bincount(folds).tolist() == [80] * 5
+    groups = examples.group_numbers()
+    assert all(len(set(folds[groups == group])) == 1 for group in range(20))
+    few, _ = sampled(60, groups=3)
+    assert len(set(_folds(few))) == 3  # fewer groups than folds
 
 
 def test_applying_needs_no_scikit_learn(python_path: object) -> None:
