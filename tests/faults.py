@@ -53,6 +53,8 @@ ROWS = {
     39: "SIGINT and SIGTERM, once and twice",
     40: "open dashboard, old Ray, compromised ultralytics",
     41: "broken environment",
+    42: "run folder from somebody else",
+    43: "what killed processes leave in TMPDIR",
 }
 
 

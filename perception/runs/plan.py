@@ -1,8 +1,8 @@
 """`plan.jsonl`: the samples of a run in canonical order, cut into shards; one line each.
 
-A plan may come from somebody else, and its names become paths: of files that are read below its
-root, and of files that are written. So a name that is absolute, climbs by `..` or holds a NUL is
-refused. Raw KITTI drives of one date share a calibration beside them: there one `..` may lead.
+A plan may come from somebody else, and its ids and cameras become names of files that are written:
+those that are absolute, climb by `..` or hold a NUL are refused. Files that are read are confined
+when they are opened (see `links`): one that leads out costs its own sample.
 """
 
 import json
@@ -36,11 +36,6 @@ def _inside(name: str) -> str:
     return name
 
 
-def _beside(name: str) -> str:
-    _inside(name.removeprefix("../"))
-    return name
-
-
 def _place(root: str) -> str:
     if "\0" in root or not (root.startswith("/") or is_bucket(root)):
         raise ValueError(
@@ -61,7 +56,7 @@ _Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(
 
 class _Picture(Settings):
     camera: _Name
-    file_name: _Name
+    file_name: str
 
 
 class _Line(Settings):
@@ -72,10 +67,8 @@ class _Line(Settings):
     layout: str
     root: Annotated[str, Field(max_length=MAX_NAME), AfterValidator(_place)]
     pictures: tuple[_Picture, ...]
-    sweep_file: Annotated[str, Field(max_length=MAX_NAME), AfterValidator(_inside)]
-    calib_files: tuple[
-        Annotated[str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(_beside)], ...
-    ]
+    sweep_file: str
+    calib_files: tuple[str, ...]
     calibration: str = ""
     upright: bool = False
     max_megapixels: Annotated[int, Field(ge=1, le=MOST_MEGAPIXELS)] = MAX_MEGAPIXELS

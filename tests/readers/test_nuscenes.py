@@ -1,6 +1,7 @@
 """nuScenes: both ego poses, tables that are not what they should be, and the real key frame."""
 
 import json
+import re
 import tempfile
 import tracemalloc
 from collections.abc import Callable
@@ -377,6 +378,34 @@ def test_the_plan_carries_what_the_tables_say(
     with pytest.raises(SampleError, match="earlier version; label again") as caught:
         sources.load_scene(replace(ref, calibration=""))
     assert caught.value.code == "calib.invalid"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda frame: frame.pop("poses"), "poses: found nothing"),
+        (lambda frame: frame.update(version="../../x"), "version: found '../../x'"),
+        (lambda frame: frame.update(version=".."), r"version: found '\.\.'"),
+        (lambda frame: frame["shots"]["CAM_FRONT"].update(stamp_us="1_0"), "found '1_0', expected"),
+        (lambda frame: frame["shots"]["CAM_FRONT"].update(file_name="/etc/x"), "shots: found"),
+        (lambda frame: frame["shots"].pop("CAM_FRONT"), "shots: found"),
+    ],
+)
+def test_row_42_what_a_plan_carries_is_checked_when_it_is_read(
+    tmp_path: Path,
+    nuscenes_tables: Tables,
+    write_nuscenes: Write,
+    change: Callable[[Any], object],
+    words: str,
+) -> None:
+    ref = planned(write_nuscenes(tmp_path, nuscenes_tables))[0]
+    frame = json.loads(ref.calibration)
+    change(frame)
+    for calibration in (json.dumps(frame), "[" * 9999):
+        with pytest.raises(SampleError) as caught:
+            sources.load_scene(replace(ref, calibration=calibration))
+        assert caught.value.code == "calib.invalid"
+        assert re.search(words if calibration[0] == "{" else "is not JSON", caught.value.message)
 
 
 def test_in_a_bucket_it_has_the_labels_and_exports_of_a_local_one(

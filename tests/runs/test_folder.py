@@ -261,3 +261,24 @@ def test_labels_of_a_run_that_has_not_finished_are_not_read(
     labels.write(tmp_path, spec.label_set(), 0, written, {})
     with pytest.raises(RequestError, match=r"run\.incomplete"):
         list(folder.read_labels(tmp_path))
+
+
+def test_evidence_outlives_every_decision_and_no_other_look(spec_of: SpecOf) -> None:
+    own = spec_of().evidence_fingerprint()
+    stricter = Config.model_validate({"decide": {"judge": {"min_score": 0.5}}})
+    deeper = Config.model_validate({"decide": {"lift": {"gap_share": 0.5}}})
+    for decided in (
+        {"config": stricter},
+        {"config": deeper},
+        {"class_map": load_class_map("kitti-to-road")},
+        {"corrections": "1" * 64},
+        {"decided_with": "9.9"},
+    ):
+        assert spec_of(**decided).evidence_fingerprint() == own, decided
+    lower = Config.model_validate({"observe": {"min_score": 0.1}})
+    for looked in (
+        {"config": lower},
+        {"plan_sha256": "1" * 64},
+        {"detector": ModelSpec(kind="bright", sha256="1" * 64)},
+    ):
+        assert spec_of(**looked).evidence_fingerprint() != own, looked

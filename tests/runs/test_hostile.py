@@ -17,11 +17,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from perception import calibrate, commands, corrections, decisions, hygiene
+from perception import calibrate, cli, commands, corrections, decisions, hygiene
 from perception.engine.effort import Done, Meter
 from perception.engine.job import Job, Placement
 from perception.engine.worker import Worker
-from perception.errors import PerceptionError
+from perception.errors import PerceptionError, RequestError
 from perception.evaluate import evaluate
 from perception.pages import command as pages
 from perception.pages import review
@@ -304,3 +304,306 @@ def test_row_42_no_change_of_a_run_folder_ends_in_a_traceback(
         shutil.rmtree(place)
     assert refused > MUTATIONS / 4
     assert snapshot(whole / "src") == source and [*tmp_path.iterdir()] == []
+
+
+def plan_line(run: Path, **values: Any) -> None:
+    """Change the first sample of a plan; its hash agrees again."""
+    lines = (run / "plan.jsonl").read_text().splitlines()
+    first = json.loads(lines[0])
+    lines[0] = json.dumps(first | values)
+    data = ("\n".join(lines) + "\n").encode()
+    (run / "plan.jsonl").write_bytes(data)
+    change_spec(run, plan_sha256=records.sha256(data))
+
+
+def cell(run: Path, name: str, value: Any, *, place: int = -1, within: str = "evidence") -> None:
+    """Change a value in the last row of the first shard that has one; the hashes agree again."""
+    path = next(iter(sorted((run / within).rglob("000000.parquet"))))
+    table = pq.read_table(path)
+    rows = table.to_pylist()
+    row = [row for row in rows if row[name] is not None][-1]
+    if isinstance(row[name], list) and not isinstance(value, list) and value is not None:
+        row[name][place] = value
+    else:
+        row[name] = value
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+    state(path)
+
+
+def order_of_rows(run: Path, order: Callable[[list[Any]], list[Any]], within: str) -> None:
+    path = next(iter(sorted((run / within).rglob("000000.parquet"))))
+    table = pq.read_table(path)
+    pq.write_table(pa.Table.from_pylist(order(table.to_pylist()), schema=table.schema), path)
+    state(path)
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 4
+    path.write_bytes(bytes(data))
+
+
+def summary(run: Path, change: Callable[[Any], object]) -> None:
+    document = json.loads((run / "run.json").read_bytes())
+    change(document)
+    (run / "run.json").write_text(json.dumps(document))
+
+
+def current(run: Path) -> Path:
+    return run / "labels" / folder.read_spec(run).label_set()
+
+
+def stated(run: Path, change: Callable[[Any], object]) -> None:
+    path = current(run) / "000000.json"
+    document = json.loads(path.read_bytes())
+    change(document)
+    path.write_text(json.dumps(document))
+
+
+READ = ("status", "order", "coco", "relabel", "show", "review", "evaluate")
+LABELS = ("order", "mix", "coco", "png", "review", "evaluate")
+# What was changed, the verbs that read it, and what they must say.
+KNOWN: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]] = {
+    "id is a number": (lambda r: plan_line(r, id=3), READ, r"plan.jsonl:1: id: found 3, expected"),
+    "id leads out": (lambda r: plan_line(r, id="../../x"), READ, r"id: found '../../x', expected"),
+    "id is absolute": (lambda r: plan_line(r, id="/x"), READ, "expected a relative path"),
+    "root is a list": (lambda r: plan_line(r, root=["/"]), READ, r"root: found \['/'\], expected"),
+    "root is relative": (lambda r: plan_line(r, root="x"), READ, "root: .*an absolute path"),
+    "layout is null": (lambda r: plan_line(r, layout=None), READ, "layout: found None, expected"),
+    "layout is unknown": (lambda r: plan_line(r, layout="x"), ("relabel",), "no layout 'x'"),
+    "sweep is a number": (lambda r: plan_line(r, sweep_file=1), READ, "sweep_file: found 1"),
+    "calib is text": (lambda r: plan_line(r, calib_files="a"), READ, "calib_files: found 'a'"),
+    "another picture than was seen": (
+        lambda r: plan_line(r, pictures=[{"camera": "image_2", "file_name": "../../../x.png"}]),
+        ("order", "relabel", "show", "coco"),
+        "pictures: found .*expected the plan's 1",
+    ),
+    "camera leads out": (
+        lambda r: plan_line(r, pictures=[{"camera": "../../a", "file_name": "a.png"}]),
+        READ,
+        "pictures.0.camera",
+    ),
+    "plan is deep": (lambda r: (r / "plan.jsonl").write_text(DEEP), READ, "not the plan"),
+    "run.json is deep": (
+        lambda r: (r / "run.json").write_text(DEEP),
+        READ,
+        "run.json: is not JSON",
+    ),
+    "text for a number": (
+        lambda r: summary(r, lambda d: d["spec"]["config"].update(shard_size="1_0")),
+        READ,
+        "spec.config.shard_size: found '1_0', expected a valid integer",
+    ),
+    "digits of another script": (
+        lambda r: summary(r, lambda d: d["counts"]["samples"].update(ok="\u0663")),
+        READ,
+        "counts.samples.ok: found '\u0663', expected a valid integer",
+    ),
+    "corrections lead out": (
+        lambda r: change_spec(r, corrections="../../x"),
+        ("relabel", "coco"),
+        "spec.corrections",
+    ),
+    "sha256 is missing": (lambda r: stated(r, lambda d: d.pop("sha256")), LABELS, "found nothing"),
+    "counts are a list": (
+        lambda r: stated(r, lambda d: d.update(counts=[])),
+        ("status", "order"),
+        r"000000.json: counts: found \[\], expected",
+    ),
+    "stated is deep": (
+        lambda r: (current(r) / "000000.json").write_text(DEEP),
+        ("status", "order", "mix"),
+        "is not JSON",
+    ),
+    "one flipped digit of a count": (
+        lambda r: stated(r, lambda d: d["samples"].update(ok=7)),
+        ("status", "order"),
+        "own_sha256: found",
+    ),
+    "times are text": (
+        lambda r: (r / "timings.json").write_text('{"seconds": "x"}'),
+        ("status", "show"),
+        "timings.json: seconds: found 'x', expected a valid number; delete it",
+    ),
+    "labels flipped": (
+        lambda r: flip(current(r) / "000000.parquet"),
+        (*LABELS, "show"),
+        "not what its JSON file says",
+    ),
+    "evidence flipped": (
+        lambda r: flip(r / "evidence" / "000000.parquet"),
+        ("relabel",),
+        "not what its JSON file says",
+    ),
+    "no Parquet": (
+        lambda r: [
+            (r / "evidence" / "000000.parquet").write_bytes(b"PK"),
+            state(r / "evidence" / "000000.parquet"),
+        ],
+        ("relabel",),
+        "cannot be read as Parquet",
+    ),
+    "box is null": (
+        lambda r: cell(r, "box_xyxy", None),
+        ("relabel",),
+        "row .*box_xyxy: found None",
+    ),
+    "box is NaN": (lambda r: cell(r, "box_xyxy", float("nan")), ("relabel",), "box_xyxy: found"),
+    "box is far out": (lambda r: cell(r, "box_xyxy", 1e30), ("relabel",), "box_xyxy: found"),
+    "box is inverted": (lambda r: cell(r, "box_xyxy", 0.0), ("relabel",), "x0 <= x1"),
+    "mask is null": (lambda r: cell(r, "mask_xyxy", None), ("relabel",), "mask_xyxy: found None"),
+    "mask is out": (lambda r: cell(r, "mask_xyxy", 9999), ("relabel",), "does not lie in"),
+    "runs are cut": (lambda r: cell(r, "mask_counts", b"P"), ("relabel",), "mask_counts: "),
+    "cells are null": (
+        lambda r: cell(r, "cells_xyxy", None),
+        ("relabel",),
+        "cells_xyxy: found None",
+    ),
+    "width is null": (lambda r: cell(r, "width", None), ("relabel",), "width: found None"),
+    "width is negative": (lambda r: cell(r, "width", -1), ("relabel",), "width: found -1"),
+    "picture is huge": (lambda r: cell(r, "width", 2**28), ("relabel",), "width, height: found"),
+    "dropped is null": (lambda r: cell(r, "dropped", None), ("relabel",), "dropped: found None"),
+    "a class is null": (lambda r: cell(r, "class_name", None), ("relabel",), "class_name: found"),
+    "score is infinite": (
+        lambda r: cell(r, "score", float("inf")),
+        ("relabel",),
+        "score: found inf, expected a finite number",
+    ),
+    "ignored is null": (
+        lambda r: cell(r, "ignored", None, within=f"labels/{current(r).name}"),
+        LABELS,
+        "ignored: found None",
+    ),
+    "a class that the run has not": (
+        lambda r: cell(r, "class_id", 77, within=f"labels/{current(r).name}"),
+        LABELS,
+        "class_id: found 77, expected one of the ontology",
+    ),
+    "a status that is none": (
+        lambda r: cell(r, "instance_status", 9, within=f"labels/{current(r).name}"),
+        LABELS,
+        "instance_status: found 9, expected 0 to 2",
+    ),
+    "points are cut": (
+        lambda r: cell(r, "point_states", b"\0", within=f"labels/{current(r).name}"),
+        LABELS,
+        "point_states: found '1 bytes', expected",
+    ),
+    "another picture": (
+        lambda r: cell(r, "file_name", "../../x.png", within=f"labels/{current(r).name}"),
+        LABELS,
+        "pictures: found",
+    ),
+    "rows are shuffled": (
+        lambda r: order_of_rows(r, lambda rows: rows[::-1], "evidence"),
+        ("relabel",),
+        "row 0: kind: found 'instance', expected sample, then picture",
+    ),
+    "a picture before its sample": (
+        lambda r: order_of_rows(r, lambda rows: rows[1:], "evidence"),
+        ("relabel",),
+        "row 0: kind: found 'picture'",
+    ),
+    "no rows": (lambda r: order_of_rows(r, lambda rows: [], "evidence"), ("relabel",), "0 samples"),
+    "samples change places": (
+        lambda r: order_of_rows(r, lambda rows: [*rows[3:], *rows[:3]], "evidence"),
+        ("relabel",),
+        "not the plan's 2 in their order",
+    ),
+    "a poison that says nothing": (
+        lambda r: (r / "poison" / "000001-0000.json").write_text("[]"),
+        ("label",),
+        "poison/000001-0000.json",
+    ),
+}
+
+
+@pytest.fixture
+def hostile(whole: Path, tmp_path: Path) -> Path:
+    shutil.copytree(whole / "run", tmp_path / "run")
+    shutil.copy(whole / "decided.json", tmp_path / "decided.json")
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_row_42_each_verb_names_what_is_wrong(
+    hostile: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", lambda number: None)
+    change, verbs, words = KNOWN[name]
+    change(hostile)
+    assert verify(hostile).faults or "label" in verbs or "unknown" in name
+    for verb in verbs:
+        with pytest.raises(RequestError, match=words) as caught:
+            VERBS[verb](hostile, tmp_path / "out" / verb)
+        assert caught.value.code in {"run.damaged", "source.unknown"}, verb
+        assert "\n" not in caught.value.message
+
+
+def test_row_42_the_command_says_it_in_one_line_and_ends_with_2(
+    hostile: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan_line(hostile, root=3)
+    for words in (["status"], ["relabel"], ["export", "--to", "coco"], ["trust", "order"]):
+        options = ["--out", str(tmp_path / "o")] if "--to" in words else []
+        verb = words[:2] if words[0] == "trust" else words[:1]
+        rest = words[len(verb) :]
+        assert cli.run([*verb, str(hostile), *rest, *options]) == cli.USAGE
+        said = capsys.readouterr().err
+        assert "run.damaged" in said and "Traceback" not in said
+    assert cli.run(["verify", str(hostile)]) == cli.QUARANTINED
+    assert "root: found 3" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"sweep_file": "training/../../mine.bin"},
+        {"sweep_file": "/etc/passwd"},
+        {"calib_files": ["../../mine.txt"]},
+    ],
+    ids=str,
+)
+def test_row_42_a_plan_leads_no_read_out_of_its_root(hostile: Path, names: dict[str, Any]) -> None:
+    plan_line(hostile, **names)
+    found = commands.relabel(hostile, overrides={"decide": {"judge": {"min_score": 0.3}}})
+    assert found.counts["quarantined_by"] == {"image.empty": 1, "path.outside_root": 1}
+
+
+@pytest.mark.parametrize("name", ["preview", "labels", "evidence", "corrections"])
+def test_row_42_a_link_in_the_run_leads_no_write_out_of_it(
+    hostile: Path, tmp_path: Path, name: str
+) -> None:
+    outside = tmp_path / "mine"
+    (hostile / name).rename(outside)
+    (hostile / name).symlink_to(outside)
+    before = sorted(outside.rglob("*"))
+    with pytest.raises(RequestError, match="remove the link") as caught:
+        VERBS["relabel"](hostile, tmp_path)
+    assert caught.value.code == "path.outside_root"
+    assert sorted(outside.rglob("*")) == before
+
+
+def test_row_42_a_link_below_the_previews_leads_no_write_out(
+    hostile: Path, tmp_path: Path, draw: Callable[..., Path]
+) -> None:
+    draw(tmp_path / "src" / "a" / "x.png", (4, 8, 20, 30, 255))
+    source = f"images:{tmp_path / 'src'}"
+    run = commands.label(commands.LabelRequest(source, tmp_path / "r", "boxes", "bright")).folder
+    shutil.rmtree(run / "preview" / "a")
+    (tmp_path / "mine").mkdir()
+    (run / "preview" / "a").symlink_to(tmp_path / "mine")
+    with pytest.raises(RequestError, match="remove the link"):
+        VERBS["relabel"](run, tmp_path)
+    assert [*(tmp_path / "mine").iterdir()] == []
+
+
+def test_row_42_what_is_no_file_is_not_waited_for(hostile: Path) -> None:
+    os.rename(hostile / "run.json", hostile / "was")  # noqa: PTH104
+    os.mkfifo(hostile / "run.json")
+    with pytest.raises(RequestError, match=r"run\.json: is no file"):
+        read_status(hostile)
+    (hostile / "run.json").unlink()
+    (hostile / "run.json").symlink_to("/dev/zero")
+    with pytest.raises(RequestError, match=r"run\.json: is no file"):
+        read_status(hostile)
