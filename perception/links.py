@@ -45,8 +45,9 @@ def named(refs: Iterable[SampleRef]) -> tuple[tuple[SampleRef, ...], tuple[str, 
     if not count:
         return tuple(found), ()
     more = f" and {len(places) - SHOWN} more folders" if len(places) > SHOWN else ""
+    files = "1 file" if count == 1 else f"{count} files"
     notice = (
-        f"links lead out of the source to {count} files, in {', '.join([*places][:SHOWN])}{more}; "
+        f"links lead out of the source to {files}, in {', '.join([*places][:SHOWN])}{more}; "
         "plan.jsonl names each"
     )
     return tuple(found), (notice,)

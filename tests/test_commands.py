@@ -20,7 +20,7 @@ from perception import masks as rle
 from perception.commands import LabelRequest, Run
 from perception.config import load_yaml
 from perception.errors import RequestError
-from perception.formats import coco, label_png, semantic_kitti, yolo
+from perception.formats import coco, label_png, semantic_kitti, yolo, yolo_rows
 from perception.ontology import load_class_map, load_ontology, target_of
 from perception.runs import folder
 from perception.types import PointState, Status
@@ -563,7 +563,7 @@ def test_yolo_holds_a_file_and_a_picture_for_each_sample(driven: Path, tmp_path:
     assert load_yaml(tmp_path / "data.yaml")["path"] == str(tmp_path.resolve())
     for sample, count in zip(commands.read_labels(driven), (2, 1, 0), strict=True):
         name = Path("training") / "image_2" / f"{sample.id}"
-        found = yolo.read_boxes(
+        found = yolo_rows.read_boxes(
             (tmp_path / "labels" / name).with_suffix(".txt"), (48, 64), tuple(names)
         )
         assert [found.class_names[i] for i in found.class_ids] == ["car"] * count
@@ -672,8 +672,8 @@ def test_a_run_says_the_first_message_of_each_reason(
     made = ["label", str(source), "--detector", "bright", "--segmenter", "boxes"]
     assert cli.run([*made, "--out", str(tmp_path / "run")]) == cli.QUARANTINED
     told = capsys.readouterr().out
-    assert f"  image.not_an_image: x.png: {source / 'x.png'}: expected an image" in told
-    assert f"  image.empty: z.png: {source / 'z.png'}: has no bytes" in told
+    assert f"  image.not_an_image: {source / 'x.png'}: expected an image" in told
+    assert f"  image.empty: {source / 'z.png'}: has no bytes" in told
     assert "y.png" not in told
 
 

@@ -629,7 +629,7 @@ def test_a_link_that_was_copied_as_text_is_told(tmp_path: Path) -> None:
     path = tmp_path / "street.jpg"
     path.write_bytes(b"../store/street.jpg")
     assert code_of(path) == "image.not_an_image"
-    with pytest.raises(SampleError, match="a link that was copied as text"):
+    with pytest.raises(SampleError, match="a link that was copied as text; copy what"):
         decode_image(path)
 
 

@@ -208,7 +208,7 @@ def test_a_link_out_of_the_root_is_named_in_the_plan_and_said(tmp_path: Path, ta
     found = survey(parse_source(str(root)))
     assert [ref.outside for ref in found.refs] == [(), (str(place),)]
     assert found.notices == (
-        f"links lead out of the source to 1 files, in {tmp_path}; plan.jsonl names each",
+        f"links lead out of the source to 1 file, in {tmp_path}; plan.jsonl names each",
     )
     assert load_sample(found.refs[1]).pictures[0].size_hw == (4, 6)
     with_images(tmp_path, "elsewhere.png")

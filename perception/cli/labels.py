@@ -273,7 +273,11 @@ def _show_run(run: "Run", as_json: bool) -> int:
     if samples["quarantined"]:
         listed = ", ".join(f"{code} {n}" for code, n in sorted(counts["quarantined_by"].items()))
         lines.append(f"quarantined: {listed}; see {run.address}/quarantine.jsonl; the first:")
-        lines += [f"  {row['code']}: {row['sample_id']}: {row['message']}" for row in run.refusals]
+        for row in run.refusals:
+            named = row["sample_id"] in row["message"]
+            who = "" if named else f"{row['sample_id']}: "
+            lines.append(f"  {row['code']}: {who}{row['message']}")
+    lines += [f"note: {notice}" for notice in run.notices]  # said before a night's work, too
     lines.append(f"labels in {run.address}, pictures in {run.address}/preview")
     value = {
         "run": run.address,

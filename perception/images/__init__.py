@@ -24,7 +24,7 @@ from perception import files
 from perception.errors import SampleError
 from perception.images import exif, heif, kinds, tiff
 from perception.images.declared import FileFaultError
-from perception.images.kinds import is_read, read_suffixes, remedy_for, unread_suffix
+from perception.images.kinds import is_read, link_as_text, read_suffixes, remedy_for, unread_suffix
 from perception.images.levels import to_8_bit
 from perception.limits import MAX_MEGAPIXELS, MOST_MEGAPIXELS
 from perception.types import UInt8
@@ -37,6 +37,7 @@ __all__ = [
     "decode_image",
     "is_as_shown",
     "is_read",
+    "link_as_text",
     "probe_image",
     "read_image",
     "read_suffixes",

@@ -116,14 +116,21 @@ def format_of(stream: BinaryIO) -> Format:
     raise FileFaultError("image.not_an_image", _what_it_is(head, stream))
 
 
+def link_as_text(stream: BinaryIO) -> str:
+    """Say that a file is a link that was copied as text; "" for any other file."""
+    stream.seek(0)
+    text = stream.read(2048)
+    if not TEXT_PATH.fullmatch(text):
+        return ""
+    return (
+        f"holds nothing but the path {text.decode().strip()[:80]!r}: a link that was copied as "
+        "text; copy what it leads to"
+    )
+
+
 def _what_it_is(head: bytes, stream: BinaryIO) -> str:
     if head.startswith(b"version https://git-lfs"):
         return "is a git-LFS pointer; run `git lfs pull`"
-    stream.seek(0)
-    text = stream.read(2048)
-    if TEXT_PATH.fullmatch(text):
-        return (
-            f"holds nothing but the path {text.decode().strip()[:80]!r}: a link that was copied as "
-            "text; copy the picture itself"
-        )
+    if said := link_as_text(stream):
+        return said
     return f"expected an image, the file begins with {head[:16]!r}"

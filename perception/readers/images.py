@@ -19,12 +19,13 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from perception.errors import RequestError
-from perception.images import is_read, read_suffixes, remedy_for, unread_suffix
+from perception.images import is_read, link_as_text, read_suffixes, remedy_for, unread_suffix
 from perception.readers import check_name, inside
 from perception.types import EMPTY_SCENE, PictureRef, SampleRef, Scene
 
 CAMERA = "camera"
 WILDCARDS = "*?["
+LOOKED_AT, MAX_LINK_BYTES = 100, 4096  # files of an empty folder that may be links as text
 
 
 @dataclass
@@ -91,9 +92,8 @@ def survey(root: Path, *, local: bool = True) -> tuple[tuple[SampleRef, ...], tu
     base, names = _plan(root, seen, local)
     if not names:
         read = ", ".join(sorted(read_suffixes()))
-        raise RequestError(
-            "source.empty", "; ".join([f"{root}: no images ({read})", *seen.notices()])
-        )
+        said = [f"{root}: no images ({read})", *seen.notices(), *_links_as_text(root)]
+        raise RequestError("source.empty", "; ".join(said))
     refs = tuple(
         SampleRef(id=name, layout="images", root=str(base), pictures=(PictureRef(CAMERA, name),))
         for name in sorted(names)
@@ -124,6 +124,19 @@ def _plan(root: Path, seen: _Seen, local: bool) -> tuple[Path, list[str]]:
     if any(character in str(root) for character in WILDCARDS):
         return _glob(root, seen)
     raise RequestError("io.not_found", f"{root}: no such folder or file")
+
+
+def _links_as_text(root: Path) -> list[str]:
+    """Say what makes a folder of links empty where it was copied without them."""
+    if not root.is_dir():
+        return []
+    small = [path for path in sorted(root.iterdir())[:LOOKED_AT] if path.is_file()]
+    said = []
+    for path in (path for path in small if path.stat().st_size <= MAX_LINK_BYTES):
+        with path.open("rb") as stream:
+            if fault := link_as_text(stream):
+                said.append(f"{path.name} {fault}")
+    return said[:1]
 
 
 def _walk(base: Path, seen: _Seen) -> Iterator[str]:

@@ -162,6 +162,11 @@ def test_what_looks_like_a_picture_and_is_not_read_is_counted(tmp_path: Path) ->
     assert code_of(tmp_path / "c.dng", match="convert it") == "source.invalid"
 
 
+def test_a_folder_of_links_that_were_copied_as_text_is_told(tmp_path: Path) -> None:
+    (tmp_path / "day1").write_text("../store")
+    assert code_of(tmp_path, match="day1 holds nothing but the path '../store'") == "source.empty"
+
+
 def test_every_suffix_of_a_kind_that_is_read_is_planned(tmp_path: Path) -> None:
     names = ["a.jfif", "b.jpe", "c.MPO", "d.gif", "e.avif", "f.apng"]
     touch(tmp_path, *names)

@@ -110,6 +110,7 @@ def test_quarantined_and_empty_samples_have_a_row_beside_those_with_objects(
     assert shards.stated_counts(evidence.folder_of(tmp_path), 0) == (
         {"ok": 1, "empty": 1, "quarantined": 1},
         {
+            "detector_pictures": {"seen": 3, "without_boxes": 2},
             "boxes_dropped": {"box.inverted": 1, "box.nan": 2},
             "boxes_mended": {"row.clipped": 3},
         },
