@@ -132,7 +132,8 @@ def match(rows: list[Row], versions: list[Version], size_hw: tuple[int, int]) ->
 
 def is_copy(row: Row, versions: list[Version], tolerance_px: int) -> bool:
     """Tell whether a row that is no label has the mask of one: it is in the file twice."""
-    return any(_off_px(row, version.mask) <= tolerance_px for version in versions if version.now)
+    there = [version for version in versions if version.now or not version.label_set]
+    return any(_off_px(row, version.mask) <= tolerance_px for version in there)
 
 
 def tolerance_px(form: str, off_px: Counter[int]) -> int:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -166,7 +167,9 @@ def test_a_copy_of_a_label_is_no_new_object() -> None:
     ours = [label(block(10, 10, 30, 30))]
     assert is_copy(row(block(10, 10, 30, 30)), ours, 0)
     assert not is_copy(row(block(10, 10, 30, 31)), ours, 0)
-    assert not is_copy(row(block(10, 10, 30, 30)), [label(block(10, 10, 30, 30), now=False)], 0)
+    before = label(block(10, 10, 30, 30), now=False)
+    assert not is_copy(row(block(10, 10, 30, 30)), [before], 0)
+    assert is_copy(row(block(10, 10, 30, 30)), [replace(before, label_set="")], 0)  # as drawn
 
 
 def test_a_picture_without_labels_or_rows() -> None:
