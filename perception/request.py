@@ -4,7 +4,7 @@ Everything that can be refused without a model is refused here, before any work.
 """
 
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -125,13 +125,11 @@ def _reading(settings: Config) -> Reading:
 
 def _with_columns(refs: tuple[SampleRef, ...], columns: int) -> tuple[SampleRef, ...]:
     """Say in each sample how many numbers a point of its sweep has."""
-    if not columns:
-        return refs
-    if not any(ref.sweep_file for ref in refs):
+    if columns and not any(ref.sweep_file for ref in refs):
         raise RequestError(
             "config.invalid", f"--columns {columns}: the source has no sweeps; leave it out"
         )
-    return tuple(replace(ref, columns=columns) for ref in refs)
+    return sources.with_columns(refs, columns)
 
 
 def _check_engine(request: LabelRequest) -> None:

@@ -211,6 +211,11 @@ def load_scene(ref: SampleRef) -> Scene:
         return _load_scene(here)
 
 
+def with_columns(refs: tuple[SampleRef, ...], columns: int) -> tuple[SampleRef, ...]:
+    """Say in each sample how many numbers a point of its sweep has; 0 leaves it to the layout."""
+    return tuple(replace(ref, columns=columns) for ref in refs) if columns else refs
+
+
 def remarks(refs: Sequence[SampleRef]) -> tuple[str, ...]:
     """Say what is odd about sweeps and calibration, by the first, the middle and the last sample.
 

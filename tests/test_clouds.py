@@ -5,10 +5,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from perception import clouds
 from perception.clouds import read_sweep
+from perception.clouds.lzf import decompress
 from perception.errors import SampleError
+from perception.formats import colored_cloud
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -123,6 +127,37 @@ def test_row_07_a_sweep_without_permission_is_denied(
     with pytest.raises(SampleError) as caught:
         read_sweep(path, 4)
     assert caught.value.code == "io.denied"
+
+
+@given(
+    st.lists(st.tuples(*[st.floats(-300, 300, width=32)] * 3), min_size=1, max_size=30),
+    st.sampled_from([".ply", ".pcd"]),
+)
+def test_exported_clouds_are_sweeps_again(
+    tmp_path_factory: pytest.TempPathFactory, places: list[tuple[float, ...]], suffix: str
+) -> None:
+    points_lidar = np.array([*places, (1.0, 2.0, 3.0)], np.float32)
+    count = len(points_lidar)
+    cloud = colored_cloud.ColoredCloud(
+        points_lidar=points_lidar,
+        rgb=np.full((count, 3), 200, np.uint8),
+        states=np.zeros(count, np.uint8),
+        class_ids=np.full(count, -1, np.int32),
+        instance_ids=np.full(count, 7, np.int32),
+        trusts=np.zeros(count, np.uint8),
+    )
+    path = tmp_path_factory.getbasetemp() / f"cloud{suffix}"
+    colored_cloud.write(cloud, path)
+    points_lidar[(points_lidar == 0).all(axis=1)] = np.nan
+    np.testing.assert_array_equal(read_sweep(path, 4).points_lidar, points_lidar)
+
+
+@given(st.binary(max_size=400), st.integers(0, 60))
+def test_lzf_gives_bytes_or_one_error(data: bytes, size_bytes: int) -> None:
+    try:
+        assert len(decompress(data, size_bytes)) <= size_bytes
+    except ValueError as error:
+        assert str(error) in {"points before its beginning", "ends early"}
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the real driving data is not beside the repository")

@@ -74,13 +74,13 @@ def read_sweep(path: Path, columns: int) -> Sweep:
     """
     data, remarks = _bytes_of(path), tuple[str, ...]()
     read = _reader_of(data, path)
-    if read is not None:
-        found = read(data, path)
-    else:
-        found, remarks = rows.read(data, path, columns)
-    if not 0 < len(found) <= MAX_POINTS:
-        raise _malformed(path, f"{len(found)} points, expected 1 to {MAX_POINTS}")
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold is not finite
+        if read is not None:
+            found = read(data, path)
+        else:
+            found, remarks = rows.read(data, path, columns)
+        if not 0 < len(found) <= MAX_POINTS:
+            raise _malformed(path, f"{len(found)} points, expected 1 to {MAX_POINTS}")
         points_lidar = np.ascontiguousarray(found, np.float32)
     x, y, z = points_lidar.T
     missing = (x == 0) & (y == 0) & (z == 0)

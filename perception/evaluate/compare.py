@@ -68,7 +68,8 @@ def evaluate(
     try:
         refs = {ref.id: ref for ref in folder.read_plan(run, spec).samples}
         images = _images_of(refs)
-        known = read_truth(_with_root(truth, refs), spec.ontology, mapped, images)
+        columns = spec.config.observe.columns
+        known = read_truth(_with_root(truth, refs), spec.ontology, mapped, images, columns)
         report = evaluate_labels(
             _all_samples(run, "", refs, known),
             known,

@@ -49,13 +49,19 @@ OWN_ROOT = "kitti"  # the root that the run was made from
 MISC = "Misc"
 
 
-def kitti_truth(root: Path, ontology: Ontology) -> Truth:
+def kitti_truth(root: Path, ontology: Ontology, columns: int = 0) -> Truth:
     """Open a KITTI object folder; frames without a label file are not known.
+
+    Args:
+        root: The folder.
+        ontology: The classes of the run.
+        columns: Numbers per point of its sweeps; 0: as the layout has them.
 
     Raises:
         RequestError: as `sources.find`.
     """
-    refs = {ref.id: ref for ref in sources.find(sources.parse_source(f"{PREFIX}{root}"))}
+    found = sources.find(sources.parse_source(f"{PREFIX}{root}"))
+    refs = {ref.id: ref for ref in sources.with_columns(found, columns)}
     class_map = load_class_map("kitti-to-road")
     known = [class_map(kind) for kind in kitti_label.TYPES if kind not in {MISC, DONT_CARE}]
     classes = vocabulary_of(ontology, [name for name in known if name is not None])

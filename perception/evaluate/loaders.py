@@ -49,6 +49,7 @@ def read_truth(
     ontology: Ontology,
     class_map: ClassMap | None = None,
     planned: Iterable[str] | None = None,
+    columns: int = 0,
 ) -> Truth:
     """Open a truth: a COCO file, a drive's folder, "cityscapes:FOLDER", "kitti:ROOT", ...
 
@@ -59,6 +60,7 @@ def read_truth(
             names of the ontology.
         planned: Names of the run's images, which a COCO file may write in other ways; without them
             its images are known by its own names.
+        columns: Numbers per point of the run's sweeps, where they are not the layout's own; else 0.
 
     Raises:
         RequestError: `truth.unknown` for what is none of these, `truth.invalid`, `truth.empty`,
@@ -71,10 +73,10 @@ def read_truth(
         return coco_panoptic.panoptic_truth(path, ontology, class_map)
     if text.startswith(kitti.PREFIX):
         root = Path(text.removeprefix(kitti.PREFIX))
-        return _with_exact(kitti.kitti_truth(root, ontology), root, ontology)
+        return _with_exact(kitti.kitti_truth(root, ontology, columns), root, ontology)
     if text.startswith(nuscenes.PREFIX):
         root = Path(text.removeprefix(nuscenes.PREFIX))
-        return _with_exact(nuscenes.nuscenes_truth(root, ontology), root, ontology)
+        return _with_exact(nuscenes.nuscenes_truth(root, ontology, columns), root, ontology)
     path = Path(text)
     if path.suffix.lower() == ".json":
         return coco_truth(path, ontology, class_map, planned)

@@ -123,13 +123,18 @@ class _Boxes(RowAligned):
         return bounds
 
 
-def nuscenes_truth(root: Path, ontology: Ontology) -> Truth:
+def nuscenes_truth(root: Path, ontology: Ontology, columns: int = 0) -> Truth:
     """Open the boxes of a nuScenes folder; samples without a row in sample_annotation have none.
+
+    Args:
+        root: The folder.
+        ontology: The classes of the run.
+        columns: Numbers per point of its sweeps; 0: as the layout has them.
 
     Raises:
         RequestError: as `sources.find`; `class.unknown` for a category that nuScenes does not have.
     """
-    refs = sources.find(sources.parse_source(f"{PREFIX}{root}"))
+    refs = sources.with_columns(sources.find(sources.parse_source(f"{PREFIX}{root}")), columns)
     by_id = {ref.id: ref for ref in refs}
     place = {picture.file_name: (ref, picture.camera) for ref in refs for picture in ref.pictures}
     to_format = load_class_map("road-to-nuscenes")

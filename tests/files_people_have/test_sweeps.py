@@ -13,6 +13,8 @@ import pytest
 from perception import sources
 from perception.clouds import read_sweep
 from perception.errors import SampleError
+from perception.evaluate.compare import evaluate
+from perception.runs import folder
 
 Table = npt.NDArray[np.float32]
 COUNT = 7_848  # a multiple of 3, 4 and 6
@@ -345,6 +347,18 @@ def test_five_columns_are_refused_as_four_and_read_as_five(
         source, boxes="label_2", overrides={"observe": {"columns": 5}}, out=tmp_path / "five"
     )
     assert points_of(settled) == right and right["labelled"] > 50
+
+
+def test_truth_of_a_run_reads_the_sweeps_as_the_run_does(
+    frame: Path, label_here: Callable[..., Any], tmp_path: Path
+) -> None:
+    (frame / "velodyne" / "000076.bin").write_bytes(more(street(), "ir").tobytes())
+    source = f"kitti:{frame.parent}"
+    run = label_here(source, boxes="label_2", overrides={"observe": {"columns": 5}}).run
+    figures = evaluate(run, "kitti").to_dict()["tables"]
+    assert figures == evaluate(run, source).to_dict()["tables"] and "points" in str(figures)
+    (ref,) = folder.read_plan(run, folder.read_spec(run)).samples
+    assert ref.columns == 5
 
 
 @pytest.mark.parametrize(

@@ -156,6 +156,10 @@ def test_the_rectifying_rotation_is_applied_after_the_mounting(tmp_path: Path) -
         ([P2.replace("20", "nan"), R0, VELO], ["P2", "not finite"]),
         ([P2, "R0_rect: 2 0 0 0 1 0 0 0 1", VELO], ["R0_rect", "orthonormal"]),
         ([P2, R0, VELO.replace("1 1 0 0 0", "1 9 0 0 0")], ["Tr_velo_to_cam", "orthonormal"]),
+        (
+            [P2, "R0_rect: 1e200 1e200 0 1e200 -1e200 0 0 0 1e200", VELO],
+            ["R0_rect", "orthonormal"],
+        ),
         ([P2, R0, VELO.replace("1 1 0 0 0", "1 -1 0 0 0")], ["Tr_velo_to_cam", "reflection"]),
         ([P2.replace("P2: 100", "P2: 0"), R0, VELO], ["P2", "focal"]),
         ([P2.replace("100 40", "-100 40"), R0, VELO], ["P2", "focal"]),
