@@ -31,7 +31,7 @@ check:  ## the gate
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q
 
-faults: setup  ## inject 42 known faults; one line says what became of each
+faults: setup  ## inject 43 known faults; one line says what became of each
 	$(BIN)/python tests/faults.py $(ROWS)
 
 mutants: setup  ## change the code in 300 places, one at a time; the last line says how many changes the tests notice
