@@ -210,7 +210,10 @@ def _checked(base: Path, names: Iterable[str]) -> list[str]:
 
 
 def _read_list(base: Path, list_file: Path, local: bool) -> tuple[Path, list[str]]:
-    """Read a list file; blanks around a name do not count. Some files may be missing, not all."""
+    """Read a list file; blanks around a name do not count.
+
+    Some files may be missing, not all; in a bucket (`local` False) only reading them tells.
+    """
     try:
         text = list_file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
@@ -233,7 +236,7 @@ def _read_list(base: Path, list_file: Path, local: bool) -> tuple[Path, list[str
             )
         lines[path] = number
         first, some_exist = first or entry, some_exist or os.path.lexists(path)
-    if lines and not some_exist:
+    if local and lines and not some_exist:
         raise RequestError(
             "io.not_found",
             f"{list_file}: none of its {len(lines)} entries is a file; the first is {first!r}: "
