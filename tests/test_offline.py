@@ -129,7 +129,8 @@ def label(sealed: Sealed, source: Path, *options: object) -> dict[str, int]:
     assert sealed.left_behind() == []
     counts: dict[str, int] = json.loads(done.stdout)["counts"]["samples"]
     (row,) = map(json.loads, (run / "quarantine.jsonl").read_text().splitlines())
-    assert (row["sample_id"], row["code"]) == ("corrupt.png", "image.unsupported")
+    assert row["sample_id"] == "corrupt.png"  # HEIC within, which the extra heic reads
+    assert row["code"] in {"image.truncated", "image.unsupported"}
     return counts
 
 
