@@ -63,13 +63,13 @@ class Mutant:
     Attributes:
         file: Relative path.
         line: First line that changes, from 1.
-        source: The file with the change.
+        place: First and last character that go, and what comes.
         diff: The lines that go and come.
     """
 
     file: str
     line: int
-    source: str
+    place: tuple[int, int, str]
     diff: tuple[str, ...]
 
     @property
@@ -90,7 +90,7 @@ def mutants_of(file: str) -> Iterator[Mutant]:
         (low, high), (left, right) = (moved[0][1], moved[-1][2]), (moved[0][3], moved[-1][4])
         diff = [f"- {line.strip()}" for line in lines[low:high]]
         diff += [f"+ {line.strip()}" for line in new[left:right]]
-        yield Mutant(file, low + 1, changed, tuple(diff))
+        yield Mutant(file, low + 1, (start, end, text), tuple(diff))
 
 
 def guards_of(file: str) -> list[str]:
@@ -143,7 +143,8 @@ def tried(mutant: Mutant, tree: Path, known: dict, log: Path, thorough: bool) ->
     rounds = [quick] if named else [guards_of(mutant.file)]
     if thorough and named:
         rounds += [[*named[len(quick) :], *guards_of(mutant.file)]]
-    path.write_text(mutant.source)
+    start, end, new = mutant.place
+    path.write_text(original[:start] + new + original[end:])
     try:
         for tests in rounds:
             expected_s = sum(seconds.get(name, 0) for name in tests) or sum(seconds.values())
