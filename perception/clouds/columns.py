@@ -5,13 +5,17 @@ column has a distribution of its own: x and y reach far, z does not, a reflectan
 Cut wrongly, columns mix and look alike. So the measure is the share of the variance of ranks, of
 the numbers and of their sizes, that lies between columns. It does not depend on the order of rows.
 
-Twice the right length fits as well: there the first half of a row looks like the second, x like x
-and y like y, and it is left out.
+Twice the right length fits as well, and better where beams take turns. There both halves of a row
+begin with places, which neither intensities nor rings nor times look like, and it is left out.
 
-On 46 real sweeps, each rewritten with 3, 4, 5 and 6 columns of several kinds, in scan order and
-shuffled, and read as 3, 4, 5 and 6: right 470 of 470, wrong 1,410 of 1,410 (2026-11-30). The median
+On 47 sweeps of ten data sets, each rewritten with 3, 4, 5 and 6 columns of several kinds, in scan
+order and shuffled, and read as 3 to 6: 655 of 655 right ones read, 1,965 of 1,965 wrong ones
+refused; and 144 of 144 right ones read where beams were made to take turns (2026-11-30). The median
 of step between rows over range, in scan order, is misled by Argoverse 2, whose rows have no order.
+A piece of a sweep that is half no-returns may be misjudged.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +28,8 @@ _BLOCK = 2520  # a multiple of all lengths, so that a block begins with a column
 _BLOCKS = 4
 _LEAST_NUMBERS = 600
 _LEAST_SHARE = 0.02  # below: the columns are all alike
-_AS_GOOD = (1.1, 0.005)  # within this factor, and this much, two lengths fit as well
+_AS_GOOD, _SLACK = 1.1, 0.005  # within this factor, and this much, two lengths fit as well
+_LEAST_REACH_M = 2.0  # columns of places reach farther: shares and parts of normals do not
 _EMPTY = 0.01  # a column with fewer numbers that are not blank is a column of zeros ...
 _MOST_EMPTY = 6  # ... in rows up to this length; in longer ones every other return never came
 _ALIKE = 0.15  # largest distance of two distributions (Kolmogorov and Smirnov) of one column
@@ -43,15 +48,16 @@ def tell_columns(numbers: Float32, stated: int) -> int:
     if len(taken) - np.count_nonzero(blank) < _LEAST_NUMBERS:
         return 0
     shares = _shares((taken, sizes), blank)
-    factor, slack = _AS_GOOD
     for length in sorted(LENGTHS, key=lambda length: -shares[length]):
         if shares[length] < _LEAST_SHARE:
             return 0
-        as_good = shares[stated] * factor + slack >= shares[length]
-        if as_good and not _repeats(sizes, blank, stated):
+        if length == stated and not _repeats(sizes, blank, length, _are_alike):
             return stated
-        if length != stated and not _repeats(sizes, blank, length):
-            return length
+        if length == stated or _repeats(sizes, blank, length, _are_places):
+            continue
+        factor = 1.0 if length % stated == 0 else _AS_GOOD
+        as_good = shares[stated] * factor + _SLACK >= shares[length]
+        return stated if as_good and not _repeats(sizes, blank, stated, _are_alike) else length
     return 0
 
 
@@ -107,18 +113,38 @@ def _centred_ranks(numbers: Float32) -> Float64:
     return ranks - (len(numbers) - 1) / 2
 
 
-def _repeats(sizes: Float32, blank: Bool, length: int) -> bool:
-    """Tell whether rows of this length are several shorter rows one after the other."""
+def _repeats(
+    sizes: Float32, blank: Bool, length: int, same: Callable[[Float32, Float32], bool]
+) -> bool:
+    """Tell whether rows of this length are several shorter rows one after the other.
+
+    Args:
+        sizes: Absolute values of the stream.
+        blank: Which of them do not count.
+        length: Of the rows.
+        same: Tells whether two columns can be one: x and x, y and y; z may take turns.
+    """
     columns = [sizes[at::length][~blank[at::length]] for at in range(length)]
     return any(
         all(
-            _are_alike(columns[column], columns[column + start])
+            same(columns[column], columns[column + start])
             for start in range(part, length, part)
-            for column in (0, 1)  # x and y; z may take turns where beams do
+            for column in (0, 1)
         )
-        for part in range(3, length // 2 + 1)
+        for part in range(MIN_COLUMNS, length // 2 + 1)
         if length % part == 0
     )
+
+
+def _are_places(first: Float32, second: Float32) -> bool:
+    """Tell whether two columns are alike, or the second has places too: no bytes, rings or shares.
+
+    Where beams take turns, every other row looks at the street and the rows between do not, so
+    that two rows in one look like columns of their own.
+    """
+    if len(second) and np.quantile(second, 0.95) > _LEAST_REACH_M:
+        return bool(np.mean(second != np.round(second)) > 0.5)
+    return _are_alike(first, second)
 
 
 def _are_alike(first: Float32, second: Float32) -> bool:

@@ -93,6 +93,18 @@ def test_columns_are_right_or_refused(
     )
 
 
+@pytest.mark.parametrize("kinds", ["", "i", "b", "ir", "br", "irt"])
+def test_rows_of_beams_that_take_turns_are_rows(tmp_path: Path, kinds: str) -> None:
+    # A VLP-16 fires a beam at the street and one at the sky by turns: rows alternate.
+    points = more(street(), kinds)
+    lower, upper = np.split(points[np.argsort(points[:, 2], kind="stable")], 2)
+    points = np.stack([lower, upper], axis=1).reshape(points.shape)
+    path = tmp_path / "a.bin"
+    path.write_bytes(points.tobytes())
+    sweep = read_sweep(path, points.shape[1])
+    np.testing.assert_array_equal(sweep.points_lidar, points[:, :3])
+
+
 def test_a_size_that_does_not_fit_says_which_columns_would(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     path.write_bytes(more(street(7_845), "ir").tobytes())  # OpenPCDet-like: 4n + 1 points
