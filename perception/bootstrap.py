@@ -7,12 +7,10 @@ Analytics through the package openvino_telemetry (its tools/ovc/telemetry_utils.
 None is imported here: the module lives in the core because several adapters need it.
 """
 
-import atexit
 import os
-import shutil
 import sys
-import tempfile
 
+from perception import scratch
 from perception.errors import RequestError
 
 SWITCHES = {
@@ -43,12 +41,11 @@ def harden() -> None:
         )
     # Its import now fails, and OpenVINO then takes the stub that it brings for that case.
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
-    folder = tempfile.mkdtemp(prefix="perception-yolo-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder = scratch.make("yolo")
     os.environ.update(SWITCHES)
     # One folder per process: ultralytics' settings.json races between processes.
-    os.environ["YOLO_CONFIG_DIR"] = folder
-    os.environ["MPLCONFIGDIR"] = folder
+    os.environ["YOLO_CONFIG_DIR"] = str(folder)
+    os.environ["MPLCONFIGDIR"] = str(folder)
     os.environ["_PERCEPTION_HARDENED_PID"] = str(os.getpid())
 
 

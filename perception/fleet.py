@@ -13,13 +13,13 @@ import json
 import os
 import shutil
 import statistics
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 
+from perception import scratch
 from perception.errors import RequestError
 from perception.fakes import Sleeper
 from perception.images import decode_image
@@ -89,8 +89,7 @@ def simulate(engine: str, workers: int, frames: int) -> Fleet:
     Raises:
         RequestError: `bench.failed`, also where there are too few frames to count any.
     """
-    with tempfile.TemporaryDirectory(prefix="perception-bench-") as scratch:
-        place = Path(scratch)
+    with scratch.folder("bench") as place:
         draw(place / "drawn", min(frames, DRAWN), BOXES)
         link(sorted((place / "drawn").iterdir()), place / "src", frames)
         (place / "large.yaml").write_text(f"shard_size: {SHARD}\n")
@@ -194,9 +193,9 @@ class Feed:
 
 def feed_rate(frames: int = 200) -> Feed:
     """Measure how many pictures of KITTI's size one core decodes in a second."""
-    with tempfile.TemporaryDirectory(prefix="perception-bench-") as scratch:
-        draw(Path(scratch) / "src", 20, BOXES)
-        files = sorted((Path(scratch) / "src").iterdir())
+    with scratch.folder("bench") as place:
+        draw(place / "src", 20, BOXES)
+        files = sorted((place / "src").iterdir())
         threads = cv2.getNumThreads()
         cv2.setNumThreads(1)
         try:
@@ -249,8 +248,7 @@ def pair(images: Path, frames: int, rounds: int, engine: str, *options: str) -> 
     if not pictures:
         raise RequestError("source.empty", f"{images}: holds no .png or .jpg")
     rates: dict[int, list[float]] = {1: [], 2: []}
-    with tempfile.TemporaryDirectory(prefix="perception-bench-") as scratch:
-        place = Path(scratch)
+    with scratch.folder("bench") as place:
         link(pictures, place / "src", frames)
         (place / "small.yaml").write_text("shard_size: 2\n")
         for turn in range(rounds):

@@ -4,6 +4,7 @@ Each names its process in a file of its own. The first folder that a process mak
 whose processes have certainly ended (see `owners`); what says nothing, or lies elsewhere, stays.
 """
 
+import atexit
 import os
 import shutil
 import stat
@@ -30,9 +31,10 @@ def folder(kind: str) -> Iterator[Path]:
 
 
 def make(kind: str) -> Path:
-    """Make a folder that `remove`, or the next process if this one is killed, takes away."""
+    """Make a folder that goes with `remove`, at exit, or, after a kill, with the next process."""
     sweep_once(tempfile.gettempdir())
     path = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{kind}-"))
+    atexit.register(remove, path)
     (path / OWNER).write_bytes(owners.to_bytes(owners.this_process()))
     return path
 

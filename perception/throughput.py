@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from perception import scratch
 from perception.errors import RequestError
 from perception.runs import folder, labels
 
@@ -96,8 +97,7 @@ def redo(run: Path | None, frames: int, objects: int) -> Redone:
     Raises:
         RequestError: `bench.failed`; `run.damaged`.
     """
-    with tempfile.TemporaryDirectory(prefix="perception-bench-") as scratch:
-        place = Path(scratch)
+    with scratch.folder("bench") as place:
         if run is None:
             draw(place / "src", frames, objects)
             command("label", place / "src", "--out", place / "run", *MODELS)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -45,6 +46,15 @@ def test_a_folder_goes_with_its_work_even_if_that_fails() -> None:
         assert path.name.startswith("perception-test-") and not owners.is_gone(owner)
         raise ValueError("work")
     assert not path.exists()
+
+
+def test_a_folder_that_nobody_removed_goes_when_its_process_ends(
+    tmp_path: Path, python_path: Callable[..., str]
+) -> None:
+    code = "from perception import scratch; print(scratch.make('child').exists())"
+    environment = os.environ | {"PYTHONPATH": python_path(), "TMPDIR": str(tmp_path)}
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
+    assert ended.stdout.decode() == "True\n" and list(tmp_path.iterdir()) == []
 
 
 @needs_proc
@@ -112,3 +122,10 @@ def test_row_43_links_in_a_folder_that_is_swept_are_not_followed(
     (path / "link").symlink_to(tmp_path / "mine")
     assert scratch.sweep(tmp_path) == [path]
     assert (tmp_path / "mine" / "file").exists()
+
+
+def test_no_other_module_makes_folders_that_a_kill_would_leave_for_good() -> None:
+    root = Path(scratch.__file__).parent
+    files = [path for place in (root, root.parent / "integrations") for path in place.rglob("*.py")]
+    makers = {path for path in files if re.search(r"mkdtemp|TemporaryDirectory", path.read_text())}
+    assert makers == {root / "scratch.py"}

@@ -1,6 +1,5 @@
 """SAM as ONNX files: an encoder, and decoders for any number of prompts of any length."""
 
-import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from perception import scratch
 from perception.errors import RequestError
 from perception.files import write_bytes
 from perception_sam.architecture import is_sam2, load_sam
@@ -57,8 +57,7 @@ def export(path: Path, out: Path) -> list[ExportedFile]:
             "weights.invalid", f"{path}: is SAM 2; the export takes SAM and MobileSAM"
         )
     sam = load_sam(path, "cpu")
-    with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
-        made = Path(folder)
+    with scratch.folder("export") as made, torch.inference_mode():
         encoder = Encoder(sam).eval()
         pixels = np.random.default_rng(0).normal(size=(1, 3, SIDE_PX, SIDE_PX)).astype(np.float32)
         _write(encoder, (torch.zeros(pixels.shape),), made / "encoder.onnx", ["pixels"], {})

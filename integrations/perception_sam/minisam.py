@@ -8,11 +8,11 @@ uses. `state_dict` undoes that; batch norms come back as ones that only add the 
 
 import hashlib
 import tarfile
-import tempfile
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from perception import scratch
 from perception.bootstrap import harden
 from perception.errors import RequestError
 from perception.files import write_bytes
@@ -61,8 +61,8 @@ def convert(package: Path, target: Path) -> None:
             f"{package}: its tensors have the sha256 {found}, expected MobileSAM's "
             f"{TENSORS_SHA256}; please report this, with the versions of torch and ultralytics",
         )
-    with tempfile.TemporaryDirectory() as folder:
-        saved = Path(folder) / "mobile_sam.pt"  # torch.save writes the name into the file
+    with scratch.folder("weights") as place:
+        saved = place / "mobile_sam.pt"  # torch.save writes the name into the file
         torch.save(state, saved)
         write_bytes(target, saved.read_bytes())
 

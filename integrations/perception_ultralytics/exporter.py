@@ -1,13 +1,13 @@
 """Trained weights as ONNX: no pickle, sizes free, numbers stored in half precision."""
 
 import shutil
-import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from perception import scratch
 from perception.errors import RequestError
 
 MIN_HALVED = 1024  # numbers; shorter arrays stay: they save nothing, and shapes must be exact
@@ -37,8 +37,8 @@ def export_onnx(weights: Path, out: Path, image_px: int) -> None:
         ) from error
     from ultralytics.models import YOLO
 
-    with tempfile.TemporaryDirectory(prefix="perception-export-") as scratch:
-        copied = Path(scratch) / "model.pt"  # the exporter writes beside what it reads
+    with scratch.folder("export") as place:
+        copied = place / "model.pt"  # the exporter writes beside what it reads
         shutil.copyfile(weights, copied)
         exporter: Any = YOLO(str(copied))
         # simplify needs a package that ultralytics would install

@@ -2,12 +2,12 @@
 
 import logging
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from perception import scratch
 from perception.config import TrainConfig
 from perception.errors import RequestError
 from perception_ultralytics.exporter import export_onnx
@@ -66,15 +66,15 @@ def train(
             "weights.invalid", f"{model}: ultralytics has or reads no such model: {error}"
         ) from error
     network.add_callback("on_train_start", prepare)
-    with tempfile.TemporaryDirectory(prefix="perception-train-") as scratch:
+    with scratch.folder("train") as place:
         figures = network.train(
-            data=str(_linked(Path(scratch), data, val, names)),
+            data=str(_linked(place, data, val, names)),
             rect=_same_shape(data),  # no padding to a square
-            project=scratch,
+            project=str(place),
             name="run",
             **_options(config),
         )
-        shutil.copyfile(Path(scratch) / "run" / "weights" / "best.pt", out / "best.pt")
+        shutil.copyfile(place / "run" / "weights" / "best.pt", out / "best.pt")
     export_onnx(out / "best.pt", out / "best.onnx", config.image_px)
     found: dict[str, float] = {key: float(value) for key, value in figures.results_dict.items()}
     return found
@@ -114,7 +114,7 @@ def _same_shape(data: Path) -> bool:
     return len(shapes) == 1
 
 
-def _linked(scratch: Path, data: Path, val: Path, names: tuple[str, ...]) -> Path:
+def _linked(place: Path, data: Path, val: Path, names: tuple[str, ...]) -> Path:
     """Link the files into folders of our own.
 
     Ultralytics writes a pickled cache beside the labels, and would unpickle one that lies there.
@@ -122,13 +122,13 @@ def _linked(scratch: Path, data: Path, val: Path, names: tuple[str, ...]) -> Pat
     for name, source in (("train", data.resolve()), ("val", val.resolve())):
         for part, pattern in (("images", "*"), ("labels", "*.txt")):
             for path in sorted((source / part).rglob(pattern)):
-                link = scratch / name / path.relative_to(source)
+                link = place / name / path.relative_to(source)
                 if path.is_file():
                     link.parent.mkdir(parents=True, exist_ok=True)
                     link.symlink_to(path)
-    path = scratch / "data.yaml"
+    path = place / "data.yaml"
     values = {
-        "path": str(scratch),
+        "path": str(place),
         "train": "train/images",
         "val": "val/images",
         "names": dict(enumerate(names)),

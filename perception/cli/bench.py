@@ -39,16 +39,14 @@ def bench_race(
         repeat: How often the list of images is repeated.
         as_json: Print one JSON object for programs.
     """
-    import tempfile
-
-    from perception import race
+    from perception import race, scratch
 
     with (
-        tempfile.TemporaryDirectory(prefix="perception-race-") as scratch,
+        scratch.folder("race") as place,
         show_steps(as_json) as tell,
     ):
         result = race.run_race(
-            images, detector, segmenter, Path(scratch), rounds=rounds, repeat=repeat, tell=tell
+            images, detector, segmenter, place, rounds=rounds, repeat=repeat, tell=tell
         )
     say(race.to_dict(result), as_json, race.lines(result))
     return FINE
@@ -72,15 +70,13 @@ def bench_settings(
         sides: What the longest side of images is scaled to before; 0 for their own size.
         as_json: Print one JSON object for programs.
     """
-    import tempfile
-
-    from perception import grid
+    from perception import grid, scratch
 
     with (
-        tempfile.TemporaryDirectory(prefix="perception-grid-") as scratch,
+        scratch.folder("settings") as place,
         show_steps(as_json) as tell,
     ):
-        rows = grid.measure(root, segmenter, sides, Path(scratch), tell)
+        rows = grid.measure(root, segmenter, sides, place, tell)
     say({"settings": [row.to_dict() for row in rows]}, as_json, grid.lines(rows))
     return FINE
 
@@ -292,15 +288,13 @@ def bench_compare(
         seed: Of the bootstrap.
         as_json: Print one JSON object for programs.
     """
-    import tempfile
-
-    from perception import contest
+    from perception import contest, scratch
     from perception.request import LabelRequest
 
-    with tempfile.TemporaryDirectory(prefix="perception-compare-") as scratch:
+    with scratch.folder("compare") as place:
         request = LabelRequest(
             source=source,
-            out=scratch if out is None else out,
+            out=str(place) if out is None else out,
             segmenter="",
             detector=detector,
             boxes=boxes,

