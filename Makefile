@@ -29,7 +29,7 @@ check:  ## the gate
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n auto --maxprocesses 4 --dist worksteal
 
 faults: setup  ## inject 43 known faults; one line says what became of each
 	$(BIN)/python tests/faults.py $(ROWS)

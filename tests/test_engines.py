@@ -388,13 +388,13 @@ def test_an_engine_that_cannot_be_had_is_refused(
 def test_a_processor_without_bf16_is_told(
     tiny: Path, load: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    openvino = pytest.importorskip("openvino")
+    pytest.importorskip("openvino")
 
     class OldProcessor:
         def get_property(self, *_: str) -> list[str]:
             return ["FP32"]
 
-    monkeypatch.setattr(openvino, "Core", OldProcessor)
+    monkeypatch.setattr("perception_sam.openvino_engine._core", OldProcessor)
     for precision in ("bf16", "mixed"):
         with pytest.raises(RequestError, match=f"{precision}: .* no bfloat16 arithmetic; use fp32"):
             load(tiny, "openvino", precision=precision)

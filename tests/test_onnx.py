@@ -1,6 +1,7 @@
 """perception_onnx: what YOLO and YOLOX files say, in both runtimes, and without AGPL code."""
 
 import importlib.util
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -302,6 +303,31 @@ def test_yolox_finds_the_bus_and_the_people_in_their_places(engine: str) -> None
 def test_onnx_runtime_takes_the_threads_of_the_settings() -> None:
     session: Any = OnnxDetector(POCKET, settings(threads=3))._session
     assert session._session.get_session_options().intra_op_num_threads == 3
+
+
+def test_models_that_are_freed_leave_a_process_that_hears_signals(
+    network: Callable[..., Path], python_path: Callable[..., str]
+) -> None:
+    # OpenVINO's cores set the stack of signals where there is AMX; the order of their ends counts.
+    pytest.importorskip("openvino")
+    path = network(np.zeros((84, 84), np.float32))
+    code = (
+        "import gc, os, signal, sys\nfrom pathlib import Path\n"
+        "from perception.bootstrap import harden\nharden()\n"
+        "from perception.config import ObserveConfig\n"
+        "from perception_onnx.sessions import OpenVinoSession\n"
+        "sessions = [OpenVinoSession(Path(sys.argv[1]), ObserveConfig()) for _ in range(2)]\n"
+        "while sessions:\n    sessions.pop(0)\n    gc.collect()\n"
+        "signal.signal(signal.SIGTERM, lambda *_: print('heard'))\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)],
+        env=os.environ | {"PYTHONPATH": python_path()},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stdout, done.returncode) == ("heard\n", 0), done.stderr
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -105,15 +106,13 @@ class OpenVinoSession:
 
     def __init__(self, path: Path, config: ObserveConfig) -> None:
         """Load a file; raise whatever OpenVINO raises."""
-        import openvino
-
         settings = {
             "INFERENCE_NUM_THREADS": max(config.threads, config.lanes, 1),
             "INFERENCE_PRECISION_HINT": "f32",  # else bfloat16 where the processor has it
             "NUM_STREAMS": max(config.lanes, 1),
             "ENABLE_CPU_PINNING": False,  # two workers would share the first core
         }
-        model: Any = openvino.Core().compile_model(path, "CPU", settings)
+        model: Any = _core().compile_model(path, "CPU", settings)
         self._requests: Spares[Any] = Spares(model.create_infer_request)
         self.inputs = tuple(_openvino_port(one) for one in model.inputs)
         self.outputs = tuple(_openvino_port(one) for one in model.outputs)
@@ -191,3 +190,16 @@ def cause(error: Exception) -> str:
     told = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
     line = (told or lines or [type(error).__name__])[0]
     return line if len(line) <= _SHOWN else f"{line[:_SHOWN]} ..."
+
+
+@cache
+def _core() -> Any:
+    """Return OpenVINO's core, one for the life of the process.
+
+    Where a processor has AMX, each core sets the stack on which its thread handles signals (see
+    openvino#11894). Of several that are freed, the last may leave a stack that is gone: the next
+    signal, Ctrl-C perhaps, is then a segmentation fault.
+    """
+    import openvino
+
+    return openvino.Core()

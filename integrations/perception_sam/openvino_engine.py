@@ -9,7 +9,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,19 @@ def _nothing_collected() -> Iterator[None]:
             gc.enable()
 
 
+@cache
+def _core() -> Any:
+    """Return OpenVINO's core, one for the life of the process.
+
+    Where a processor has AMX, each core sets the stack on which its thread handles signals (see
+    openvino#11894). Of several that are freed, the last may leave a stack that is gone: the next
+    signal, Ctrl-C perhaps, is then a segmentation fault.
+    """
+    import openvino
+
+    return openvino.Core()
+
+
 class OpenVinoEngine:
     """Compiled networks, an encoder per shape; results do not depend on threads or chunks."""
 
@@ -104,7 +117,7 @@ class OpenVinoEngine:
 
         wake(openvino)
         self._openvino = openvino
-        self._core = openvino.Core()
+        self._core = _core()
         can = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         precision = choose_precision(config)
         if precision != "fp32" and "BF16" not in can:
