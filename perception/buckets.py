@@ -310,6 +310,7 @@ def _fault(text: str, scheme: str) -> tuple[str, str]:
         or ("not found" in low and "://" in low)
     ):
         return "bucket.missing", "there is no such bucket; make it, or correct its name"
+    low = re.sub(r"'[^']*'", "", low)  # names of files, which may hold any number and word
     if "access_denied" in low or "403" in low or "forbidden" in low or "credential" in low:
         hint = (
             "AWS_ACCESS_KEY_ID and its like" if scheme == "s3" else "GOOGLE_APPLICATION_CREDENTIALS"

@@ -131,7 +131,9 @@ def test_an_image_that_is_gone_or_damaged_is_quarantined_by_its_address(
 def test_a_store_that_fails_stops_the_run_and_blames_no_sample(
     tmp_path: Path, pictures: Draw, put: Put, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (ref, *_) = sources.find(sources.parse_source(put(pictures(tmp_path / "src", 2))))
+    source = pictures(tmp_path / "src", 1)
+    (source / "000.png").rename(source / "000403.png")  # a number that is also a refusal's
+    (ref,) = sources.find(sources.parse_source(put(source)))
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setattr(buckets, "ATTEMPTS", 1)
     buckets._file_system.cache_clear()
