@@ -13,6 +13,7 @@ Source: https://cocodataset.org/#format-data and #format-results; `coco.py` read
 - Roboflow keeps the picture's own name in `extra.name`.
 """
 
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -35,7 +36,7 @@ from perception.box_rows import (
 )
 from perception.errors import RequestError, SampleError
 
-_MAX_DIGITS = 18  # of an id that is a number
+_MAX_DIGITS = sys.int_info.str_digits_check_threshold  # Python may refuse a number of more
 _Id = int | str
 _Row = dict[str, Any]
 
