@@ -144,8 +144,21 @@ def test_what_cannot_be_placed_is_kept_apart_and_the_label_there_stays(
     assert instances(run).statuses.tolist() == [Status.ACCEPTED, Status.ACCEPTED]
 
 
-def test_a_deletion_far_from_what_was_kept_apart_is_one(run: Path) -> None:
-    applied = apply(run, cvat('<points label="car" points="135,85"/>'), Terms(allow_deletions=True))
+@pytest.mark.parametrize(
+    "shape",
+    [
+        '<points label="car" points="135,85"/>',
+        '<cuboid label="car" xtl1="130" ytl1="80" xbr1="138" ybr1="100" xtl2="134" ytl2="78" '
+        'xbr2="142" ybr2="98"/>',
+        '<ellipse label="car" cx="136" cy="90" rx="6" ry="0" rotation="0"/>',
+        '<box label="car" xtl="136" ytl="80" xbr="136" ybr="100"/>',
+        '<mask label="car" rle="0, 9" left="130" top="80" width="12" height="20"/>',
+    ],
+    ids=["points", "cuboid", "flat-ellipse", "empty-box", "runs"],
+)
+def test_a_deletion_far_from_what_was_kept_apart_is_one(run: Path, shape: str) -> None:
+    applied = apply(run, cvat(shape), Terms(allow_deletions=True))
+    assert applied.by_class["train"]["deleted"] == 1 and applied.by_class["car"]["stays"] == 1
     assert totals(applied) == {"deleted": 1, "stays": 1}
 
 

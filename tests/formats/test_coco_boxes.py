@@ -62,6 +62,15 @@ def test_rows_of_an_image_without_a_name_are_counted() -> None:
         coco_boxes.read(given_, PATH)
 
 
+def test_a_file_whose_pictures_all_share_an_id_blames_the_pictures_not_the_rows() -> None:
+    given_ = document()
+    given_["images"].append({"id": 1, "file_name": "b.jpg"})
+    found = coco_boxes.read(given_, PATH)
+    assert [len(picture.rows) for picture in found.pictures] == [0, 0]
+    for picture in found.pictures:
+        assert "image id 1 stands for 'a.jpg', 'b.jpg'" in picture.fault
+
+
 @given(st.one_of(st.integers(-(10**17), 10**17), st.text(min_size=1).filter(str.strip)))
 def test_every_id_leads_to_its_own_image(image_id: int | str) -> None:
     given_ = document(image_id=image_id)

@@ -204,6 +204,9 @@ def test_row_29_a_file_that_declares_entities_is_refused(tmp_path: Path, text: s
         (document('<polygon label="a" points="0,0;1,1;2"/>'), "polygon.invalid"),
         (document('<polygon label="a" points="0,0;1,1"/>'), "polygon.invalid"),
         (document('<polygon label="a" points="0,0;1,1;2,2"/>'), "polygon.invalid"),
+        (document('<ellipse label="a" cx="9" cy="9" rx="0" ry="4"/>'), "cvat.invalid"),
+        (document('<ellipse label="a" cx="9" cy="9" rx="4" ry="0"/>'), "cvat.invalid"),
+        (document('<ellipse label="a" cx="9" cy="9" rx="-4" ry="4"/>'), "cvat.invalid"),
         (
             document('<box label="a"><attribute name="instance_id">-1</attribute></box>'),
             "cvat.invalid",

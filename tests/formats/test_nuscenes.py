@@ -74,6 +74,15 @@ def test_panoptic_is_class_times_1000_plus_instance_and_stuff_has_none(
     assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
+def test_what_a_class_map_calls_noise_has_no_instance(tmp_path: Path, labels: SampleLabels) -> None:
+    noise = Target(ids={6: 0, 13: 28}, names={0: "noise", 28: "static.manmade"})
+    nuscenes.write_panoptic(
+        [labels], tmp_path, noise, statuses=ACCEPTED, version="v1.0-mini", token_of=token_of
+    )
+    data = np.load(tmp_path / "panoptic/v1.0-mini/sweep-s1_panoptic.npz")["data"]
+    assert data.tolist() == [0, 0, 28000, 0]
+
+
 @pytest.mark.parametrize(
     ("first_id", "class_id", "match"),
     [

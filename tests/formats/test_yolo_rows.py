@@ -111,9 +111,19 @@ def test_a_track_id_is_a_whole_number(tmp_path: Path) -> None:
     assert (len(found), found.dropped) == (1, (("row.track", 1),))
 
 
-def test_a_file_without_a_good_row_is_no_empty_street(tmp_path: Path) -> None:
-    with pytest.raises(SampleError, match=r"label\.invalid.*a\.txt:1: 4 words.*no good row"):
-        read(tmp_path / "a.txt", "0 0.5 0.5 0.2\ncar 1 2\n")
+@pytest.mark.parametrize(
+    ("meaning", "expected"),
+    [
+        (Meaning(), r"expected 5 \(class and box\), 6 \(and a score\)"),
+        (Meaning((17, 3)), "expected class, box and 17 key points of 3 numbers"),
+    ],
+)
+def test_a_file_without_a_good_row_is_no_empty_street(
+    tmp_path: Path, meaning: Meaning, expected: str
+) -> None:
+    words = rf"label\.invalid.*a\.txt:1: 4 words, {expected}.*no good row"
+    with pytest.raises(SampleError, match=words):
+        read(tmp_path / "a.txt", "0 0.5 0.5 0.2\ncar 1 2\n", meaning)
 
 
 def test_a_class_without_a_name_loses_the_picture_not_the_label_alone(tmp_path: Path) -> None:
@@ -123,8 +133,9 @@ def test_a_class_without_a_name_loses_the_picture_not_the_label_alone(tmp_path: 
 
 def test_a_coordinate_just_outside_ends_at_the_border_and_is_counted(tmp_path: Path) -> None:
     rows = ["0 1.002 0.5 0.2 0.1", "0 0.5 -0.009 0.2 0.1", "0 0.1 0.2 1.01 0.3 0.2 0.9", GOOD]
-    found = read(tmp_path / "a.txt", "\n".join([*rows, "0 0.5 0.5 1.000001 0.1"]))
-    assert (len(found), found.dropped, found.mended) == (5, (), (("row.clipped", 3),))
+    inside = ["0 0.5 0.5 1.000001 0.1", "0 0 0 1 0 1 1"]  # rounded, and on the border
+    found = read(tmp_path / "a.txt", "\n".join([*rows, *inside]))
+    assert (len(found), found.dropped, found.mended) == (6, (), (("row.clipped", 3),))
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
