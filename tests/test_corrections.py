@@ -290,6 +290,25 @@ def test_cvat_shows_what_is_for_review_and_only_what_was_touched_is_decided(
     assert after["001.png", 1] == ((0, *kept, True) if ids else before["001.png", 1])
 
 
+@pytest.mark.parametrize("status", ["accepted", " Accepted", "review", None])
+def test_what_cvat_s_coco_says_was_accepted_is_decided_and_nothing_else(
+    run: Path, tmp_path: Path, status: str | None
+) -> None:
+    commands.relabel(run, overrides={"decide": {"judge": {"review_predicted_iou": 1.5}}})
+    path = tmp_path / "edited.json"
+    document = exported(run, path)
+    for row in document["annotations"]:  # CVAT keeps what it does not know in `attributes`
+        own = {key: row.pop(key) for key in ("instance_id", "status")}
+        row |= {"attributes": own, "iscrowd": 1}  # run-lengths, as CVAT writes them
+    document["annotations"][0]["attributes"]["status"] = status
+    path.write_text(json.dumps(document))
+    said_yes = status not in ("review", None)
+    assert corrections.apply(run, path).corrections == said_yes
+    found = instances(run, "001.png")
+    assert found.by_human.tolist() == [said_yes]
+    assert found.statuses.tolist() == [Status.ACCEPTED if said_yes else Status.REVIEW]
+
+
 @pytest.mark.parametrize(
     ("segmentation", "kind"),
     [
