@@ -24,14 +24,14 @@ def test_instances_of_a_class_are_numbered_from_0(
     tmp_path: Path, picture: Picture, sample: Sample, block: Block, target: Target
 ) -> None:
     bitmaps = [block(0, 0, 2, 2), block(4, 0, 6, 2), block(8, 0, 10, 2), block(12, 0, 14, 2)]
-    front = picture(bitmaps, [6, 1, 7, 6], [0, 0, 0, 2], file_name="cam/a.b.jpg")
+    front = picture(bitmaps, [6, 6, 1, 7], [0, 2, 0, 0], file_name="cam/a.b.jpg")
 
     summary = label_png.write([sample(front)], tmp_path, target, statuses=ACCEPTED)
 
     assert (tmp_path / "class/cam/a.b.png").is_file()
     classes, instances = label_png.read(tmp_path, "cam/a.b.jpg")
-    assert classes[0, [0, 4, 8, 12, 3]].tolist() == [26, 24, 26, 255, 0]
-    assert instances[0, [0, 4, 8, 12, 3]].tolist() == [26000, 24000, 26001, 0, 0]
+    assert classes[0, [0, 4, 8, 12, 3]].tolist() == [26, 255, 24, 26, 0]
+    assert instances[0, [0, 4, 8, 12, 3]].tolist() == [26000, 0, 24000, 26001, 0]
     assert (np.count_nonzero(instances), classes.dtype, instances.dtype) == (12, "uint8", "uint16")
     assert (summary.labels, summary.ignored, summary.left_out) == (3, 1, ())
 
