@@ -1,3 +1,4 @@
+import colorsys
 import contextlib
 import io
 import json
@@ -102,6 +103,15 @@ def test_row_20_an_id_of_more_than_three_bytes_is_refused(
     with pytest.raises(RequestError, match=r"id\.overflow: x\.png: instance id 16777216"):
         coco_panoptic.write([sample(front)], tmp_path, target, statuses=ACCEPTED)
     assert not list(tmp_path.rglob("*.*"))
+
+
+def test_four_classes_have_colours_that_differ(tmp_path: Path) -> None:
+    names = {1: "person", 2: "bicycle", 3: "car", 4: "bus"}
+    target = Target(ids={number: number for number in names}, names=names)
+    coco_panoptic.write([], tmp_path, target, statuses=ACCEPTED)
+    categories = json.loads((tmp_path / "panoptic.json").read_bytes())["categories"]
+    hues = sorted(colorsys.rgb_to_hsv(*category["color"])[0] for category in categories)
+    assert min(np.diff([*hues, hues[0] + 1])) > 1 / 8  # half of what four equal steps would have
 
 
 def test_files_that_disagree_are_refused(
