@@ -4,6 +4,7 @@ Here stands only what every writer needs: where it may write, how a file appears
 all, and which instances become labels.
 """
 
+import itertools
 import json
 import math
 from collections import Counter
@@ -196,8 +197,8 @@ class Stems:
         for name, path in paths.items():
             if shared[path.with_suffix("")] > 1:
                 wanted = "_".join(part for part in (path.stem, path.suffix[1:]) if part)
-                names = (wanted, *(f"{wanted}-{n}" for n in range(2, len(paths) + 2)))
-                free = (path.with_name(other) for other in names)
+                numbered = (f"{wanted}-{number}" for number in itertools.count(2))
+                free = map(path.with_name, itertools.chain([wanted], numbered))
                 self.renamed[name] = next(stem for stem in free if stem not in taken)
                 taken.add(self.renamed[name])
 
