@@ -71,7 +71,7 @@ def lift(views: Sequence[View], points_lidar: Float32, config: LiftConfig) -> Li
     """
     wanted = config.ground_m > 0 and len(points_lidar) > 0
     ground = find_ground(points_lidar) if wanted else None
-    sights, parts, findings = list[Sight](), list[Parts](), list[Findings]()
+    sights, parts, findings, heard = list[Sight](), list[Parts](), list[Findings](), list[View]()
     for view in views:
         size_hw = view.masks.size_hw
         sight = look(view.camera, points_lidar, size_hw, occlusion=config.occlusion)
@@ -89,7 +89,7 @@ def lift(views: Sequence[View], points_lidar: Float32, config: LiftConfig) -> Li
                 box_offset(view, sight, seen, heights, config),
             )
         )
-    heard = [doubted(view, found.doubts) for view, found in zip(views, findings, strict=True)]
+        heard.append(doubted(view, findings[-1].doubts))
     labels, same_as = vote(heard, sights, parts, len(points_lidar))
     return Lifted(
         labels=labels,
