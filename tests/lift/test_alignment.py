@@ -88,6 +88,14 @@ def test_few_boxes_or_no_points_are_not_judged(street: tuple[View, Float32]) -> 
     assert offset(view, points, ground_m=0) == BoxOffset()  # all is one cluster
 
 
+def test_what_is_taller_than_anything_of_a_class_is_not_the_object_of_its_box(
+    street: tuple[View, Float32],
+) -> None:
+    view, points = street
+    low = replace(view, most_m=np.full_like(view.most_m, 0.5))  # nothing there is as low
+    assert offset(low, points) == BoxOffset()
+
+
 def tally(camera: str, found: BoxOffset) -> Tallies:
     instances = cast(Instances, None)  # not looked at
     return offsets.tally(PictureLabels(camera, "a.png", (10, 10), instances, (), found))

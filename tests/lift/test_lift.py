@@ -282,6 +282,15 @@ def test_an_object_grows_no_further_than_its_box() -> None:
     assert (labels.states[u > 75] == BACKGROUND).all()
 
 
+def test_a_tall_object_grows_past_its_box_by_a_share_of_its_height() -> None:
+    # At 10 m, 10 px wide and 40 px high: a tenth of its height and 2 px are 6 px past u = 55.
+    hedge = grid(10, (-2.95, 0.5), (-2.95, 0.95))
+    labels = lift([view(block(45, 20, 55, 60))], hedge, CONFIG)
+    u = 50 - 10 * hedge[:, 1]
+    assert (labels.states[u < 60.6] == LABELLED).all()
+    assert (labels.states[u > 61.4] != LABELLED).all()
+
+
 def test_two_people_side_by_side_grow_towards_each_other_and_stop_where_they_meet() -> None:
     # Each mask has a strip in the middle of its person; the people touch at y = 0.
     people = grid(10, (-0.95, 1.0), (-1.95, -0.2))
