@@ -261,7 +261,7 @@ def depth_modes(depth_m: Float64, config: LiftConfig) -> Rows:
     """
     modes = np.zeros(len(depth_m), np.intp)
     if len(depth_m):
-        order = np.argsort(depth_m, kind="stable")
+        order = np.argsort(depth_m)
         ordered = depth_m[order]
         gap_m = np.maximum(config.min_gap_m, config.gap_share * ordered[:-1])
         modes[order] = np.concatenate([[0], np.cumsum(np.diff(ordered) > gap_m)])
