@@ -219,7 +219,7 @@ def _seed(
         weights = np.where(possible, weights, 0)
     if config.go_on:
         ring = _in_box(view.boxes_xyxy[row], sight, RING_SHARE)
-        ring &= pixels.free & unclaimed & ~pixels.masked
+        ring &= pixels.free & ~pixels.masked
         weights = weights * _own_shares(depth_m, modes, sight.depth_m[ring])[modes]
     chosen = depth_m[_nearest_strong(modes, weights, config)]
     depth_m = sight.depth_m[under.rows]

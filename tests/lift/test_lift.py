@@ -284,8 +284,8 @@ def test_an_object_grows_no_further_than_its_box() -> None:
 
 def test_a_tall_object_grows_past_its_box_by_a_share_of_its_height() -> None:
     # At 10 m, 10 px wide and 40 px high: a tenth of its height and 2 px are 6 px past u = 55.
-    hedge = grid(10, (-2.95, 0.5), (-2.95, 0.95))
-    labels = lift([view(block(45, 20, 55, 60))], hedge, CONFIG)
+    hedge = grid(10, (-2.95, 0.5), (-4.95, -1.05))
+    labels = lift([view(block(45, 40, 55, 80))], hedge, LiftConfig(ground_m=0))
     u = 50 - 10 * hedge[:, 1]
     assert (labels.states[u < 60.6] == LABELLED).all()
     assert (labels.states[u > 61.4] != LABELLED).all()
@@ -371,6 +371,23 @@ def test_a_wall_that_goes_on_beside_the_mask_is_not_the_object() -> None:
         [view(mask)], np.concatenate([wall, person]), LiftConfig(occlusion=False, go_on=False)
     )
     assert (blind.instance_ids[: len(wall)] == 1).any()
+
+
+@pytest.mark.parametrize("unseen", ["road", "hidden", ""])
+def test_road_and_hidden_points_beside_a_mask_are_no_wall_that_goes_on(unseen: str) -> None:
+    # Under the mask, as many points at 10 m as of a wall at 40 m; a row at 10 m below the mask.
+    car = cloud((10, 0.3, -1), (10, 0, -1), (10, -0.3, -1))
+    wall = cloud((40, 1.2, -1), (40, 0, -1), (40, -1.2, -1))
+    row = grid(10, (-1.5, 1.5), (-2.15, -2.1))  # (35 to 65, 51.5)
+    points = np.concatenate([car, wall, row])
+    below = np.arange(len(points)) >= 6
+    sight = look(FRONT, points, SIZE_HW, occlusion=False)
+    sight = replace(sight, hidden=below & (unseen == "hidden"))
+    heights_m = np.where(below & (unseen == "road"), 0.0, 1.0)
+    config = LiftConfig(growth_share=0, feet_m=0)
+    owners = separate(view(CAR_MASK), sight, points, heights_m, config).owners
+    nearer, farther = (0, NOBODY) if unseen else (NOBODY, 0)
+    assert owners[:6].tolist() == [nearer] * 3 + [farther] * 3
 
 
 def test_two_cameras_that_see_one_object_give_it_one_id() -> None:
