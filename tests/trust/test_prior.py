@@ -67,6 +67,25 @@ def test_a_regression_adds_to_its_offsets_and_a_strong_pull_leaves_them() -> Non
     np.testing.assert_allclose(held, 0, atol=1e-3)
 
 
+def test_a_regression_that_starts_far_off_ends_where_its_sum_is_least() -> None:
+    rng = np.random.default_rng(0)
+    matrix = rng.normal(size=(300, 2))
+    right = rng.random(300) < 1 / (1 + np.exp(-matrix @ [1, -1]))
+    start = matrix @ [-5, 5]  # sure, and the reverse of what is right
+    columns, bias = logistic(matrix, right, 1.0, start)
+    too_sure = 1 / (1 + np.exp(-(start + matrix @ columns + bias))) - right
+    np.testing.assert_allclose(matrix.T @ too_sure + columns, 0, atol=1e-3)  # the sum's slopes
+    assert too_sure.sum() == pytest.approx(0, abs=1e-3)
+
+
+@pytest.mark.parametrize(("right", "odds"), [(True, 7), (False, 1 / 7)])
+def test_labels_that_are_all_alike_give_weight_to_no_column(right: bool, odds: float) -> None:
+    # 3.5 right to half a wrong one, or the reverse; the offsets have said 2 of it
+    found = logistic(np.eye(3, 2), np.full(3, right), 1.0, np.array([1.0, 2, 3]))
+    assert found[0].tolist() == [0, 0]
+    assert found[1] == pytest.approx(np.log(odds) - 2)
+
+
 def test_columns_are_added_to_the_priors_terms_by_hand() -> None:
     prior = Weights(
         bias=1,

@@ -12,7 +12,8 @@ import pytest
 from perception.errors import RequestError
 from perception.quality.correct import _nothing
 from perception.trials import auroc, calibration_error, excess_calibration_error, review_gain
-from perception.trust.features import FEATURES, doubts, log_odds
+from perception.trust.design import choose
+from perception.trust.features import FEATURES, doubts, features_of, log_odds
 from perception.trust.fit import Examples, _folds, calibrate, check, fit, log_losses
 from perception.trust.model import (
     Calibration,
@@ -22,6 +23,7 @@ from perception.trust.model import (
     draw_line,
     read_model,
 )
+from perception.trust.regression import logistic
 from perception.trust.threshold import NOTHING, class_lines, line_for, share_of
 from perception.types import Masks, Status
 
@@ -66,6 +68,13 @@ def sampled(n: int, seed: int = 0, groups: int = 40) -> tuple[Examples, np.ndarr
 def test_shares_become_log_odds_and_what_leaves_them_is_clamped() -> None:
     found = log_odds(np.array([0.5, 0.75, 1.02, -1, np.nan], np.float32))
     np.testing.assert_allclose(found, [0, np.log(3), np.log(99), -np.log(99), np.nan], atol=1e-6)
+
+
+def test_what_is_thinner_than_a_pixel_counts_as_one_pixel() -> None:
+    rows = replace(_nothing(3, (9, 9)), masks=Masks(np.zeros((3, 4), np.int32), (b"",) * 3, (9, 9)))
+    boxes = np.array([[0, 0, 8, 4], [2, 0, 2, 4], [0, 3, 5, 3.5]], np.float32)
+    found = features_of(replace(rows, boxes_xyxy=boxes))[:, PLACE["elongation"]]
+    np.testing.assert_allclose(found, np.log([8 / 4, 1 / 4, 5 / 1]))
 
 
 def test_the_log_odds_are_bias_offset_and_terms() -> None:
@@ -126,17 +135,31 @@ def test_all_signals_say_more_than_one() -> None:
     assert [term.feature for term in one.model.terms] == ["score"]
 
 
-def test_held_out_probabilities_do_not_know_their_group() -> None:
-    # every group is all right or all wrong, by chance: nothing can be known of an unseen one
-    rng = np.random.default_rng(0)
-    examples = Examples(
+def unlike_groups(seed: int) -> Examples:
+    """Return groups that are all right or all wrong, by chance: they say nothing of others."""
+    rng = np.random.default_rng(seed)
+    return Examples(
         features=features(400, score=np.repeat(rng.normal(size=20), 20)),
         class_names=("car",) * 400,
         right=np.repeat(rng.permutation(20) < 10, 20),
         groups=tuple(str(i // 20) for i in range(400)),
     )
+
+
+def test_held_out_probabilities_do_not_know_their_group() -> None:
+    examples = unlike_groups(0)
     assert abs(auroc(fit(examples, 0.75).held_out, examples.right) - 0.5) < 0.45
     assert fit(examples, 0.75).model.fitted.log_loss > 0.6
+
+
+def test_where_no_fit_says_anything_of_unseen_groups_the_strongest_penalty_is_taken() -> None:
+    examples = unlike_groups(1)
+    found = fit(examples, 0.75).model
+    assert found.fitted.log_loss == pytest.approx(np.log(2))  # half are right
+    design = choose(examples.features, examples.class_names, ("score",), None)
+    matrix = design.matrix(examples.features, examples.class_names)
+    columns, _ = logistic(matrix, examples.right, 0.01)
+    assert found.terms[0].weight == pytest.approx(columns[0])
 
 
 def test_a_rare_class_is_pulled_to_the_answer_for_all() -> None:
@@ -250,6 +273,7 @@ def test_a_model_survives_its_file(tmp_path: Path) -> None:
         ("terms", "feature 'colour' is none of this version"),
         ("scale", "terms.0.scale"),
         ("knots", "rising scores"),
+        ("chances", "probabilities: expected values from 0 to 1"),
         ("NaN", "terms.0.weight"),
     ],
 )
@@ -263,8 +287,11 @@ def test_a_trust_file_that_is_none_is_refused(tmp_path: Path, text: str, words: 
         values["terms"][0]["weight"] = float("nan")
     elif text == "knots":
         values["calibration"] = {"kind": "isotonic", "scores": [1, 1], "probabilities": [0.1, 0.2]}
+    elif text == "chances":
+        values["calibration"] = {"kind": "isotonic", "scores": [1, 2], "probabilities": [0.1, 1.2]}
     path = tmp_path / "trust.json"
-    path.write_text(json.dumps(values) if text in ("terms", "scale", "knots", "NaN") else text)
+    changed = values != json.loads(model().model_dump_json())
+    path.write_text(json.dumps(values) if changed else text)
     with pytest.raises(RequestError, match=words) as caught:
         read_model(path)
     assert caught.value.code == "trust.invalid"
@@ -328,6 +355,14 @@ def test_a_fit_is_judged_in_five_folds_of_whole_groups() -> None:
     assert np.bincount(folds).tolist() == [80] * 5
     groups = examples.group_numbers()
     assert all(len(set(folds[groups == group])) == 1 for group in range(20))
+    halves = Examples(  # five scenes all right, then five all wrong: one of each in every fold
+        examples.features[:40],
+        examples.class_names[:40],
+        np.arange(40) < 20,
+        tuple(str(i // 4) for i in range(40)),
+    )
+    folds = _folds(halves)
+    assert np.bincount(folds[:20]).tolist() == np.bincount(folds[20:]).tolist() == [4] * 5
     few, _ = sampled(60, groups=3)
     assert len(set(_folds(few))) == 3  # fewer groups than folds
 
