@@ -29,14 +29,6 @@ def check_name(file_name: str, where: Path) -> None:
     )
 
 
-def inside(root: Path, path: Path) -> bool:
-    """Tell whether `path`, symlinks followed, lies in `root` (resolved)."""
-    try:
-        return path.resolve().is_relative_to(root)
-    except RuntimeError:  # a loop of symlinks leads nowhere; opening it fails
-        return True
-
-
 def frame_images(folder: Path) -> dict[str, str]:
     """List the frames of a folder of images: frame name to file name, sorted.
 

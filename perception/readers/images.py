@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 
 from perception.errors import RequestError
 from perception.images import is_read, link_as_text, read_suffixes, remedy_for, unread_suffix
-from perception.readers import check_name, inside
+from perception.readers import check_name
 from perception.types import EMPTY_SCENE, PictureRef, SampleRef, Scene
 
 CAMERA = "camera"
@@ -203,7 +203,8 @@ def _checked(base: Path, names: Iterable[str]) -> list[str]:
             continue
         check_name(name, base)
         if path.parent not in again:
-            again[path.parent] = path.parent.resolve() != path.parent and inside(base, path.parent)
+            real = path.parent.resolve()
+            again[path.parent] = real != path.parent and real.is_relative_to(base)
         if not again[path.parent]:
             checked.append(name)
     return checked
