@@ -192,6 +192,25 @@ def test_sweeps_of_any_kind_are_found(
     assert ref.sweep_file == f"{sweep}.{suffix}"
 
 
+@pytest.mark.parametrize(
+    ("layout", "picture", "sweep"),
+    [
+        ("kitti", "image_2/0.png", "velodyne/0.bin"),
+        ("kitti-raw", "image_02/data/0.png", "velodyne_points/data/0.bin"),
+        ("kitti-tracking", "image_02/0000/0.png", "velodyne/0000/0.bin"),
+        ("semantic-kitti", "sequences/00/image_2/0.png", "sequences/00/velodyne/0.bin"),
+    ],
+)
+def test_an_odd_sweep_is_told_without_a_calibration_too(
+    tmp_path: Path, layout: str, picture: str, sweep: str
+) -> None:
+    touch(tmp_path / picture, tmp_path / sweep)
+    rows = np.random.default_rng(0).uniform(-0.8, 0.8, (2000, 4))  # metres: nothing is so near
+    (tmp_path / sweep).write_bytes(rows.astype("<f4").tobytes())
+    (ref,) = sources.find(sources.parse_source(f"{layout}:{tmp_path}"))
+    assert f"{sweep}: its points lie within 1." in " ".join(sources.load_scene(ref).remarks)
+
+
 def test_the_first_kind_of_sweep_wins(tmp_path: Path) -> None:
     base = tmp_path / "velodyne"
     touch(tmp_path / "image_2" / "0.png", base / "0.pcd", base / "0.npy", base / "0.bin")
