@@ -41,6 +41,21 @@ def test_a_folder_gives_its_images_sorted_hidden_ones_skipped(tmp_path: Path) ->
     assert find(tmp_path)[0].root == str(tmp_path.resolve())
 
 
+def test_row_07_a_folder_without_permission_is_denied_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path, "a.png", "shut/b.png")
+    plain = os.scandir
+
+    def scandir(path: str) -> object:
+        if Path(path).name == "shut":  # root may read whatever the mode says
+            raise PermissionError(13, "Permission denied", path)
+        return plain(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert code_of(tmp_path, match="shut: Permission denied") == "io.denied"
+
+
 def test_row_08_equal_names_in_two_folders_or_two_cases_stay_apart(tmp_path: Path) -> None:
     touch(tmp_path, "image_02/0001.png", "image_03/0001.png", "image_02/0001.jpg")
     expected = ["image_02/0001.jpg", "image_02/0001.png", "image_03/0001.png"]

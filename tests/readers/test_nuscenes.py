@@ -369,6 +369,8 @@ def test_the_plan_carries_what_the_tables_say(
 ) -> None:
     ref = planned(write_nuscenes(tmp_path, nuscenes_tables))[0]
     before = sources.load_scene(ref)
+    mine = {f"d-aaa-{channel}-1" for channel in ("LIDAR_TOP", "CAM_FRONT", "CAM_BACK")}
+    assert json.loads(ref.calibration)["poses"].keys() == mine  # and none of other samples
     for path in (tmp_path / "v1.0-mini").iterdir():
         path.unlink()
     after = sources.load_scene(ref)
