@@ -14,6 +14,7 @@ out.
 """
 
 import argparse
+import ast
 import difflib
 import hashlib
 import importlib
@@ -134,9 +135,12 @@ def tried(mutant: Mutant, tree: Path, known: dict, log: Path, thorough: bool) ->
     """Return "killed", "survived" or "hangs", which counts as killed."""
     path, seconds = tree / mutant.file, known["seconds"]
     original = path.read_text()
-    text = original.splitlines()[mutant.line - 1].strip()
-    named = known["executed"].get(mutant.file, {}).get(text, [])
-    named = sorted(named, key=lambda name: seconds.get(name, 0))
+    executed = known["executed"].get(mutant.file, {})
+    texts = {original.splitlines()[mutant.line - 1].strip()}
+    if not _in_function(original, mutant.line):  # executed once, by whichever test imports it first
+        texts = set(executed)
+    named = {name for text in texts for name in executed.get(text, [])}
+    named = sorted(named, key=lambda name: (seconds.get(name, 0), name))
     named = [name for name in named if name not in known["failed"]]
     until = accumulate(seconds.get(name, 0) for name in named)
     quick = [name for name, total in zip(named, until, strict=True) if total < QUICK_S] or named[:1]
@@ -155,6 +159,8 @@ def tried(mutant: Mutant, tree: Path, known: dict, log: Path, thorough: bool) ->
                 return "hangs"
             if code < 0 or code in (1, 2, 3):  # crashed, failed, not collected, broke pytest
                 return "killed"
+            if code == 4 and "while loading conftest" in log.read_text():
+                return "killed"
             if code not in (0, 4, 5):  # 4, 5: a test of the map is gone
                 raise SystemExit(f"{mutant.key}: pytest ended with {code}, see {log}")
         return "survived"
@@ -162,6 +168,12 @@ def tried(mutant: Mutant, tree: Path, known: dict, log: Path, thorough: bool) ->
         path.write_text(original)
         shutil.rmtree(tree / ".tmp", ignore_errors=True)
         (tree / ".tmp").mkdir()
+
+
+def _in_function(source: str, line: int) -> bool:
+    """Tell whether a line is in the body of a function; else it runs at import."""
+    functions = (n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.FunctionDef))
+    return any(found.body[0].lineno <= line <= found.end_lineno for found in functions)
 
 
 def copied(out: Path) -> Path:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import sys
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -237,7 +238,9 @@ def _stated_otherwise(of: dict[str, PictureBoxes], planned: tuple[str, ...]) -> 
 
 
 def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 18
+    return (
+        text.isascii() and text.isdigit() and len(text) <= sys.int_info.str_digits_check_threshold
+    )
 
 
 def _shown(names: Sequence[str]) -> str:

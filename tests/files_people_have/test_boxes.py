@@ -311,6 +311,13 @@ def test_pictures_that_share_an_id_lose_their_boxes_and_others_keep_theirs(
         ("street.jpg", "street", {"category_id": 3}, {"class_map": "coco91-ids-to-road"}),
         ("000000000071.jpg", 71, {"category_id": 3}, {"class_map": "coco91-ids-to-road"}),
         ("000000000071.jpg", "71", {"category_id": "3"}, {"class_map": "coco91-ids-to-road"}),
+        # nanoseconds of this century have 19 digits
+        (
+            "01531883530449377000.jpg",
+            1531883530449377000,
+            {"category_id": 3},
+            {"class_map": "coco91-ids-to-road"},
+        ),
     ],
 )
 def test_a_results_list_is_read_where_its_classes_are_certain(
