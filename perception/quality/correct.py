@@ -92,10 +92,13 @@ def corrected(
     Returns:
         The labels, with those that people added at the end. Kept ones are accepted and have no
         reason; the others are rejected for "human.reject", "human.wrong_class", "human.bad_edge".
+        Of one that people added and took away again nothing remains.
     """
     if not corrections:
         return instances
-    added = len({c.instance for c in corrections} - set(instances.prompt_ids.tolist()))
+    own = set(instances.prompt_ids.tolist())
+    corrections = tuple(one for one in corrections if one.kept or one.instance in own)
+    added = len({one.instance for one in corrections} - own)
     size_hw = instances.masks.size_hw
     whole = Instances.joined([instances, _nothing(added, size_hw)])
     row_of = {int(instance): row for row, instance in enumerate(instances.prompt_ids)}

@@ -432,6 +432,19 @@ def test_a_file_from_before_another_undoes_nothing_and_their_additions_share_no_
     assert (found.statuses == Status.ACCEPTED).all() and found.by_human.all()
 
 
+def test_a_label_that_people_added_and_deleted_again_is_gone(run: Path) -> None:
+    other_class = row("person", CAR)
+    apply(run, coco(row("train", TRAIN), other_class, row("bus", (60, 90, 20, 20))))
+    later = coco(row("train", TRAIN), other_class)
+    later["categories"].append({"id": 4, "name": "bus"})
+    assert totals(apply(run, later)) == {"untouched": 2, "deleted": 1}
+    assert totals(apply(run, later)) == {"untouched": 2}
+    assert masks_.areas(instances(run).masks).tolist() == [90 * 40, 12 * 20]
+    applied = apply(run, coco(row("train", TRAIN), other_class, row("bus", (60, 60, 20, 20))))
+    assert totals(applied) == {"untouched": 2, "added": 1}
+    assert instances(run).instance_ids.tolist() == [1, 2, 4]  # 3 was the one that is gone
+
+
 def test_labels_that_a_run_accepted_since_were_not_deleted(run: Path) -> None:
     doubt = {"decide": {"judge": {"review_predicted_iou": 1.5}}}
     commands.relabel(run, overrides=doubt)  # both are for review: a tool shows none of them
