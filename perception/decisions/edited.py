@@ -76,9 +76,9 @@ def changes_of(
     ]
     for one in compared:
         deciding.decide_picture(one, rules, decided)
-    gone = {one.file_name for one in decided.corrections if one.decision == "reject"}
+    changed = {one.file_name for one in decided.corrections}
     emptied = sum(
-        not one.placed.edited.shapes and one.placed.ours.file_name in gone for one in compared
+        not one.placed.edited.shapes and one.placed.ours.file_name in changed for one in compared
     )
     return Changes(
         corrections=(*decided.corrections, *_numbered(decided, run, spec, earlier)),
