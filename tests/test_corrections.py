@@ -194,6 +194,26 @@ def test_ids_that_are_not_ours_or_come_twice_lead_nowhere(
     assert applied.apart == {"object that is there twice": 1}
 
 
+@pytest.mark.parametrize(
+    ("shift_px", "all_checked", "row"),
+    [
+        (2, False, {"edited": 1, "deleted": 5}),
+        (0, True, {"kept": 1, "deleted": 5}),
+        (2, True, {"edited": 1, "kept": 1, "deleted": 4}),
+    ],
+)
+def test_who_changes_or_keeps_a_label_saw_that_the_others_are_gone(
+    run: Path, tmp_path: Path, shift_px: int, all_checked: bool, row: dict[str, int]
+) -> None:
+    path = tmp_path / "edited.json"
+    document = exported(run, path)
+    first, *others = document["annotations"]
+    left = [moved(first, shift_px) if shift_px else first, *others[: 5 - row["deleted"]]]
+    path.write_text(json.dumps(document | {"annotations": left}))
+    terms = corrections.Terms(all_checked=all_checked)
+    assert corrections.apply(run, path, terms=terms).by_class == table(car=row)
+
+
 def test_a_moved_label_is_found_by_its_id(run: Path, tmp_path: Path) -> None:
     path = tmp_path / "edited.json"
     document = exported(run, path)

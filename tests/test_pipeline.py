@@ -97,6 +97,20 @@ def test_bright_blocks_become_accepted_cars_with_their_pixels() -> None:
     assert len(labels.points) == 0
 
 
+def test_a_label_says_what_the_pixels_the_other_boxes_and_a_second_model_say_of_it() -> None:
+    blocks = ((10, 20, 30, 40), (30, 20, 50, 40), (70, 20, 90, 40))
+    boxes = [(10, 20, 30, 40), (20, 20, 40, 40), (70, 20, 90, 40)]
+    rows: list[Row] = [("car", box, 0.9) for box in boxes]
+    models = Models(Given(rows), BoxFiller(), Spoilt(drawn(blocks[0]).image_rgb[..., 0] == 255))
+    (found,) = label_sample(sample_of(drawn(*blocks)), models, RULES).pictures
+    signals = found.instances.signals
+    # 10 of 30 columns are in both; the other car is alone.
+    np.testing.assert_allclose(signals.crowding, [1 / 3, 1 / 3, 0], rtol=1e-6)
+    np.testing.assert_allclose(signals.second_ious, [1, 1 / 3, 0], rtol=1e-6)
+    np.testing.assert_allclose(signals.brightness, [1, 1, 1], rtol=1e-6)
+    assert signals.contrasts[2] == pytest.approx((255 - 30) / 255)
+
+
 def test_to_label_is_to_decide_over_what_was_observed() -> None:
     sample = sample_of(drawn((10, 20, 30, 40)), drawn((5, 5, 25, 25), camera="rear"))
     at_once = label_sample(sample, FAKES, RULES)

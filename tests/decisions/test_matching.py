@@ -115,6 +115,11 @@ def test_how_far_an_edge_is_off(drawn: np.ndarray, kind: str, pixels: int) -> No
     assert off(row(drawn, kind), block(10, 10, 30, 30)) == pixels
 
 
+def test_a_wire_that_was_cut_off_is_missed() -> None:
+    mast = block(10, 10, 30, 30) | block(30, 20, 40, 21)  # ten pixels long, one thick
+    assert off(row(block(10, 10, 30, 30)), mast) == 3
+
+
 def test_outlines_cannot_say_a_hole_and_boxes_say_nothing_but_bounds() -> None:
     holed = block(10, 10, 30, 30) & ~block(16, 16, 24, 24)
     holed[10, 10] = False  # no rectangle

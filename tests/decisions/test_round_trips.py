@@ -452,3 +452,22 @@ def test_the_same_holds_for_files_that_datumaro_writes(
         plan = plan | {"done": ["leave" if one == "spoil" else one for one in plan["done"]]}
     tool = Tool(oracle_writer(to, oracle), ".xml" if to == "cvat" else ".json", SHOWN)
     check(tool, plan, run, run.parent / f"edited{tool.suffix}")
+
+
+def test_a_box_is_not_taken_for_the_same_because_outlines_are_off_by_as_much(
+    fresh: Callable[[], Path],
+) -> None:
+    run = fresh()
+    objects = [one for one in objects_of(run) if one.status == "accepted"]
+    path = run.parent / "edited.json"
+    write_label_studio(objects, ["cam0/a.png", "cam0/b.png"], path, ids=False)
+    document = json.loads(path.read_bytes())
+    for row in document["annotations"][5:]:  # five outlines and three boxes
+        row["segmentation"] = []
+    x, y, width, height = document["annotations"][7]["bbox"]
+    document["annotations"][7]["bbox"] = [x + 1, y, width, height]
+    path.write_text(json.dumps(document))
+    applied = corrections.apply(run, path)
+    total = sum((Counter(row) for row in applied.by_class.values()), Counter[str]())
+    stays = sum(one.status == "review" for one in objects_of(run))
+    assert total == Counter({"untouched": 7, "edited": 1, "stays": stays})

@@ -1,6 +1,7 @@
 """Edited files that come back: nothing that a person did is lost, nothing else is touched."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -357,6 +358,27 @@ def test_objects_inside_others_keep_their_pixels(run: Path) -> None:
     assert areas == {1: 3600, 2: 12 * 20 - 30, 3: 35 * 40 - 240, 4: 30}
 
 
+SQUARE, TRIANGLE = (60, 80, 20, 20), [60, 80, 80, 80, 60, 100]
+NEW_PAIRS = [
+    (row("bus", SQUARE), 1, "the-same"),
+    (row("person", SQUARE), 2, "other-class"),
+    (row("bus", (100, 80, 20, 20)), 2, "other-place"),
+    (row("bus", SQUARE, segmentation=[TRIANGLE]), 2, "other-form"),
+]
+
+
+@pytest.mark.parametrize(
+    ("second", "added"), [pair[:2] for pair in NEW_PAIRS], ids=[pair[2] for pair in NEW_PAIRS]
+)
+def test_an_object_that_was_drawn_twice_is_added_once_and_others_are_not_it(
+    run: Path, second: dict[str, Any], added: int
+) -> None:
+    both = row("train", TRAIN), row("car", CAR)
+    applied = apply(run, coco(*both, row("bus", SQUARE), second))
+    assert totals(applied) == {"untouched": 2, "added": added}
+    assert applied.apart == ({"object that is there twice": 1} if added == 1 else {})
+
+
 def test_a_picture_of_another_size_is_named_and_nothing_in_it_is_decided(run: Path) -> None:
     document = coco(row("train", TRAIN), row("bus", CAR), width=640, height=640)
     with pytest.raises(RequestError, match=r"is \(640, 640\), the run's picture has \(120, 160\)"):
@@ -432,6 +454,18 @@ def test_a_file_from_before_another_undoes_nothing_and_their_additions_share_no_
     assert (found.statuses == Status.ACCEPTED).all() and found.by_human.all()
 
 
+def test_what_a_person_only_kept_does_not_tell_that_a_file_knows_what_they_added(
+    run: Path,
+) -> None:
+    before = commands.folder.read_spec(run).label_set()
+    added = row("bus", (60, 90, 20, 20))
+    apply(run, coco(row("train", TRAIN), row("car", CAR), added), Terms(all_checked=True))
+    shutil.rmtree(run / "labels" / before)  # it took up room
+    # Made before that: the train is the same there, and the bus was not there yet.
+    applied = apply(run, coco(row("train", TRAIN), row("bus", CAR)))
+    assert totals(applied) == {"untouched": 1, "edited": 1, "stays": 1}
+
+
 def test_a_label_that_people_added_and_deleted_again_is_gone(run: Path) -> None:
     other_class = row("person", CAR)
     apply(run, coco(row("train", TRAIN), other_class, row("bus", (60, 90, 20, 20))))
@@ -443,6 +477,16 @@ def test_a_label_that_people_added_and_deleted_again_is_gone(run: Path) -> None:
     applied = apply(run, coco(row("train", TRAIN), other_class, row("bus", (60, 60, 20, 20))))
     assert totals(applied) == {"untouched": 2, "added": 1}
     assert instances(run).instance_ids.tolist() == [1, 2, 4]  # 3 was the one that is gone
+
+
+def test_an_id_leads_to_one_label_whatever_was_decided_of_another(run: Path) -> None:
+    grown = (130, 78, 14, 24)
+    apply(run, coco(row("train", TRAIN), row("car", grown, instance_id=2)))
+    moved_onto_the_car = row("train", (125, 90, 20, 20), instance_id=1)
+    applied = apply(run, coco(moved_onto_the_car))
+    assert applied.by_class["train"]["edited"] == applied.by_class["car"]["deleted"] == 1
+    found = instances(run)
+    assert found.statuses.tolist() == [Status.ACCEPTED, Status.REJECTED]
 
 
 def test_labels_that_a_run_accepted_since_were_not_deleted(run: Path) -> None:
