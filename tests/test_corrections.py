@@ -377,7 +377,7 @@ def test_an_object_that_two_cameras_show_is_decided_in_one_picture() -> None:
     (found,) = decisions.decided(
         {"decisions": [{**row, "picture": "right.png"}]}, seen, load_ontology(), Path("d.json")
     )
-    assert (found.file_name, found.instance) == ("right.png", 2)
+    assert (found.sample, found.file_name, found.instance) == ("s", "right.png", 2)
 
 
 def one_instance(masks: Masks, prompt: int) -> Instances:
@@ -419,6 +419,24 @@ def test_people_s_decisions_fit_trust_again_and_fewer_do_not(
     commands.relabel(run, trust="none")
     path.write_text(json.dumps(head | {"decisions": rows[-1:]}))
     assert "48 checked labels" in corrections.apply(run, path).trust
+
+
+def test_samples_that_are_not_called_as_their_picture_are_decided_too(
+    tmp_path: Path, kitti: Callable[[Path, int], Path]
+) -> None:
+    source = f"kitti:{kitti(tmp_path / 'kitti', 2)}"
+    run = commands.label(LabelRequest(source, tmp_path / "run", "boxes", "bright")).folder
+    path = tmp_path / "edited.json"
+    document = exported(run, path)
+    first, second = document["annotations"]  # the car of each frame
+    new = {**moved(second, 15), "id": 99}
+    new.pop("instance_id")
+    document["annotations"] = [moved(first, 2), second, new]
+    path.write_text(json.dumps(document))
+    applied = corrections.apply(run, path)
+    assert applied.by_class == table(car={"edited": 1, "added": 1, "untouched": 1})
+    assert instances(run, "000000").by_human.tolist() == [True]
+    assert instances(run, "000001").by_human.tolist() == [False, True]
 
 
 def test_damaged_corrections_are_said_and_not_forgotten(run: Path, decide: Decide) -> None:

@@ -115,6 +115,21 @@ def test_how_far_an_edge_is_off(drawn: np.ndarray, kind: str, pixels: int) -> No
     assert off(row(drawn, kind), block(10, 10, 30, 30)) == pixels
 
 
+@pytest.mark.parametrize(
+    ("drawn", "ours", "pixels"),
+    [
+        (block(0, 0, 21, 20), block(0, 0, 20, 20), 1),
+        (block(1, 1, 20, 20), block(0, 0, 20, 20), 1),
+        (block(60, 40, 78, 58), block(60, 40, 80, 60), 2),
+        (block(0, 0, 80, 59), block(0, 0, 80, 60), 1),
+    ],
+)
+def test_an_edge_at_the_border_of_the_picture_is_off_by_as_much(
+    drawn: np.ndarray, ours: np.ndarray, pixels: int
+) -> None:
+    assert off(row(drawn), ours) == pixels
+
+
 def test_a_wire_that_was_cut_off_is_missed() -> None:
     mast = block(10, 10, 30, 30) | block(30, 20, 40, 21)  # ten pixels long, one thick
     assert off(row(block(10, 10, 30, 30)), mast) == 3
