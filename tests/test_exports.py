@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from perception import cli, exports
+from perception import cli, commands, exports
 from perception import masks as rle
 from perception.errors import RequestError
-from perception.exports import card, checks, command
+from perception.exports import card, checks, command, turns
 from perception.formats import coco, cvat, yolo
 from perception.pages import words
 from perception.runs import folder
@@ -136,10 +137,37 @@ def test_points_that_do_not_come_back_are_an_error(
         exports.export(run, to, tmp_path / "out")
 
 
-@pytest.mark.parametrize("to", POINTS)
-def test_points_without_a_label_are_an_export(run: Path, tmp_path: Path, to: str) -> None:
+@pytest.mark.parametrize("to", exports.FORMATS)
+def test_a_run_without_a_label_is_an_export(run: Path, tmp_path: Path, to: str) -> None:
     (done,) = exports.export(run, to, tmp_path / "out", statuses=(Status.REJECTED,))
     assert (done.written.samples, done.read_back.labels) == (3, 0)
+    assert done.lines()[0].endswith("read again: 0 labels, unchanged")
+    card = json.loads(done.card.with_suffix(".json").read_bytes())
+    assert card["read_again"] == {"labels": 0, "mean_iou": 1, "min_iou": 1}
+
+
+FOR_REVIEW = {
+    **dict.fromkeys(("coco", "coco-panoptic"), "3 ignored (iscrowd)"),
+    "cityscapes": "3 ignored (groups)",
+    "cvat": "3 ignored (status review, for people)",
+    "yolo": "3 ignored (painted grey in the pictures)",
+    # One point of each sweep is on the car.
+    **dict.fromkeys(
+        ("semantic-kitti", "nuscenes-lidarseg", "nuscenes-panoptic"), "3 ignored (class 0)"
+    ),
+    **dict.fromkeys(("kitti", "kitti-results"), "3 ignored (DontCare)"),
+    **dict.fromkeys(("ply", "pcd"), "3 ignored (unknown)"),
+    "png": "3 ignored (void)",
+    **dict.fromkeys(("coco-results", "cutouts"), "0 ignored"),
+}
+
+
+def test_people_are_told_what_became_of_labels_for_review(run: Path, tmp_path: Path) -> None:
+    doubted = Path(shutil.copytree(run, tmp_path / "run"))
+    commands.relabel(doubted, overrides={"decide": {"judge": {"review_predicted_iou": 1.5}}})
+    done = exports.export(doubted, "all", tmp_path / "all")
+    said = {one.to: one.lines()[0].split(", ", 2)[2].split(";")[0] for one in done}
+    assert said == FOR_REVIEW
 
 
 @pytest.mark.parametrize("field", ["scores", "instance_ids", "class_ids"])
@@ -256,6 +284,26 @@ def test_the_lock_of_a_killed_export_holds_nobody_up(twins: Path, tmp_path: Path
     assert done.read_back.labels == 5 and not (tmp_path / ".x.json.exporting").exists()
 
 
+@pytest.mark.parametrize("made_again", [False, True])
+def test_a_lock_that_its_holder_removes_meanwhile_is_no_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made_again: bool
+) -> None:
+    out, lock, take = tmp_path / "x.json", tmp_path / ".x.json.exporting", turns._lock
+
+    def late(handle: int) -> None:
+        monkeypatch.setattr(turns, "_lock", take)
+        lock.unlink()
+        if made_again:
+            lock.touch()
+        take(handle)
+
+    monkeypatch.setattr(turns, "_lock", late)
+    with turns.alone_in(out):
+        with pytest.raises(RequestError, match="another command exports"), turns.alone_in(out):
+            pass
+    assert not lock.exists()
+
+
 def test_what_was_quarantined_is_named_in_every_export(
     tmp_path: Path, draw: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -287,6 +335,8 @@ def test_the_card_says_what_the_data_set_is(run: Path, tmp_path: Path) -> None:
     spec = folder.read_spec(run)
     assert stated["counts"]["labels"] == done.written.labels
     assert stated["counts"]["objects_by_class"] == {"car": done.written.labels}
+    assert stated["counts"]["decided_by_people"] == 0
+    assert stated["class_map"] == "road"  # the run's own names
     assert stated["made"]["fingerprint"] == spec.fingerprint()
     assert stated["weights"]["detector"]["sha256"] == spec.detector.sha256
     assert stated["trust"] is None and stated["read_again"]["min_iou"] == 1
@@ -296,6 +346,8 @@ def test_the_card_says_what_the_data_set_is(run: Path, tmp_path: Path) -> None:
     before = (tmp_path / "x.card.json").read_bytes()
     exports.export(run, "coco", tmp_path / "x.json", statuses=tuple(Status))
     assert (tmp_path / "x.card.json").read_bytes() == before  # no clock
+    exports.export(run, "png", tmp_path / "png")
+    assert "Class map: road-to-cityscapes." in (tmp_path / "png/card.md").read_text()
 
 
 def test_cards_name_the_second_opinion(

@@ -227,8 +227,8 @@ FORMATS: dict[str, _Format] = {
         points=True,
         ignored_as="DontCare",
     ),
-    "ply": _Format(cloud_writer(".ply"), cloud_compared(".ply"), points=True),
-    "pcd": _Format(cloud_writer(".pcd"), cloud_compared(".pcd"), points=True),
+    "ply": _Format(cloud_writer(".ply"), cloud_compared(".ply"), points=True, ignored_as="unknown"),
+    "pcd": _Format(cloud_writer(".pcd"), cloud_compared(".pcd"), points=True, ignored_as="unknown"),
     "png": _Format(
         _by_stem(label_png.write),
         compared(png_labels, keeps_ids=False),
