@@ -12,6 +12,7 @@ from perception.config import Config, ModelSpec
 from perception.ontology import load_class_map, load_ontology
 from perception.runs.folder import RunSpec
 from perception.types import (
+    Cuboids,
     Detections,
     Evidence,
     Instances,
@@ -21,10 +22,18 @@ from perception.types import (
     PointLabels,
     SampleLabels,
     Segments,
+    no_cuboids,
     unknown_signals,
 )
 
 NAMES = ("bus", "car")
+CUBOIDS = Cuboids(
+    instance_ids=np.array([1, 70_000], np.int32),
+    centres_m=np.array([[12.5, -3.25, 0.8], [-7.1, 4, 0]], np.float32),
+    sizes_lwh_m=np.array([[4.2, 1.8, 1.5], [0.7, 0.6, 1.75]], np.float32),
+    yaws_rad=np.array([-1.5, 0.3], np.float32),
+    confidences=np.array([0.9, 0], np.float32),
+)
 
 
 def build_evidence(
@@ -106,6 +115,7 @@ def build_labels(
             instance_ids=np.where(states == 2, 70_000, 0).astype(np.int32),
             trusts=np.where(states == 2, 200, 0).astype(np.uint8),
         ),
+        cuboids=CUBOIDS if points else no_cuboids(),
     )
 
 

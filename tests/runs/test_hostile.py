@@ -383,6 +383,16 @@ KNOWN: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]] = {
         READ,
         "pictures.0.camera",
     ),
+    "id comes twice": (
+        lambda r: plan_line(r, id="000001"),
+        READ,
+        "plan.jsonl:2: id: found '000001', expected each sample once",
+    ),
+    "camera comes twice": (
+        lambda r: plan_line(r, pictures=[{"camera": "image_2", "file_name": "a.png"}] * 2),
+        READ,
+        r"pictures: found \['image_2', 'image_2'\], expected each camera once",
+    ),
     "plan is deep": (lambda r: (r / "plan.jsonl").write_text(DEEP), READ, "not the plan"),
     "run.json is deep": (
         lambda r: (r / "run.json").write_text(DEEP),
@@ -503,6 +513,16 @@ KNOWN: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]] = {
         lambda r: order_of_rows(r, lambda rows: rows[1:], "evidence"),
         ("relabel",),
         "row 0: kind: found 'picture'",
+    ),
+    "an instance before its picture": (
+        lambda r: order_of_rows(r, lambda rows: [rows[0], rows[2], rows[1], *rows[3:]], "evidence"),
+        ("relabel",),
+        "row 1: kind: found 'instance', expected sample, then picture",
+    ),
+    "a reason without quarantine": (
+        lambda r: cell(r, "code", "image.empty"),
+        ("relabel",),
+        "code: found 'image.empty', expected one where a sample is quarantined alone",
     ),
     "no rows": (lambda r: order_of_rows(r, lambda rows: [], "evidence"), ("relabel",), "0 samples"),
     "samples change places": (
