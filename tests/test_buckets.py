@@ -260,6 +260,23 @@ def test_a_run_in_a_bucket_has_the_bytes_of_a_local_one_and_every_verb_reads_it(
 
 
 @pytest.mark.usefixtures("patient")
+def test_a_run_in_a_bucket_says_why_samples_are_missing_and_is_begun_anew(
+    tmp_path: Path, pictures: Draw, put: Put, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = pictures(tmp_path / "src", 3)
+    (source / "zzz.png").touch()
+    out = f"{put()}/runs/a"
+    label(f"images:{source}", out)
+    assert cli.run(["status", out]) == cli.FINE
+    assert "quarantined: image.empty 1" in capsys.readouterr().out
+    (source / "zzz.png").unlink()
+    label(f"images:{source}", out, overwrite=True)
+    assert cli.run(["status", out]) == cli.FINE
+    assert "finished: 3 of 3 samples, 2 ok, 1 empty, 0 quarantined" in capsys.readouterr().out
+    assert "preview/zzz.png.jpg" not in files_there(out) and "lock.json" not in files_there(out)
+
+
+@pytest.mark.usefixtures("patient")
 def test_a_relabelled_run_in_a_bucket_has_the_bytes_of_a_local_one(
     tmp_path: Path, pictures: Draw, put: Put, snapshot: Snapshot
 ) -> None:

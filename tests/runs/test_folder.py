@@ -19,6 +19,7 @@ from perception.runs.shards import Outcome
 from perception.types import PictureRef, SampleLabels, SampleRef
 
 SpecOf = Callable[..., RunSpec]
+COCO = load_class_map("coco80-to-road")
 
 
 def plan_of(count: int, shard_size: int = 2) -> Plan:
@@ -152,6 +153,10 @@ def test_run_json_is_canonical_and_knows_no_clock_and_no_place(
         ),
         ({"config": Config(shard_size=3)}, "config.shard_size: 16 there, 3 asked for"),
         ({"class_map": load_class_map("kitti-to-road")}, "class_map.map.Car: 'nothing' there"),
+        (
+            {"class_map": COCO.model_copy(update={"ignore": ("dog", "cat")})},
+            ", ['dog', 'cat'] asked for",  # as in a file
+        ),
     ],
 )
 def test_row_37_whatever_the_bytes_depend_on_changes_the_fingerprint(

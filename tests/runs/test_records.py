@@ -29,6 +29,12 @@ def test_json_comes_back_as_it_was_written(
     assert read_json(path) == value
 
 
+def test_names_of_all_scripts_can_be_read() -> None:
+    assert to_json({"file_name": "straße/東京.png"}).decode() == (
+        '{\n "file_name": "straße/東京.png"\n}\n'
+    )
+
+
 def test_the_order_of_keys_changes_no_byte() -> None:
     assert to_json({"b": 1, "a": {"d": 2, "c": 3}}) == to_json({"a": {"c": 3, "d": 2}, "b": 1})
 

@@ -1,16 +1,20 @@
 """How far a run is, and whether it is what it promises."""
 
 import json
+import resource
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from perception import cli, commands
+from perception import cli, commands, owners
 from perception.errors import RequestError
-from perception.runs import lock
+from perception.runs import lock, timings
 from perception.runs.status import read_status
 from perception.runs.verify import verify
 
@@ -62,6 +66,24 @@ def test_a_run_that_stopped_tells_what_is_left(run: Path) -> None:
     assert status.seconds_left == pytest.approx(3 / status.images_per_s)
 
 
+def test_shards_behind_one_that_is_missing_count(run: Path) -> None:
+    """Of several workers the later one may be the faster one."""
+    for path in (run / "labels").glob("*/000001*"):
+        path.unlink()
+    status = read_status(run)
+    assert status.samples == {"input": 7, "done": 5, "ok": 3, "empty": 1, "quarantined": 1}
+
+
+def test_a_run_whose_process_has_ended_is_at_work_no_longer(run: Path) -> None:
+    unfinished(run)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    holder = replace(owners.this_process(), pid=ended.pid)
+    (run / "lock.json").write_bytes(owners.to_bytes(holder))
+    status = read_status(run)
+    assert (status.state, status.holder) == ("stopped", "")
+
+
 def test_a_run_at_work_names_who_works(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     unfinished(run)
     with lock.held(run):
@@ -69,7 +91,7 @@ def test_a_run_at_work_names_who_works(run: Path, capsys: pytest.CaptureFixture[
         assert cli.run(["verify", str(run)]) == cli.FINE
     out = capsys.readouterr().out
     assert "running by process " in out and "4 of 7 samples, 2 ok" in out
-    assert "still missing" in out and "all as promised" in out
+    assert "4 shards read, 4 still missing" in out and "all as promised" in out
 
 
 def test_a_run_without_times_has_none(run: Path) -> None:
@@ -77,6 +99,11 @@ def test_a_run_without_times_has_none(run: Path) -> None:
     status = read_status(run)
     assert status.images_per_s is status.busy_share is status.worker_peak_bytes is None
     assert status.samples["done"] == 7
+
+
+def test_the_memory_that_a_process_took_is_whole_pages() -> None:
+    peak = timings.peak_bytes()
+    assert 2e7 < peak and peak % resource.getpagesize() == 0
 
 
 def test_status_and_verdict_are_one_json_object(
