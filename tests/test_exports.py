@@ -63,6 +63,15 @@ def test_what_cannot_be_asked_for(run: Path, tmp_path: Path) -> None:
         exports.export(run, "all", tmp_path)
 
 
+@pytest.mark.parametrize(("to", "columns"), [("kitti", 15), ("kitti-results", 16)])
+def test_only_results_of_kitti_have_a_score(
+    run: Path, tmp_path: Path, to: str, columns: int
+) -> None:
+    exports.export(run, to, tmp_path / "out")
+    rows = (tmp_path / "out/000000.txt").read_text().splitlines()
+    assert [len(row.split()) for row in rows] == [columns]
+
+
 def shifted(samples: Iterator[SampleLabels], dx: int) -> Iterator[SampleLabels]:
     """Yield labels whose masks begin `dx` columns later."""
     for sample in samples:
