@@ -1,6 +1,7 @@
 """What people decided, put over what the rules decided."""
 
 import numpy as np
+import pytest
 
 from perception import masks as masks_
 from perception.ontology import load_ontology
@@ -64,3 +65,11 @@ def test_an_edited_label_keeps_the_box_that_prompted_it_and_an_added_one_has_its
     assert found.masks.boxes_xyxy.tolist() == [[5, 5, 12, 12], [20, 3, 25, 8]]
     assert found.instance_ids.tolist() == found.prompt_ids.tolist() == [1, 7]
     assert found.by_human.tolist() == [True, True]
+
+
+@pytest.mark.parametrize("decision", ["reject", "wrong_class", "bad_edge"])
+def test_what_people_added_and_took_away_again_is_no_label(decision: str) -> None:
+    ours, theirs = cars(block(5, 5, 10, 10)), block(20, 3, 25, 8)
+    found = corrected(ours, (decided(7, theirs, decision), decided(8, block(1, 1, 3, 3))), ROAD)
+    assert found.prompt_ids.tolist() == [1, 8]
+    assert found.statuses.tolist() == [Status.ACCEPTED] * 2
