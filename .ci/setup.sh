@@ -76,5 +76,5 @@ mkdir -p "$YOLO_CONFIG_DIR"
 for module in cv2 torch torchvision open3d pycocotools.mask ray ultralytics perception; do
   .venv/bin/python -c "import $module" || { echo "import $module fails: see above" >&2; exit 1; }
 done
-.venv/bin/python -c "from perception.bootstrap import harden; harden(); import openvino" # unreported
+.venv/bin/python -c "from perception.models.import_guard import harden; harden(); import openvino" # unreported
 echo "$wanted" >"$stamp"

@@ -1,3 +1,43 @@
-"""Boxes prompt masks; masks become labels that can be trusted, for pixels and for LiDAR points."""
+"""Boxes prompt masks; masks become labels that can be trusted, for pixels and for LiDAR points.
 
-__version__ = "0.2.0"
+The names in `__all__` are what Python callers need; each is imported when it is first asked for, so
+that `import perception` loads nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from perception.core.version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from perception.commands.label import Planned, Run, label, plan, read_labels, relabel
+    from perception.commands.request import LabelRequest
+    from perception.core.errors import PerceptionError
+
+__all__ = [
+    "LabelRequest",
+    "PerceptionError",
+    "Planned",
+    "Run",
+    "label",
+    "plan",
+    "read_labels",
+    "relabel",
+]
+
+_LABEL = ("Planned", "Run", "label", "plan", "read_labels", "relabel")
+_PLACES = {
+    **dict.fromkeys(_LABEL, "perception.commands.label"),
+    "LabelRequest": "perception.commands.request",
+    "PerceptionError": "perception.core.errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'perception' has no attribute {name!r}")
+    return getattr(import_module(_PLACES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from perception import buckets
+from perception.io import buckets
 
 # A busy disk or core is no fault of the code: speed lives in `perception bench`.
 settings.register_profile("unhurried", deadline=None)
@@ -134,7 +134,7 @@ def in_worker(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 
     def prepare(code: str) -> None:
         folder = tmp_path_factory.mktemp("site")
-        guard = 'import sys\nif "perception.engine.child" in sys.orig_argv:\n'
+        guard = 'import sys\nif "perception.execution.child" in sys.orig_argv:\n'
         indented = "".join(f"    {line}\n" for line in code.splitlines())
         (folder / "sitecustomize.py").write_text(guard + indented)
         monkeypatch.setenv("PYTHONPATH", _python_path(folder))
@@ -149,7 +149,7 @@ def detector_does(in_worker: Callable[[str], None]) -> Callable[[str], None]:
     def prepare(deed: str) -> None:
         in_worker(
             "import os, signal, sys, time\n"
-            "from perception import fakes\n"
+            "from perception.models import fakes\n"
             "plain = fakes.BrightDetector.__call__\n"
             "def detect(self, picture):\n"
             f"    {deed}\n"

@@ -1,7 +1,7 @@
 """`make mutants`: change the code in one place, and see whether the tests that guard it notice.
 
     python tests/mutants.py                               300 mutants of the modules in GUARDS
-    python tests/mutants.py --only perception/lift        those of them that are in one folder
+    python tests/mutants.py --only perception/formats     those of them that are in one folder
     python tests/mutants.py --thorough                    survivors meet the slow tests as well
 
 The guards run once under `coverage`, to learn which tests execute each line; later, test files that
@@ -39,17 +39,14 @@ ROOT = Path(__file__).resolve().parent.parent
 EQUIVALENT = Path(__file__).with_name("mutants_equivalent.yaml")
 # What is mutated, and the tests that guard it; the first match counts.
 GUARDS = {
-    "perception/pipeline.py": "test_pipeline.py test_people_first.py test_corrections.py",
-    "perception/hygiene.py": "trust",
-    "perception/corrections.py": "test_corrections.py files_people_have/test_corrections.py",
-    "perception/decisions": "decisions test_corrections.py files_people_have/test_corrections.py",
-    "perception/quality": "quality test_pipeline.py test_people_first.py test_corrections.py",
-    "perception/lift": "lift test_pipeline.py",
-    "perception/runs": "runs test_commands.py test_buckets.py test_kill_points.py",
-    "perception/exports": "test_exports.py test_commands.py files_people_have/test_pictures.py",
-    "perception/trust": "trust test_corrections.py",
-    "perception/formats": "formats test_prompts.py test_exports.py files_people_have readers",
-    "perception/readers": "readers test_sources.py files_people_have",
+    "perception/labeling": "labeling commands/test_corrections.py",
+    "perception/commands/hygiene.py": "labeling/trust",
+    "perception/commands/corrections.py": "commands/test_corrections.py files_people_have",
+    "perception/review/decisions": "review commands/test_corrections.py files_people_have",
+    "perception/commands/exports": "commands files_people_have",
+    "perception/runs": "runs commands/test_label.py io/test_buckets.py test_kill_points.py",
+    "perception/formats": "formats models/test_given_boxes.py commands files_people_have readers",
+    "perception/readers": "readers files_people_have",
 }
 # Loaded once here, so that a mutant's process, a fork of this one, starts with them.
 SHARED = "numpy cv2 scipy.ndimage scipy.spatial scipy.optimize pyarrow.parquet pydantic"

@@ -22,12 +22,13 @@ import cv2
 import numpy as np
 import pytest
 
-from perception import cli, commands
-from perception import masks as rle
-from perception.commands import Run
-from perception.errors import RequestError
+from perception import cli
+from perception.commands import label as commands
+from perception.commands.label import Run
+from perception.core import masks as rle
+from perception.core.errors import RequestError
+from perception.core.types import PointState, SampleLabels, Status
 from perception.formats import coco
-from perception.types import PointState, SampleLabels, Status
 
 Draw = Callable[..., Path]
 Prepare = Callable[[str], None]
@@ -298,7 +299,7 @@ def test_row_15_masks_that_are_none_are_never_written_as_good_labels(
     draw(tmp_path / "src" / "a.png", *((x, 10, x + 9, 30, 255) for x in (2, 22, 42)))
     in_worker(
         "import numpy as np\n"
-        "from perception import fakes\n"
+        "from perception.models import fakes\n"
         "def segment(self, image_rgb, boxes_xyxy):\n"
         "    nothing = np.zeros(image_rgb.shape[:2], bool)\n"
         "    elsewhere = nothing.copy()\n"
@@ -325,7 +326,7 @@ def test_row_16_what_a_segmenter_does_to_its_boxes_is_not_stored(
 ) -> None:
     draw(tmp_path / "src" / "a.png", OBJECT)
     in_worker(
-        "from perception import fakes\n"
+        "from perception.models import fakes\n"
         "plain = fakes.BoxFiller.__call__\n"
         "def segment(self, image_rgb, boxes_xyxy):\n"
         "    answer = plain(self, image_rgb, boxes_xyxy)\n"

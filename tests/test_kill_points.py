@@ -25,10 +25,10 @@ from pathlib import Path
 with suppress(ImportError):
     import pandas  # pyarrow does so where it is installed; once is enough for all forks
 
-from perception import commands, corrections
-from perception.engine.effort import Effort, Meter
-from perception.engine.worker import Worker
-from perception.pages import command as pages
+from perception.commands import label as commands, corrections
+from perception.execution.effort import Effort, Meter
+from perception.execution.worker import Worker
+from perception.review import command as pages
 from perception.runs.folder import read_spec
 from perception.runs.verify import verify
 
@@ -42,7 +42,7 @@ def in_this_process(job, indices, placement, done):
         worker.finish(index, worker.observe(index, frozenset(), lambda place: None, ahead=False))
         done(index, Effort())
 
-commands.backends.ENGINES["local"] = "__main__:in_this_process"
+commands.registry.ENGINES["local"] = "__main__:in_this_process"
 
 def counted(module, name, fatal):
     plain = getattr(module, name)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from perception import commands
+from perception.commands import label as commands
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 WEIGHTS = DATA / "weights"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from perception.config import load_yaml
+from perception.core.config import load_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 INTEGRATIONS = sorted(path.parent.name for path in ROOT.glob("integrations/*/__init__.py"))
@@ -68,7 +68,7 @@ def test_imports_flow_the_way_that_pyproject_says() -> None:
 def test_the_layers_name_every_module_of_the_core_and_no_other() -> None:
     contracts = PYPROJECT["tool"]["importlinter"]["contracts"]
     layers = next(contract for contract in contracts if contract["type"] == "layers")["layers"]
-    named = [name.strip() for layer in layers for name in layer.split("|")]
+    named = [name.strip() for layer in layers for name in re.split(r"[|:]", layer)]
     modules = {path.stem for path in (ROOT / "perception").glob("*.py")} - {"__init__", "__main__"}
     packages = {path.parent.name for path in ROOT.glob("perception/*/__init__.py")}
     assert sorted(named) == sorted(modules | packages)

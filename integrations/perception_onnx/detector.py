@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from perception import boxes
-from perception.class_names import parse_names, usual_files
-from perception.config import ObserveConfig
-from perception.errors import RequestError, SampleError
-from perception.types import Detections, Float32, Picture, UInt8
-from perception.weights import onnx_metadata
+from perception.core import boxes
+from perception.core.config import ObserveConfig
+from perception.core.errors import RequestError, SampleError
+from perception.core.types import Detections, Float32, Picture, UInt8
+from perception.models.class_names import parse_names, usual_files
+from perception.models.weights import onnx_metadata
 from perception_onnx.coco import COCO_NAMES
 from perception_onnx.heads import Candidates, Head
 from perception_onnx.letterbox import Letterbox, letterbox

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from perception.types import Float32, Int32
+from perception.core.types import Float32, Int32
 
 USUAL_PX = (8, 16, 32)
 GRIDS = (USUAL_PX, (8, 16, 32, 64), (16, 32), (4, 8, 16, 32))  # P6, tiny and P2 models have others

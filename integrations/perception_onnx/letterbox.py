@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from perception.types import Float32, UInt8
+from perception.core.types import Float32, UInt8
 
 FILL = 114  # grey of the filling, in YOLO and YOLOX alike
 STRIDE_PX = 32  # of the coarsest grid: inputs of free size are multiples of it

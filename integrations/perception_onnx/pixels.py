@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from perception.errors import RequestError
-from perception.types import UInt8
+from perception.core.errors import RequestError
+from perception.core.types import UInt8
 from perception_onnx.sessions import DTYPES, Batch, Port, Session
 
 CHANNELS = 3

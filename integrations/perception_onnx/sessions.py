@@ -9,12 +9,12 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from perception.bootstrap import harden
-from perception.config import ObserveConfig
-from perception.errors import RequestError
-from perception.lanes import Spares
-from perception.types import Float32
-from perception.weights import onnx_parts
+from perception.core.config import ObserveConfig
+from perception.core.errors import RequestError
+from perception.core.types import Float32
+from perception.models.import_guard import harden
+from perception.models.lanes import Spares
+from perception.models.weights import onnx_parts
 from perception_onnx.unsigned import quick_model
 
 Shape = tuple[int | None, ...]  # None: free

@@ -11,8 +11,8 @@ from functools import partial
 
 import numpy as np
 
-from perception.errors import RequestError
-from perception.types import Float32
+from perception.core.errors import RequestError
+from perception.core.types import Float32
 from perception_onnx import heads
 from perception_onnx.heads import GRIDS, Head, is_share, is_whole, plain
 from perception_onnx.sessions import Port

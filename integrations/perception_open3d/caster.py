@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from perception.errors import RequestError
+from perception.core.errors import RequestError
+from perception.core.types import Bool, Float32, Int32
 from perception.synthetic.rays import Caster, Surface
-from perception.types import Bool, Float32, Int32
 
 SYSTEM_PACKAGES = "libusb-1.0-0 libgl1 libegl1 libx11-6 libidn2-0"
 

@@ -21,12 +21,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from perception import scratch
-from perception.engine.effort import Done, Effort
-from perception.engine.job import Job, Placement, at_hand
-from perception.engine.process import below, kill_all
-from perception.engine.supervisor import LANES, Supervisor
-from perception.errors import PerceptionError, RequestError
+from perception.core.errors import PerceptionError, RequestError
+from perception.execution.effort import Done, Effort
+from perception.execution.job import Job, Placement, at_hand
+from perception.execution.process import below, kill_all
+from perception.execution.supervisor import LANES, Supervisor
+from perception.io import scratch
 
 MIN_RAY = (2, 54)  # CVE-2026-27482
 LOOK_S = 1.0  # between two looks at the processes of a cluster of our own

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from perception import masks as masks_
-from perception import report
-from perception.errors import RequestError
-from perception.ontology import Ontology
-from perception.types import PictureLabels, Sample, SampleLabels, Status
+from perception.core import masks as masks_
+from perception.core.errors import RequestError
+from perception.core.ontology import Ontology
+from perception.core.types import PictureLabels, Sample, SampleLabels, Status
+from perception.visualization import drawing
 
 APPLICATION = "driving-perception"
 NO_CLASS = 65_535  # of points and pixels without a label; Rerun's ids are uint16
@@ -35,7 +35,9 @@ class RerunRecorder:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._stream = rerun.RecordingStream(APPLICATION)
         self._stream.save(path)
-        classes = [(number, name, report.class_rgb(number)) for number, name in self._names.items()]
+        classes = [
+            (number, name, drawing.class_rgb(number)) for number, name in self._names.items()
+        ]
         context = rerun.AnnotationContext([(NO_CLASS, "no label", (0, 0, 0, 0)), *classes])
         self._stream.log("/", context, static=True)
         self._stream.log("sweep", rerun.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
@@ -56,7 +58,7 @@ class RerunRecorder:
             self._add_sweep(sample, labels)
         for picture, own in zip(sample.pictures, labels.pictures, strict=True):
             place = ["pictures", picture.camera]  # a list: no name from outside is a path
-            jpeg = report.to_jpeg(picture.image_rgb)
+            jpeg = drawing.to_jpeg(picture.image_rgb)
             stream.log(place, rerun.EncodedImage(contents=jpeg, media_type="image/jpeg"))
             masks = rerun.SegmentationImage(class_image(own), opacity=OPACITY)
             stream.log([*place, "masks"], masks)
@@ -73,7 +75,7 @@ class RerunRecorder:
             "sweep/points",
             rerun.Points3D(
                 sample.scene.points_lidar[rows],
-                colors=report.point_rgb(points)[rows],
+                colors=drawing.point_rgb(points)[rows],
                 class_ids=class_ids[rows].astype(np.uint16),
             ),
         )

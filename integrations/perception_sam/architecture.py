@@ -9,9 +9,9 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from perception.bootstrap import harden, refuse_compromised
-from perception.errors import RequestError
-from perception.weights import SAFETENSORS, SAM2_TENSOR, beside_tensors, names_tensor
+from perception.core.errors import RequestError
+from perception.models.import_guard import harden, refuse_compromised
+from perception.models.weights import SAFETENSORS, SAM2_TENSOR, beside_tensors, names_tensor
 
 _VIT_KEY = "image_encoder.patch_embed.proj.weight"
 TINY_TENSOR = "image_encoder.patch_embed.seq.0.c.weight"

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from perception import masks as masks_
-from perception.types import Float32, Int32
+from perception.core import masks as masks_
+from perception.core.types import Float32, Int32
 from perception_sam.views import CELL_PX, View
 
 STABILITY_OFFSET = 1.0

@@ -7,9 +7,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from perception.config import ObserveConfig
-from perception.errors import RequestError
-from perception.types import Float32
+from perception.core.config import ObserveConfig
+from perception.core.errors import RequestError
+from perception.core.types import Float32
 
 Int64 = npt.NDArray[np.int64]
 
@@ -134,7 +134,7 @@ def load_engine(path: Path, config: ObserveConfig) -> Engine:
     Raises:
         RequestError: `extra.missing`, `weights.invalid`, `precision.unavailable`.
     """
-    from perception.inference import choose_inference
+    from perception.models.inference import choose_inference
     from perception_sam.architecture import load_sam
 
     if choose_inference(config).engine == "openvino":

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from perception import scratch
-from perception.errors import RequestError
-from perception.files import write_bytes
+from perception.core.errors import RequestError
+from perception.io import scratch
+from perception.io.files import write_bytes
 from perception_sam.architecture import is_sam2, load_sam
 from perception_sam.modules import Decoder, Encoder
 from perception_sam.views import SIDE_PX

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from perception.config import ObserveConfig
-from perception.ports import Promptable, Segmenter
+from perception.core.config import ObserveConfig
+from perception.models.protocols import Promptable, Segmenter
 from perception_sam.architecture import is_sam2
 from perception_sam.engines import load_engine
 from perception_sam.prompting import PromptedSam

@@ -12,10 +12,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from perception import scratch
-from perception.bootstrap import harden
-from perception.errors import RequestError
-from perception.files import write_bytes
+from perception.core.errors import RequestError
+from perception.io import scratch
+from perception.io.files import write_bytes
+from perception.models.import_guard import harden
 
 # Member of the package -> its size in bytes and sha256.
 ENCODER, DECODER = "package/dist/encoder.onnx", "package/dist/sam.onnx"

@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from perception.bootstrap import harden
-from perception.config import ObserveConfig
-from perception.errors import RequestError
-from perception.files import write_bytes
-from perception.inference import cache_folder, choose_precision, mark_used, trim_cache
-from perception.lanes import Spares
-from perception.types import Float32
-from perception.weights import names_tensor, sha256_of
+from perception.core.config import ObserveConfig
+from perception.core.errors import RequestError
+from perception.core.types import Float32
+from perception.io.files import write_bytes
+from perception.models.import_guard import harden
+from perception.models.inference import cache_folder, choose_precision, mark_used, trim_cache
+from perception.models.lanes import Spares
+from perception.models.weights import names_tensor, sha256_of
 from perception_sam.architecture import TINY_TENSOR, load_sam
 from perception_sam.engines import Int64
 from perception_sam.views import SIDE_PX, filled_rows

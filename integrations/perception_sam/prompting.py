@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from perception.config import ObserveConfig
-from perception.errors import RequestError
-from perception.types import Answers, Float32, Prompt, Segments, UInt8
+from perception.core.config import ObserveConfig
+from perception.core.errors import RequestError
+from perception.core.types import Answers, Float32, Prompt, Segments, UInt8
 from perception_sam.crops import Finished, finish
 from perception_sam.engines import Engine, Int64, decode_in_chunks
 from perception_sam.segmenter import BOX_KINDS, joined
@@ -72,7 +72,7 @@ def _boxed(box_xyxy: Float32) -> Prompt:
 
 
 class EmbeddedImage:
-    """An encoded image that answers prompts; see `perception.ports.Embedded`."""
+    """An encoded image that answers prompts; see `perception.models.protocols.Embedded`."""
 
     def __init__(
         self, engine: Engine, embedding: Any, view: View, config: ObserveConfig, pads_boxes: bool

@@ -8,9 +8,9 @@ networks of ultralytics. What is for video only (memory, object pointers) is loa
 from pathlib import Path
 from typing import Any
 
-from perception.config import ObserveConfig
-from perception.errors import RequestError
-from perception.types import Float32
+from perception.core.config import ObserveConfig
+from perception.core.errors import RequestError
+from perception.core.types import Float32
 from perception_sam.architecture import load_sam
 from perception_sam.engines import Int64
 from perception_sam.prompting import PromptedSam

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from perception.boxes import paired_ious
-from perception.config import ObserveConfig
-from perception.types import Float32, LogitCrops, Masks, Segments, UInt8
+from perception.core.boxes import paired_ious
+from perception.core.config import ObserveConfig
+from perception.core.types import Float32, LogitCrops, Masks, Segments, UInt8
 from perception_sam.crops import Finished, finish
 from perception_sam.engines import Engine, decode_in_chunks
 from perception_sam.views import (

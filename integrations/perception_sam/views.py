@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from perception.types import Bool, Float32, Float64, UInt8
+from perception.core.types import Bool, Float32, Float64, UInt8
 
 Rows = np.ndarray[tuple[int], np.dtype[np.intp]]
 Int64 = npt.NDArray[np.int64]

@@ -9,7 +9,7 @@ box is one that the box made up, not the image.
 import numpy as np
 import numpy.typing as npt
 
-from perception.types import Bool, Float32
+from perception.core.types import Bool, Float32
 from perception_sam.views import CELL_PX, PATCH_PX, View
 
 JITTER_SHARE = 0.1  # each side moves by up to this share of the box: what detectors are off by

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from perception.config import ObserveConfig
-from perception.types import Detections, Picture
+from perception.core.config import ObserveConfig
+from perception.core.types import Detections, Picture
 from perception_ultralytics.loading import Network
 
 

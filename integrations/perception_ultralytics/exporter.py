@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from perception import scratch
-from perception.errors import RequestError
+from perception.core.errors import RequestError
+from perception.io import scratch
 
 MIN_HALVED = 1024  # numbers; shorter arrays stay: they save nothing, and shapes must be exact
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from perception.bootstrap import harden, refuse_compromised
-from perception.config import ObserveConfig
-from perception.errors import RequestError
-from perception.types import UInt8
-from perception.weights import onnx_metadata
+from perception.core.config import ObserveConfig
+from perception.core.errors import RequestError
+from perception.core.types import UInt8
+from perception.models.import_guard import harden, refuse_compromised
+from perception.models.weights import onnx_metadata
 
 SHOWN = 160  # characters of what ultralytics says
 MAX_DETECTIONS = 300  # ultralytics' default

@@ -7,7 +7,7 @@ image would take gigabytes.
 
 from typing import Any
 
-from perception.types import Bool
+from perception.core.types import Bool
 
 
 def prototype_predictor() -> Any:

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from perception.lap import Task
-from perception.weights import onnx_metadata
+from perception.benchmarks.timed_process import Task
+from perception.models.weights import onnx_metadata
 from perception_ultralytics.loading import import_yolo
 
 DETECTOR, ENCODER, DECODER = "detector_openvino_model", "encoder.xml", "decoder.xml"

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from perception.boxes import paired_ious
-from perception.config import ObserveConfig
-from perception.errors import RequestError
-from perception.fakes import segments_of
-from perception.types import Bool, Float32, Segments, UInt8
+from perception.core.boxes import paired_ious
+from perception.core.config import ObserveConfig
+from perception.core.errors import RequestError
+from perception.core.types import Bool, Float32, Segments, UInt8
+from perception.models.fakes import segments_of
 from perception_ultralytics.loading import Network
 
 SAME_BOX_IOU = 0.5  # an instance whose box overlaps a prompt this much is what the prompt means

@@ -7,9 +7,9 @@ from typing import Any
 
 import yaml
 
-from perception import scratch
-from perception.config import TrainConfig
-from perception.errors import RequestError
+from perception.core.config import TrainConfig
+from perception.core.errors import RequestError
+from perception.io import scratch
 from perception_ultralytics.exporter import export_onnx
 from perception_ultralytics.loading import import_yolo
 

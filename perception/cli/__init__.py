@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from cyclopts import App
 from cyclopts.exceptions import CycloptsError
 
-from perception import __version__
 from perception.cli import labels, tools
 from perception.cli.bench import bench_app
 from perception.cli.segment import segment
@@ -20,8 +19,9 @@ from perception.cli.terminal import (
 )
 from perception.cli.trust import corrections_app, trust_app
 from perception.cli.weights import weights_app
-from perception.errors import Interrupted, PerceptionError
-from perception.remedies import in_one_line
+from perception.core.errors import Interrupted, PerceptionError
+from perception.core.version import __version__
+from perception.models.remedies import in_one_line
 
 __all__ = ["FINE", "INTERRUPTED", "QUARANTINED", "USAGE", "app", "main", "run"]
 

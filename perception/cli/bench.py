@@ -6,7 +6,7 @@ from pathlib import Path
 from cyclopts import App
 
 from perception.cli.terminal import FINE, AsJson, Flag, say, show_progress, show_steps
-from perception.config import Mode
+from perception.core.config import Mode
 
 bench_app = App(
     name="bench",
@@ -39,7 +39,8 @@ def bench_race(
         repeat: How often the list of images is repeated.
         as_json: Print one JSON object for programs.
     """
-    from perception import race, scratch
+    from perception.benchmarks import race
+    from perception.io import scratch
 
     with (
         scratch.folder("race") as place,
@@ -70,14 +71,15 @@ def bench_settings(
         sides: What the longest side of images is scaled to before; 0 for their own size.
         as_json: Print one JSON object for programs.
     """
-    from perception import grid, scratch
+    from perception.benchmarks import settings
+    from perception.io import scratch
 
     with (
         scratch.folder("settings") as place,
         show_steps(as_json) as tell,
     ):
-        rows = grid.measure(root, segmenter, sides, place, tell)
-    say({"settings": [row.to_dict() for row in rows]}, as_json, grid.lines(rows))
+        rows = settings.measure(root, segmenter, sides, place, tell)
+    say({"settings": [row.to_dict() for row in rows]}, as_json, settings.lines(rows))
     return FINE
 
 
@@ -99,12 +101,12 @@ def bench_masks(
         threads: Of the segmenter.
         as_json: Print one JSON object for programs.
     """
-    from perception import bench
+    from perception.benchmarks import masks
 
-    model = bench.load_segmenter(segmenter, threads, mode)
+    model = masks.load_segmenter(segmenter, threads, mode)
     with show_progress(as_json) as progress:
-        scores = bench.cityscapes_masks(root, model, progress)
-    say(dict(bench.summarise(scores)), as_json, bench.score_lines(scores, "px"))
+        scores = masks.cityscapes_masks(root, model, progress)
+    say(dict(masks.summarise(scores)), as_json, masks.score_lines(scores, "px"))
     return FINE
 
 
@@ -126,12 +128,12 @@ def bench_points(
         threads: Of the segmenter.
         as_json: Print one JSON object for programs.
     """
-    from perception import bench
+    from perception.benchmarks import masks
 
-    model = bench.load_segmenter(segmenter, threads, mode)
+    model = masks.load_segmenter(segmenter, threads, mode)
     with show_progress(as_json) as progress:
-        scores = bench.kitti_points(root, model, progress)
-    say(dict(bench.summarise(scores)), as_json, bench.score_lines(scores, "points"))
+        scores = masks.kitti_points(root, model, progress)
+    say(dict(masks.summarise(scores)), as_json, masks.score_lines(scores, "points"))
     return FINE
 
 
@@ -147,7 +149,7 @@ def bench_lift(*runs: Path, as_json: AsJson = False) -> int:
             the speed alone.
         as_json: Print one JSON object for programs.
     """
-    from perception import ablation, speed
+    from perception.benchmarks import ablation, speed
 
     found: dict[str, dict[str, dict[str, float]]] = {}
     lines: list[str] = []
@@ -180,9 +182,9 @@ def bench_memory(
         height: Of the image.
         as_json: Print one JSON object for programs.
     """
-    from perception import bench
+    from perception.benchmarks import masks
 
-    figures = bench.segment_memory(segmenter, boxes, width, height)
+    figures = masks.segment_memory(segmenter, boxes, width, height)
     say(dict(figures), as_json, [f"{name} {value:g}" for name, value in figures.items()])
     return FINE
 
@@ -203,14 +205,14 @@ def bench_segment(
         size: WIDTHxHEIGHT of the image.
         as_json: Print one JSON object for programs.
     """
-    from perception import bench
-    from perception.errors import RequestError
+    from perception.benchmarks import masks
+    from perception.core.errors import RequestError
 
     width, _, height = size.partition("x")
     if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
         raise RequestError("bench.invalid", f"--size {size}: expected WIDTHxHEIGHT: 3840x2160")
     rows = [
-        {"boxes": count, **bench.segment_memory(segmenter, count, int(width), int(height))}
+        {"boxes": count, **masks.segment_memory(segmenter, count, int(width), int(height))}
         for count in boxes
     ]
     lines = [
@@ -243,12 +245,12 @@ def bench_synthetic(
     """
     import pkgutil
 
-    from perception import bench
-    from perception.backends import CASTERS
-    from perception.synthetic.difficulty import measure, streets
+    from perception.benchmarks import masks
+    from perception.benchmarks.synthetic import measure, streets
+    from perception.models.registry import CASTERS
 
     caster = pkgutil.resolve_name(CASTERS["open3d"])()
-    figures = measure(streets(caster, frames, seed), bench.load_segmenter(segmenter, threads, mode))
+    figures = measure(streets(caster, frames, seed), masks.load_segmenter(segmenter, threads, mode))
     say(figures, as_json, [f"{name:24} {value:.4g}" for name, value in figures.items()])
     return FINE
 
@@ -288,8 +290,9 @@ def bench_compare(
         seed: Of the bootstrap.
         as_json: Print one JSON object for programs.
     """
-    from perception import contest, scratch
-    from perception.request import LabelRequest
+    from perception.benchmarks import compare
+    from perception.commands.request import LabelRequest
+    from perception.io import scratch
 
     with scratch.folder("compare") as place:
         request = LabelRequest(
@@ -304,10 +307,10 @@ def bench_compare(
             trust_weights=trust_weights,
         )
         with show_progress(as_json) as progress:
-            entries = contest.compete(
+            entries = compare.compete(
                 request, tuple(segmenter), truth, truth_map=truth_map, seed=seed, progress=progress
             )
-    say(contest.to_dict(entries), as_json, contest.lines(entries))
+    say(compare.to_dict(entries), as_json, compare.lines(entries))
     return FINE
 
 
@@ -344,8 +347,8 @@ def bench_gain(
     """
     import pkgutil
 
-    from perception.backends import CASTERS
-    from perception.gain import GainConfig, GainRequest, measure_gain
+    from perception.benchmarks.gain import GainConfig, GainRequest, measure_gain
+    from perception.models.registry import CASTERS
 
     config = GainConfig(
         frames=frames,
@@ -376,7 +379,7 @@ def bench_recall(
         threads: Of the detector.
         as_json: Print one JSON object for programs.
     """
-    from perception import recall
+    from perception.benchmarks import recall
 
     with show_progress(as_json) as progress:
         results = recall.measure(roots, detector, threads, progress)
@@ -411,11 +414,12 @@ def bench_trust(
         seed: Of the splits and the intervals.
         as_json: Print one JSON object for programs.
     """
-    from perception import calibrate, trials
+    from perception.benchmarks import trust
+    from perception.commands import calibrate
 
     checked = calibrate.gather(runs, truths=truth, files=[], class_map=class_map, right_iou=iou)
     start = calibrate.read_prior(prior, checked, right_iou=iou) if prior else None
-    verdict = trials.judge(
+    verdict = trust.judge(
         checked, splits=splits, target=target_precision, right_iou=iou, seed=seed, prior=start
     )
     say(asdict(verdict), as_json, verdict.lines())
@@ -436,7 +440,7 @@ def bench_relabel(
         objects: In each.
         as_json: Print one JSON object for programs.
     """
-    from perception import throughput
+    from perception.benchmarks import throughput
 
     redone = throughput.redo(run, frames, objects)
     say(asdict(redone), as_json, redone.lines())
@@ -472,14 +476,14 @@ def bench_ray(
         rounds: How often both are run, for IMAGES.
         as_json: Print one JSON object for programs.
     """
-    from perception import fleet
+    from perception.benchmarks import ray
 
     if images is not None:
         options = ("--detector", detector, "--segmenter", segmenter, "--mode", mode)
-        pair = fleet.pair(images, frames or 48, rounds, engine, *options)
+        pair = ray.pair(images, frames or 48, rounds, engine, *options)
         say(asdict(pair), as_json, pair.lines())
         return FINE
-    feed, found = fleet.feed_rate(), fleet.simulate(engine, simulate, frames or 20_000)
+    feed, found = ray.feed_rate(), ray.simulate(engine, simulate, frames or 20_000)
     say({**asdict(feed), **asdict(found)}, as_json, [*feed.lines(), *found.lines()])
     return FINE
 
@@ -492,8 +496,8 @@ def bench_evidence(run: Path, *, as_json: AsJson = False) -> int:
         run: A run folder.
         as_json: Print one JSON object for programs.
     """
-    from perception import bench
+    from perception.benchmarks import masks
 
-    figures = bench.evidence_size(run)
+    figures = masks.evidence_size(run)
     say(dict(figures), as_json, [f"{name} {value:g}" for name, value in figures.items()])
     return FINE

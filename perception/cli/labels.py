@@ -15,10 +15,10 @@ from perception.cli.terminal import (
     show_progress,
     stopping_between_shards,
 )
-from perception.config import Inference, Mode, Precision
+from perception.core.config import Inference, Mode, Precision
 
 if TYPE_CHECKING:
-    from perception.commands import Planned, Run
+    from perception.commands.label import Planned, Run
 
 
 def label(
@@ -113,7 +113,7 @@ def label(
         dry_run: Check the request, load the models once, and say what would be done.
         as_json: Print one JSON object for programs.
     """
-    from perception import commands
+    from perception.commands import label as commands
 
     request = commands.LabelRequest(
         source,
@@ -185,7 +185,7 @@ def relabel(
             where the line of the trust model leaves fewer.
         as_json: Print one JSON object for programs.
     """
-    from perception import commands
+    from perception.commands import label as commands
 
     overrides = nested({"decide.judge.min_score": min_score})
     with show_progress(as_json) as progress, stopping_between_shards(progress) as gently:
@@ -224,7 +224,7 @@ def export(
         classes: Class map to the names and ids to write: a shipped one or a YAML file.
         as_json: Print one JSON object for programs.
     """
-    from perception import commands
+    from perception.commands import label as commands
 
     done = commands.export(run, to, out, statuses=commands.parse_statuses(status), classes=classes)
     values = [{**asdict(one), "out": str(one.out), "card": str(one.card)} for one in done]

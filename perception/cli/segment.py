@@ -50,9 +50,9 @@ def segment(
         as_json: Print one JSON object for programs.
     """
     from perception.cli.terminal import nested
-    from perception.config import EverythingConfig, ObserveConfig, parse_settings
-    from perception.segmenting import SegmentRequest, parse_prompts
-    from perception.segmenting import segment as run
+    from perception.commands.segment import SegmentRequest, parse_prompts
+    from perception.commands.segment import segment as run
+    from perception.core.config import EverythingConfig, ObserveConfig, parse_settings
 
     asked = nested(
         {

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from rich.console import Console
 
-from perception.errors import Interrupted
+from perception.core.errors import Interrupted
 
 FINE, QUARANTINED, USAGE, INTERRUPTED = 0, 1, 2, 130  # exit codes
 # Options without a value: what follows them is a word of its own.

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from perception.cli.terminal import FINE, QUARANTINED, AsJson, Flag, say, show_progress
-from perception.errors import RequestError
+from perception.core.errors import RequestError
 
 
 def synthesize(
@@ -36,7 +36,7 @@ def synthesize(
     """
     import pkgutil
 
-    from perception.backends import CASTERS
+    from perception.models.registry import CASTERS
     from perception.synthetic.command import synthesize as render
 
     # Side by side each process casts on one thread; alone, on all.
@@ -85,9 +85,9 @@ def evaluate(
         page: Also write an HTML page here.
         as_json: Print one JSON object for programs.
     """
-    from perception.evaluate import evaluate as compare
-    from perception.evaluate import to_html
-    from perception.files import write_bytes
+    from perception.evaluation import evaluate as compare
+    from perception.evaluation import to_html
+    from perception.io.files import write_bytes
     from perception.runs.copies import reading
 
     with reading(run, evidence=False) as place:
@@ -133,8 +133,8 @@ def show(
     if review and rerun:
         raise RequestError("option.invalid", "--rerun writes what the report shows: drop --review")
     if review:
-        from perception.commands import parse_statuses
-        from perception.pages.review import review as write_review
+        from perception.commands.label import parse_statuses
+        from perception.review.review import review as write_review
 
         with reading(run, evidence=False) as place:
             done = write_review(place, out, statuses=frozenset(parse_statuses(status)))
@@ -142,7 +142,7 @@ def show(
         lines = [f"{done.labels} labels to look at{unreadable}", f"open {done.page}"]
         say({**asdict(done), "page": str(done.page)}, as_json, lines)
         return FINE
-    from perception.pages import show as write_page
+    from perception.review import show as write_page
 
     with reading(run, evidence=False) as place:
         shown = write_page(place, out, truth=truth, class_map=class_map, frames=frames, rerun=rerun)
@@ -186,9 +186,9 @@ def train(
         trust_weights: Load pickled .pt weights whose hash is not known.
         as_json: Print one JSON object for programs.
     """
-    from perception.config import TrainConfig
-    from perception.training import TrainRequest
-    from perception.training import train as run_training
+    from perception.commands.train import TrainRequest
+    from perception.commands.train import train as run_training
+    from perception.core.config import TrainConfig
 
     config = TrainConfig(
         epochs=epochs, image_px=image_px, batch=batch, seed=seed, device=device, threads=threads
@@ -242,7 +242,7 @@ def doctor(*, as_json: AsJson = False) -> int:
     Args:
         as_json: Print one JSON object for programs.
     """
-    from perception.doctor import examine
+    from perception.commands.doctor import examine
 
     findings = examine()
     lines = [f"{'ok ' if f.fine else 'NO '} {f.name:24} {f.text}" for f in findings]

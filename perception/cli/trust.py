@@ -42,7 +42,7 @@ def trust_fit(
         prior: A trust file fitted on other labels, to start from where few are checked.
         as_json: Print one JSON object for programs.
     """
-    from perception import calibrate
+    from perception.commands import calibrate
     from perception.runs import copies, records
 
     with ExitStack() as held:
@@ -69,7 +69,7 @@ def trust_order(run: str, *, first: int = 20, as_json: AsJson = False) -> int:
         first: How many to list.
         as_json: Print one JSON object for programs.
     """
-    from perception import calibrate
+    from perception.commands import calibrate
     from perception.runs import copies
 
     with copies.reading(run, evidence=False) as place:
@@ -93,7 +93,7 @@ def trust_mix(run: str, *, as_json: AsJson = False) -> int:
         run: A finished run: a folder, or s3://BUCKET/PATH.
         as_json: Print one JSON object for programs.
     """
-    from perception.hygiene import class_mix
+    from perception.commands.hygiene import class_mix
     from perception.runs import copies
 
     with copies.reading(run, evidence=False) as place:
@@ -134,7 +134,7 @@ def corrections_apply(
         allow_deletions: Apply a file that lacks most labels and changes none.
         as_json: Print one JSON object for programs.
     """
-    from perception import corrections
+    from perception.commands import corrections
 
     terms = corrections.Terms(class_map, all_checked, allow_deletions)
     with show_progress(as_json) as progress:

@@ -17,7 +17,7 @@ def weights_list(*, as_json: AsJson = False) -> int:
     Args:
         as_json: Print one JSON object for programs.
     """
-    from perception import weights
+    from perception.models import weights
 
     rows = [asdict(known) for known in weights.KNOWN]
     lines = [
@@ -38,7 +38,7 @@ def weights_verify(path: Path, *, as_json: AsJson = False) -> int:
         path: The file.
         as_json: Print one JSON object for programs.
     """
-    from perception import weights
+    from perception.models import weights
 
     digest = weights.check(path)
     known = weights.identify(path)
@@ -57,7 +57,7 @@ def weights_pull(name: str, *, to: Path = Path(), as_json: AsJson = False) -> in
         to: Folder to put it into.
         as_json: Print one JSON object for programs.
     """
-    from perception import weights
+    from perception.models import weights
 
     path = weights.pull(name, to)
     known = weights.identify(path)
@@ -86,8 +86,8 @@ def weights_export(path: Path, *, out: Path, as_json: AsJson = False) -> int:
     """
     import pkgutil
 
-    from perception.backends import EXPORTERS, choose_segmenter
-    from perception.errors import RequestError
+    from perception.core.errors import RequestError
+    from perception.models.registry import EXPORTERS, choose_segmenter
 
     choice = choose_segmenter(str(path))
     if choice.spec.kind not in EXPORTERS:

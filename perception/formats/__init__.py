@@ -16,13 +16,13 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from perception import masks as rle
-from perception.box_rows import parse_number as parse_number  # a number is the same everywhere
-from perception.errors import RequestError, SampleError
-from perception.files import opened, text_of
-from perception.ontology import Target
-from perception.shapes import mask_of_polygons as mask_of_polygons  # the formats fill with it
-from perception.types import (
+from perception.core import masks as rle
+from perception.core.box_rows import parse_number as parse_number  # a number is the same everywhere
+from perception.core.errors import RequestError, SampleError
+from perception.core.ontology import Target
+from perception.core.shapes import mask_of_polygons as mask_of_polygons  # the formats fill with it
+from perception.core.text import text_of
+from perception.core.types import (
     Bool,
     ExportSummary,
     Float32,
@@ -35,6 +35,7 @@ from perception.types import (
     SampleLabels,
     Status,
 )
+from perception.io.files import opened
 
 MAX_TEXT_BYTES = 1 << 24  # a label file of one picture
 MAX_INDEX_BYTES = 1 << 29  # a file about all pictures of an export

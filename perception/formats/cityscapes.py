@@ -26,9 +26,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from perception import masks as rle
-from perception.errors import RequestError, SampleError
-from perception.files import write_bytes
+from perception.core import masks as rle
+from perception.core.errors import RequestError, SampleError
+from perception.core.ontology import Target
+from perception.core.polygons import fill_ring, polygon_fault, ring_around
+from perception.core.types import ExportSummary, PictureLabels, SampleLabels, Status
 from perception.formats import (
     LABEL,
     Outputs,
@@ -42,11 +44,9 @@ from perception.formats import (
     pictures_of,
     read_bytes,
 )
-from perception.ontology import Target
-from perception.pictures import Pictures
-from perception.png import MAX_BYTES, decode_png, encode_png
-from perception.polygons import fill_ring, polygon_fault, ring_around
-from perception.types import ExportSummary, PictureLabels, SampleLabels, Status
+from perception.io.files import write_bytes
+from perception.io.pictures import Pictures
+from perception.io.png import MAX_BYTES, decode_png, encode_png
 
 PER_CLASS = 1000
 LAST_ID = 33  # of helpers/labels.py

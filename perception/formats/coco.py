@@ -24,23 +24,11 @@ from typing import Any, BinaryIO, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from perception import masks as rle
-from perception.errors import RequestError, SampleError
-from perception.files import replacing
-from perception.formats import (
-    LABEL,
-    Objects,
-    Tally,
-    fates,
-    known_of,
-    mask_of_polygons,
-    number_or_none,
-    pictures_of,
-    relative_name,
-)
-from perception.ontology import Ontology, Target
-from perception.polygons import MAX_SIDE_PX
-from perception.types import (
+from perception.core import masks as rle
+from perception.core.errors import RequestError, SampleError
+from perception.core.ontology import Ontology, Target
+from perception.core.polygons import MAX_SIDE_PX
+from perception.core.types import (
     Bool,
     Detections,
     ExportSummary,
@@ -52,6 +40,18 @@ from perception.types import (
     SampleLabels,
     Status,
 )
+from perception.formats import (
+    LABEL,
+    Objects,
+    Tally,
+    fates,
+    known_of,
+    mask_of_polygons,
+    number_or_none,
+    pictures_of,
+    relative_name,
+)
+from perception.io.files import replacing
 
 MAX_JSON_BYTES = 1 << 29  # COCO's own train2017 has 450 MB; Python needs ten times that in memory
 
@@ -65,7 +65,7 @@ class CocoAnnotations(RowAligned):
         instance_ids: (N,) int32, the key `instance_id` that `write` adds; 0 where it is missing.
         iscrowd: (N,) bool, regions that an evaluation leaves out.
         detections: (N) boxes; scores are 1 where the file has none, class names stand in the order
-            of their ids. Boxes are as in the file: `perception.boxes.usable` drops the bad ones.
+            of their ids. Boxes are as in the file: `boxes.usable` drops the bad ones.
         masks: (N) masks; empty where an annotation has only a box.
     """
 

@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from perception import masks as rle
-from perception.box_rows import (
+from perception.core import masks as rle
+from perception.core.box_rows import (
     DROPPED,
     Box,
     BoxFile,
@@ -34,7 +34,7 @@ from perception.box_rows import (
     as_size_hw,
     bounds_of,
 )
-from perception.errors import RequestError, SampleError
+from perception.core.errors import RequestError, SampleError
 
 _MAX_DIGITS = sys.int_info.str_digits_check_threshold  # Python may refuse a number of more
 _Id = int | str

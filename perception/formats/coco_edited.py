@@ -17,9 +17,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-from perception import masks as rle
-from perception.errors import RequestError, SampleError
-from perception.shapes import (
+from perception.core import masks as rle
+from perception.core.errors import RequestError, SampleError
+from perception.core.shapes import (
     BOX,
     MASK,
     POLYGON,
@@ -31,7 +31,7 @@ from perception.shapes import (
     bounds_of,
     box_ring,
 )
-from perception.types import Int32, Status
+from perception.core.types import Int32, Status
 
 REVIEW = Status.REVIEW.name.lower()
 

@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from perception import masks as rle
-from perception.errors import RequestError, SampleError
-from perception.files import replacing, write_bytes
+from perception.core import masks as rle
+from perception.core.errors import RequestError, SampleError
+from perception.core.ontology import Target
+from perception.core.types import ExportSummary, PictureLabels, SampleLabels, Status, UInt8
 from perception.formats import (
     LABEL,
     PLAIN,
@@ -38,9 +39,8 @@ from perception.formats import (
     read_bytes,
     relative_name,
 )
-from perception.ontology import Target
-from perception.png import MAX_BYTES, RGB, decode_png, encode_png
-from perception.types import ExportSummary, PictureLabels, SampleLabels, Status, UInt8
+from perception.io.files import replacing, write_bytes
+from perception.io.png import MAX_BYTES, RGB, decode_png, encode_png
 
 MAX_ID = (1 << 24) - 1
 JSON, FOLDER = "panoptic.json", "panoptic"

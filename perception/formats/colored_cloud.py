@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from perception.errors import SampleError
-from perception.files import write_bytes
+from perception.core.errors import SampleError
+from perception.core.types import Float32, Int32, RowAligned, UInt8
 from perception.formats import read_bytes
-from perception.types import Float32, Int32, RowAligned, UInt8
+from perception.io.files import write_bytes
 
 _MAX_BYTES = 1 << 31
 _MAX_HEADER = 1 << 12

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from perception import masks as rle
-from perception.errors import RequestError, SampleError
-from perception.files import replacing, write_bytes
+from perception.core import masks as rle
+from perception.core.errors import RequestError, SampleError
+from perception.core.ontology import Target
+from perception.core.types import Bool, ExportSummary, SampleLabels, Status, UInt8
 from perception.formats import (
     LABEL,
     Outputs,
@@ -29,10 +30,9 @@ from perception.formats import (
     read_bytes,
     relative_name,
 )
-from perception.ontology import Target
-from perception.pictures import Pictures
-from perception.png import MAX_BYTES, RGBA, decode_png, encode_png
-from perception.types import Bool, ExportSummary, SampleLabels, Status, UInt8
+from perception.io.files import replacing, write_bytes
+from perception.io.pictures import Pictures
+from perception.io.png import MAX_BYTES, RGBA, decode_png, encode_png
 
 INDEX, FOLDER = "index.json", "cutouts"
 

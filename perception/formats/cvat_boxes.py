@@ -18,7 +18,7 @@ from xml.etree import ElementTree
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import ParseError, iterparse
 
-from perception.box_rows import (
+from perception.core.box_rows import (
     Box,
     BoxFile,
     BoxRow,
@@ -29,9 +29,9 @@ from perception.box_rows import (
     bounds_of,
     parse_number,
 )
-from perception.errors import RequestError
-from perception.files import opened
+from perception.core.errors import RequestError
 from perception.formats import MAX_INDEX_BYTES
+from perception.io.files import opened
 
 _WITHOUT_AREA = frozenset({"polyline", "points", "skeleton", "tag"})
 _CUBOID = tuple(f"{side}{end}" for side in ("tl", "bl", "tr", "br") for end in "12")

@@ -20,9 +20,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from perception.errors import SampleError
+from perception.core.errors import SampleError
+from perception.core.types import Detections
 from perception.formats import parse_number, read_lines
-from perception.types import Detections
 
 DONT_CARE = "dontcare"  # in any case: a region, no object
 LEFT, SCORE = 4, 15  # columns

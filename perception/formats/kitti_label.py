@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from perception.errors import RequestError, SampleError
-from perception.files import write_bytes
+from perception.core.errors import RequestError, SampleError
+from perception.core.geometry import inverse, transform
+from perception.core.types import Cuboids, Float32, Float64, Int32, RowAligned
 from perception.formats import parse_number, read_lines
-from perception.geometry import inverse, transform
-from perception.types import Cuboids, Float32, Float64, Int32, RowAligned
+from perception.io.files import write_bytes
 
 TYPES = (
     "Car",

@@ -19,21 +19,13 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import numpy.typing as npt
 
-from perception import masks as rle
-from perception.errors import RequestError, SampleError
-from perception.files import write_bytes
-from perception.formats import (
-    LABEL,
-    PLAIN,
-    Outputs,
-    Stems,
-    Tally,
-    fates,
-    read_bytes,
-)
-from perception.ontology import Target
-from perception.png import MAX_BYTES, decode_png, encode_png
-from perception.types import ExportSummary, PictureLabels, SampleLabels, Status, UInt8
+from perception.core import masks as rle
+from perception.core.errors import RequestError, SampleError
+from perception.core.ontology import Target
+from perception.core.types import ExportSummary, PictureLabels, SampleLabels, Status, UInt8
+from perception.formats import LABEL, PLAIN, Outputs, Stems, Tally, fates, read_bytes
+from perception.io.files import write_bytes
+from perception.io.png import MAX_BYTES, decode_png, encode_png
 
 UInt16 = npt.NDArray[np.uint16]
 PER_CLASS = 1000

@@ -17,7 +17,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from perception.box_rows import (
+from perception.core.box_rows import (
     Box,
     BoxRow,
     PictureBoxes,
@@ -26,7 +26,7 @@ from perception.box_rows import (
     as_size_hw,
     bounds_of,
 )
-from perception.errors import SampleError
+from perception.core.errors import SampleError
 from perception.formats import MAX_INDEX_BYTES, read_bytes
 
 _WITHOUT_AREA = frozenset({"point", "points", "line", "linestrip", "lines", "polyline"})

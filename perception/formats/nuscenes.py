@@ -26,8 +26,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import numpy.typing as npt
 
-from perception.errors import SampleError
-from perception.files import write_bytes
+from perception.core.errors import SampleError
+from perception.core.ontology import Target
+from perception.core.types import ExportSummary, SampleLabels, Status, UInt8
 from perception.formats import (
     Outputs,
     PointIds,
@@ -37,8 +38,7 @@ from perception.formats import (
     read_bytes,
     relative_name,
 )
-from perception.ontology import Target
-from perception.types import ExportSummary, SampleLabels, Status, UInt8
+from perception.io.files import write_bytes
 
 UInt16 = npt.NDArray[np.uint16]
 LIDARSEG, PANOPTIC = "lidarseg", "panoptic"

@@ -16,11 +16,11 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import numpy.typing as npt
 
-from perception.errors import SampleError
-from perception.files import write_bytes
+from perception.core.errors import SampleError
+from perception.core.ontology import Target
+from perception.core.types import ExportSummary, SampleLabels, Status
 from perception.formats import Outputs, Tally, point_ids, read_bytes, relative_name
-from perception.ontology import Target
-from perception.types import ExportSummary, SampleLabels, Status
+from perception.io.files import write_bytes
 
 UInt16 = npt.NDArray[np.uint16]
 MAX_ID = 0xFFFF

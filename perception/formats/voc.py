@@ -22,7 +22,7 @@ from xml.etree import ElementTree
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import ParseError, fromstring
 
-from perception.box_rows import (
+from perception.core.box_rows import (
     Box,
     BoxRow,
     PictureBoxes,
@@ -31,7 +31,7 @@ from perception.box_rows import (
     as_size_hw,
     bounds_of,
 )
-from perception.errors import SampleError
+from perception.core.errors import SampleError
 from perception.formats import MAX_TEXT_BYTES, read_bytes
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")

@@ -34,10 +34,21 @@ from typing import Any
 import numpy as np
 import yaml
 
-from perception import masks as rle
-from perception.config import load_yaml
-from perception.errors import RequestError, SampleError
-from perception.files import write_bytes
+from perception.core import masks as rle
+from perception.core.config import load_yaml
+from perception.core.errors import RequestError, SampleError
+from perception.core.ontology import Target
+from perception.core.polygons import fill_ring, ring_around
+from perception.core.types import (
+    Bool,
+    ExportSummary,
+    Int32,
+    Masks,
+    PictureLabels,
+    RowAligned,
+    SampleLabels,
+    Status,
+)
 from perception.formats import (
     LABEL,
     Outputs,
@@ -48,20 +59,9 @@ from perception.formats import (
     parse_number,
     read_lines,
 )
-from perception.ontology import Target
-from perception.pictures import Pictures
-from perception.png import encode_png
-from perception.polygons import fill_ring, ring_around
-from perception.types import (
-    Bool,
-    ExportSummary,
-    Int32,
-    Masks,
-    PictureLabels,
-    RowAligned,
-    SampleLabels,
-    Status,
-)
+from perception.io.files import write_bytes
+from perception.io.pictures import Pictures
+from perception.io.png import encode_png
 
 HIDDEN_RGB = (114, 114, 114)
 REVIEW = Status.REVIEW.name.lower()

@@ -26,9 +26,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from perception.errors import SampleError
+from perception.core.errors import SampleError
+from perception.core.types import Detections
 from perception.formats import parse_number, read_lines
-from perception.types import Detections
 
 TOLERANCE = 0.01
 ROUNDING = 1e-5  # six decimals: no coordinate was meant to be outside

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Container
 from pathlib import Path
 
-from perception.clouds import SUFFIXES
-from perception.errors import RequestError
-from perception.images import is_read, remedy_for, unread_suffix
+from perception.core.errors import RequestError
+from perception.io.clouds import SUFFIXES
+from perception.io.images import is_read, remedy_for, unread_suffix
 
 
 def check_name(file_name: str, where: Path) -> None:

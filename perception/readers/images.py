@@ -18,10 +18,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from perception.errors import RequestError
-from perception.images import is_read, link_as_text, read_suffixes, remedy_for, unread_suffix
+from perception.core.errors import RequestError
+from perception.core.types import EMPTY_SCENE, PictureRef, SampleRef, Scene
+from perception.io.images import is_read, link_as_text, read_suffixes, remedy_for, unread_suffix
 from perception.readers import check_name
-from perception.types import EMPTY_SCENE, PictureRef, SampleRef, Scene
 
 CAMERA = "camera"
 WILDCARDS = "*?["

@@ -12,13 +12,13 @@ and loading says what is missing. Without a folder there is no sweep, or no came
 
 from pathlib import Path, PurePosixPath
 
-from perception.clouds import NO_SWEEP, read_sweep
-from perception.errors import RequestError
-from perception.kitti_calib import object_camera, read_calibration
-from perception.kitti_calib import rect_from_lidar as rect_from_lidar_of
-from perception.known_layouts import hint_for
+from perception.core.errors import RequestError
+from perception.core.types import Float64, PictureRef, SampleRef, Scene
+from perception.io.clouds import NO_SWEEP, read_sweep
 from perception.readers import frame_images, frame_sweeps
-from perception.types import Float64, PictureRef, SampleRef, Scene
+from perception.readers.kitti_calib import object_camera, read_calibration
+from perception.readers.kitti_calib import rect_from_lidar as rect_from_lidar_of
+from perception.readers.known_layouts import hint_for
 
 CAMERA = "image_2"
 SWEEPS = ("velodyne", "velodyne_reduced")  # in the order of preference

@@ -13,19 +13,19 @@ from pathlib import Path
 
 import numpy as np
 
-from perception.clouds import NO_SWEEP, read_sweep
-from perception.errors import RequestError, SampleError
-from perception.geometry import rigid
-from perception.images import probe_image
-from perception.kitti_calib import (
+from perception.core.errors import RequestError, SampleError
+from perception.core.geometry import rigid
+from perception.core.types import Camera, PictureRef, SampleRef, Scene
+from perception.io.clouds import NO_SWEEP, read_sweep
+from perception.io.images import probe_image
+from perception.readers import frame_images, frame_sweeps
+from perception.readers.kitti_calib import (
     camera_of_projection,
     object_camera,
     read_calibration,
     refuse_inverse,
 )
-from perception.known_layouts import hint_for
-from perception.readers import frame_images, frame_sweeps
-from perception.types import Camera, PictureRef, SampleRef, Scene
+from perception.readers.known_layouts import hint_for
 
 CAMERA = "image_02"
 SWEEPS = "velodyne_points/data"

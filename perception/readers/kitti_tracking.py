@@ -12,12 +12,12 @@ Source: the readme of the tracking devkit.
 
 from pathlib import Path, PurePosixPath
 
-from perception.clouds import NO_SWEEP, read_sweep
-from perception.errors import RequestError
-from perception.kitti_calib import object_camera
-from perception.known_layouts import hint_for, sequences
+from perception.core.errors import RequestError
+from perception.core.types import PictureRef, SampleRef, Scene
+from perception.io.clouds import NO_SWEEP, read_sweep
 from perception.readers import frame_images, frame_sweeps
-from perception.types import PictureRef, SampleRef, Scene
+from perception.readers.kitti_calib import object_camera
+from perception.readers.known_layouts import hint_for, sequences
 
 CAMERA = "image_02"
 SWEEPS = "velodyne"

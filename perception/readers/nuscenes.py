@@ -28,29 +28,21 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from perception import schemas
-from perception.clouds import read_sweep
-from perception.errors import RequestError, SampleError
-from perception.geometry import (
+from perception.core.errors import RequestError, SampleError
+from perception.core.geometry import (
     intrinsics_fault,
     inverse,
     quaternion_fault,
     rigid,
     rotation_of_quaternion,
 )
-from perception.images import probe_image
-from perception.known_layouts import hint_for
+from perception.core.types import EMPTY_SCENE, Camera, Float64, Lens, PictureRef, SampleRef, Scene
+from perception.io import schemas
+from perception.io.clouds import read_sweep
+from perception.io.images import probe_image
+from perception.io.tables import JsonObject, read_table
 from perception.readers import check_name
-from perception.tables import JsonObject, read_table
-from perception.types import (
-    EMPTY_SCENE,
-    Camera,
-    Float64,
-    Lens,
-    PictureRef,
-    SampleRef,
-    Scene,
-)
+from perception.readers.known_layouts import hint_for
 
 SWEEP = "LIDAR_TOP"
 COLUMNS = 5  # x, y, z in metres, intensity, ring

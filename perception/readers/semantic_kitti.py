@@ -14,13 +14,13 @@ Sources: the readme of the odometry devkit; https://github.com/PRBonn/semantic-k
 
 from pathlib import Path
 
-from perception.clouds import NO_SWEEP, read_sweep
-from perception.errors import RequestError, SampleError
-from perception.files import opened
-from perception.kitti_calib import camera_of_projection, read_calibration, refuse_inverse
-from perception.known_layouts import hint_for
+from perception.core.errors import RequestError, SampleError
+from perception.core.types import Camera, PictureRef, SampleRef, Scene
+from perception.io.clouds import NO_SWEEP, read_sweep
+from perception.io.files import opened
 from perception.readers import frame_images, frame_sweeps
-from perception.types import Camera, PictureRef, SampleRef, Scene
+from perception.readers.kitti_calib import camera_of_projection, read_calibration, refuse_inverse
+from perception.readers.known_layouts import hint_for
 
 CAMERA = "image_2"
 COLUMNS = 4  # x, y, z in metres, remission

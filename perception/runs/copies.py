@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from perception import buckets
-from perception.buckets import Bucket
-from perception.errors import RequestError
-from perception.files import TEMPORARY
+from perception.core.errors import RequestError
+from perception.io import buckets
+from perception.io.buckets import Bucket
+from perception.io.files import TEMPORARY
 from perception.runs import shards
 from perception.runs.lock import LOCK, held_in
 from perception.runs.timings import TIMINGS

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from perception import schemas
-from perception.errors import RequestError
-from perception.files import write_bytes
-from perception.quality.correct import Correction
+from perception.core.errors import RequestError
+from perception.io import schemas
+from perception.io.files import write_bytes
+from perception.labeling.quality.correct import Correction
 from perception.runs import records
 from perception.runs.folder import RunSpec
 

@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from perception.core.types import Detections, Evidence, LogitCrops, Looks, SampleRef, Segments
 from perception.runs import rows as rows_
 from perception.runs import sanity, shards
 from perception.runs.rows import COMMON, INSTANCE, MOST, PICTURE, Rule, Rules
 from perception.runs.shards import Outcome, Row, Tallies
-from perception.types import Detections, Evidence, LogitCrops, Looks, SampleRef, Segments
 
 _LOOKS = {"brightness": "brightness", "contrast": "contrasts", "second_iou": "second_ious"}
 SCHEMA = pa.schema(

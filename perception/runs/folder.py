@@ -14,18 +14,18 @@ from typing import Any, Self
 
 from pydantic import Field, TypeAdapter, field_validator, model_validator
 
-from perception import __version__
-from perception.config import Config, DecideConfig, ModelSpec, Settings
-from perception.errors import RequestError
-from perception.files import TEMPORARY, remove_temporaries, write_bytes
-from perception.ontology import ClassMap, Ontology
+from perception.core.config import Config, DecideConfig, ModelSpec, Settings
+from perception.core.errors import RequestError
+from perception.core.ontology import ClassMap, Ontology
+from perception.core.types import SampleLabels
+from perception.core.version import __version__
+from perception.io.files import TEMPORARY, remove_temporaries, write_bytes
+from perception.labeling.trust.model import TrustModel
 from perception.runs import evidence, labels, records, shards
 from perception.runs import plan as plan_
 from perception.runs.lock import LOCK
 from perception.runs.plan import Plan as Plan  # a run's, for all who know the run
 from perception.runs.shards import STATUSES, Outcome, Tallies
-from perception.trust.model import TrustModel
-from perception.types import SampleLabels
 
 LIBRARIES = (
     "numpy",

@@ -9,11 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from perception.runs import offsets, records, shards
-from perception.runs import rows as rows_
-from perception.runs.rows import COMMON, INSTANCE, MOST, PICTURE, SAMPLE, Rule, Rules
-from perception.runs.shards import Outcome, Row, Tallies
-from perception.types import (
+from perception.core.types import (
     BoxOffset,
     Cuboids,
     Float32,
@@ -26,6 +22,10 @@ from perception.types import (
     Signals,
     Status,
 )
+from perception.runs import offsets, records, shards
+from perception.runs import rows as rows_
+from perception.runs.rows import COMMON, INSTANCE, MOST, PICTURE, SAMPLE, Rule, Rules
+from perception.runs.shards import Outcome, Row, Tallies
 
 NO_POINTS = PointLabels(
     states=np.zeros(0, np.uint8),

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from perception import owners
-from perception.buckets import Bucket
-from perception.errors import BucketError, RequestError
-from perception.files import TEMPORARY, refuse_link_out, storage_faults
-from perception.owners import Owner
+from perception.core.errors import BucketError, RequestError
+from perception.io import owners
+from perception.io.buckets import Bucket
+from perception.io.files import TEMPORARY, refuse_link_out, storage_faults
+from perception.io.owners import Owner
 
 LOCK = "lock.json"
 SETTLE_S = 2.0  # that a lock in a bucket is left alone; a put of its size takes 0.1 s or less

@@ -6,8 +6,8 @@ are whole numbers, in tenths of a pixel.
 
 from dataclasses import dataclass
 
+from perception.core.types import PictureLabels
 from perception.runs.shards import Tallies
-from perception.types import PictureLabels
 
 PICTURES, ALARMS = "offset_pictures", "offset_alarms"
 RIGHT, DOWN = "offset_right_tenths_px", "offset_down_tenths_px"

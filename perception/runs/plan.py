@@ -12,13 +12,13 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, TypeAdapter
 
-from perception import schemas
-from perception.buckets import is_bucket
-from perception.config import Settings
-from perception.errors import RequestError
-from perception.limits import MAX_COLUMNS, MAX_MEGAPIXELS, MOST_MEGAPIXELS
+from perception.core.config import Settings
+from perception.core.errors import RequestError
+from perception.core.limits import MAX_COLUMNS, MAX_MEGAPIXELS, MOST_MEGAPIXELS
+from perception.core.types import PictureRef, SampleRef
+from perception.io import schemas
+from perception.io.buckets import is_bucket
 from perception.runs import records
-from perception.types import PictureRef, SampleRef
 
 MAX_BYTES = 1 << 32  # a nuScenes of a million frames
 MAX_NAME = 4096  # Linux has no longer paths

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from perception.config import Settings
+from perception.core.config import Settings
 from perception.runs import records, shards
 
 FOLDER = "poison"

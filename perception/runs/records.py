@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
-from perception import schemas
-from perception.errors import RequestError, SampleError
-from perception.files import opened, write_bytes
+from perception.core.errors import RequestError, SampleError
+from perception.io import schemas
+from perception.io.files import opened, write_bytes
 
 Parsed = TypeVar("Parsed")
 SMALL_BYTES = 1 << 24  # of a JSON file that is not about every sample

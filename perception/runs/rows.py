@@ -14,11 +14,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from perception import masks as masks_
-from perception.errors import RequestError, SampleError
-from perception.limits import MOST_MEGAPIXELS
+from perception.core import masks as masks_
+from perception.core.errors import RequestError, SampleError
+from perception.core.limits import MOST_MEGAPIXELS
+from perception.core.types import Masks, SampleRef
 from perception.runs import records, shards
-from perception.types import Masks, SampleRef
 
 SAMPLE, PICTURE, INSTANCE = KINDS = ("sample", "picture", "instance")
 MAX_PIXELS = MOST_MEGAPIXELS << 20  # of a picture

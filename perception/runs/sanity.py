@@ -7,8 +7,8 @@ run goes on.
 
 import numpy as np
 
+from perception.core.types import Evidence
 from perception.runs.shards import Tallies, add_tallies
-from perception.types import Evidence
 
 GROUP = "detector_pictures"
 SEEN, EMPTY, UNUSABLE, CROWDED = "seen", "without_boxes", "without_usable_boxes", "crowded"

@@ -16,11 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field, TypeAdapter
 
-from perception.config import Settings
-from perception.errors import RequestError, SampleError
-from perception.files import opened, write_bytes
+from perception.core.config import Settings
+from perception.core.errors import RequestError, SampleError
+from perception.io.files import opened, write_bytes
+from perception.io.schemas import shown
 from perception.runs import records
-from perception.schemas import shown
 
 STATUSES = ("ok", "empty", "quarantined")
 # Of one shard, unpacked: no run of ours comes near. pyarrow allocates what the file states.

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter
 
-from perception.config import Settings
+from perception.core.config import Settings
 from perception.runs import records
 
 TIMINGS = "timings.json"

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from perception.errors import RequestError, in_bucket
-from perception.files import TEMPORARY
+from perception.core.errors import RequestError, in_bucket
+from perception.core.types import PointState, SampleLabels
+from perception.io.files import TEMPORARY
 from perception.runs import corrections, evidence, labels, lock, records, shards, timings
 from perception.runs.folder import (
     SETTINGS,
@@ -18,7 +19,6 @@ from perception.runs.folder import (
     sum_up,
 )
 from perception.runs.shards import Outcome
-from perception.types import PointState, SampleLabels
 
 ENDINGS = (".parquet", ".json")
 

@@ -8,9 +8,9 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from perception import __version__
-from perception.errors import RequestError
-from perception.files import write_bytes
+from perception.core.errors import RequestError
+from perception.core.version import __version__
+from perception.io.files import write_bytes
 from perception.synthetic import write, write_nuscenes
 from perception.synthetic.constants import VERSION, constants_sha256
 from perception.synthetic.drive import TICK_NS, Frame, Renderer

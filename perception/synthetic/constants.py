@@ -7,7 +7,7 @@ here to make a model look better.
 import hashlib
 import json
 
-from perception.config import Settings
+from perception.core.config import Settings
 from perception.synthetic import casting, people, rig, vehicles
 from perception.synthetic.meshes import Material
 

@@ -11,8 +11,9 @@ from functools import lru_cache
 import numpy as np
 from scipy.ndimage import find_objects
 
-from perception import masks as masks_
-from perception.geometry import inverse, points_in_view, transform
+from perception.core import masks as masks_
+from perception.core.geometry import inverse, points_in_view, transform
+from perception.core.types import Bool, Camera, Float32, Float64, Int32, Masks, RowAligned, UInt8
 from perception.synthetic import lidar
 from perception.synthetic.constants import LIDAR, TRUTH
 from perception.synthetic.lidar import Sweep
@@ -21,16 +22,6 @@ from perception.synthetic.rays import Caster
 from perception.synthetic.rig import Rig, RigCamera
 from perception.synthetic.stage import Movers, Stage, cast
 from perception.synthetic.world import Thing, World
-from perception.types import (
-    Bool,
-    Camera,
-    Float32,
-    Float64,
-    Int32,
-    Masks,
-    RowAligned,
-    UInt8,
-)
 
 TICK_NS = 100_000_000  # 10 Hz
 ROUNDING_M = 0.01  # far more than float32 loses on a hit within a scene

@@ -12,11 +12,11 @@ from functools import lru_cache
 
 import numpy as np
 
+from perception.core.types import Float32, Float64, Int32, RowAligned, UInt8
 from perception.synthetic.constants import LIDAR, REFLECTANCE
 from perception.synthetic.meshes import Material
 from perception.synthetic.rig import Rig
 from perception.synthetic.stage import Movers, Stage
-from perception.types import Float32, Float64, Int32, RowAligned, UInt8
 
 Rows = np.ndarray[tuple[int], np.dtype[np.intp]]
 

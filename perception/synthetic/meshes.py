@@ -11,7 +11,7 @@ from functools import cache, cached_property
 import numpy as np
 import numpy.typing as npt
 
-from perception.types import Float32, Float64, Int32, UInt8
+from perception.core.types import Float32, Float64, Int32, UInt8
 
 Rgb = tuple[float, float, float]
 

@@ -5,11 +5,11 @@ from functools import cache
 import cv2
 import numpy as np
 
+from perception.core.types import Bool, Float32, Int32, UInt8
 from perception.synthetic.constants import LOOK, STREET
 from perception.synthetic.meshes import Material
 from perception.synthetic.stage import Movers, Stage, blocked
 from perception.synthetic.world import World
-from perception.types import Bool, Float32, Int32, UInt8
 
 TILE = 256
 LIFT_M = 0.02  # shadow rays start this far off a face

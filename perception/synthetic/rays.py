@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from perception.types import Bool, Float32, Int32
+from perception.core.types import Bool, Float32, Int32
 
 
 class Surface(Protocol):

@@ -6,10 +6,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from pydantic import BaseModel, TypeAdapter
 
-from perception import schemas
-from perception.formats import MAX_INDEX_BYTES, coco, read_bytes
-from perception.ontology import Ontology
-from perception.types import (
+from perception.core.ontology import Ontology
+from perception.core.types import (
     Bool,
     Float32,
     Instances,
@@ -21,6 +19,8 @@ from perception.types import (
     Status,
     unknown_signals,
 )
+from perception.formats import MAX_INDEX_BYTES, coco, read_bytes
+from perception.io import schemas
 
 DRIVE_FILES = ("truth.json", "card.json")  # what tells it from other datasets of its layout
 DRIVE_LICENCE = "CC0-1.0"  # of what `perception synthesize` writes

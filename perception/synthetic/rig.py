@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from perception.geometry import inverse, rigid
-from perception.types import Camera, Float64
+from perception.core.geometry import inverse, rigid
+from perception.core.types import Camera, Float64
 
 FOCAL_PX, CENTRE_PX, KITTI_HW = 721.5377, (609.5593, 172.854), (375, 1242)
 CAMERA_HEIGHT_M = 1.65

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from perception.core.types import Bool, Float32, Float64, Int32, UInt8
 from perception.synthetic import meshes
 from perception.synthetic.meshes import Mesh
 from perception.synthetic.rays import Caster, Surface
 from perception.synthetic.world import Thing, World
-from perception.types import Bool, Float32, Float64, Int32, UInt8
 
 
 @dataclass(frozen=True, eq=False)

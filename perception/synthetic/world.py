@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from perception.geometry import rigid
+from perception.core.geometry import rigid
+from perception.core.types import Float64
 from perception.synthetic import meshes, scenery
 from perception.synthetic.casting import make_person, make_rider, make_vehicle
 from perception.synthetic.constants import LOOK, STREET, TRAFFIC
 from perception.synthetic.meshes import Material, Mesh
-from perception.types import Float64
 
 Rng = np.random.Generator
 PARKED_FACES = (0.0, np.pi)

@@ -29,18 +29,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from perception import masks as masks_
-from perception.errors import PerceptionError, RequestError
-from perception.files import write_bytes
-from perception.formats import coco, kitti_label, semantic_kitti
-from perception.formats.kitti_label import KittiObjects
-from perception.geometry import transform
-from perception.ontology import load_class_map, load_ontology, target_of
-from perception.synthetic.constants import TRUTH
-from perception.synthetic.drive import Frame, Objects, View
-from perception.synthetic.read import true_instances
-from perception.synthetic.rig import T_RECT_FROM_EGO, kitti_calibration
-from perception.types import (
+from perception.core import masks as masks_
+from perception.core.errors import PerceptionError, RequestError
+from perception.core.geometry import transform
+from perception.core.ontology import load_class_map, load_ontology, target_of
+from perception.core.types import (
     Bool,
     Float64,
     Int32,
@@ -50,6 +43,13 @@ from perception.types import (
     SampleLabels,
     Status,
 )
+from perception.formats import coco, kitti_label, semantic_kitti
+from perception.formats.kitti_label import KittiObjects
+from perception.io.files import write_bytes
+from perception.synthetic.constants import TRUTH
+from perception.synthetic.drive import Frame, Objects, View
+from perception.synthetic.read import true_instances
+from perception.synthetic.rig import T_RECT_FROM_EGO, kitti_calibration
 
 ALL = frozenset(Status)
 LABELLED = frozenset({Status.ACCEPTED})

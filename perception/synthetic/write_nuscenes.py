@@ -30,11 +30,12 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from perception import masks as masks_
-from perception.files import write_bytes
+from perception.core import masks as masks_
+from perception.core.geometry import inverse, rigid, transform
+from perception.core.ontology import load_class_map, load_ontology, target_of
+from perception.core.types import Float64
 from perception.formats import Tally, nuscenes, point_ids
-from perception.geometry import inverse, rigid, transform
-from perception.ontology import load_class_map, load_ontology, target_of
+from perception.io.files import write_bytes
 from perception.synthetic.constants import LIDAR
 from perception.synthetic.drive import Frame
 from perception.synthetic.read import NUSCENES_VERSION, SWEEP, seen_file, sweep_token
@@ -49,7 +50,6 @@ from perception.synthetic.write import (
     write_lines,
     write_masks,
 )
-from perception.types import Float64
 
 START_US, SCENE_US = 10**15, 10**9  # of the first scene, and from one scene to the next
 T_LIDAR_FROM_NUSCENES = rigid(np.array([[0.0, 1, 0], [-1, 0, 0], [0, 0, 1]]), np.zeros(3))

@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 import pytest
 
-from perception import commands
-from perception.engine.effort import Done, Meter
-from perception.engine.job import Job, Placement
-from perception.engine.worker import Worker
-from perception.ontology import load_ontology
-from perception.types import Status
+from perception.commands import label as commands
+from perception.core.ontology import load_ontology
+from perception.core.types import Status
+from perception.execution.effort import Done, Meter
+from perception.execution.job import Job, Placement
+from perception.execution.worker import Worker
 
 STREET_HW = (120, 160)
 TRAIN_XYWH, CAR_XYWH = (20, 30, 90, 40), (130, 80, 12, 20)
@@ -71,7 +71,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
             )
             done(index, meter.lap())
 
-    monkeypatch.setattr("perception.engine.local.run", run)
+    monkeypatch.setattr("perception.execution.local.run", run)
 
 
 @pytest.fixture

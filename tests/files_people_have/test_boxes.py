@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from perception.errors import RequestError
+from perception.core.errors import RequestError
 
 Document = dict[str, Any]
 XYWH = tuple[int, int, int, int]

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from perception import commands, corrections
-from perception import masks as masks_
-from perception.corrections import Terms
-from perception.errors import RequestError
-from perception.types import Instances, Status
+from perception.commands import corrections
+from perception.commands import label as commands
+from perception.commands.corrections import Terms
+from perception.core import masks as masks_
+from perception.core.errors import RequestError
+from perception.core.types import Instances, Status
 
 TRAIN, CAR = (20, 30, 90, 40), (130, 80, 12, 20)  # of the street, x y width height
 SHAPE = '<mask label="{}" rle="0, {}" left="{}" top="{}" width="{}" height="{}"/>'

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from perception.errors import RequestError
+from perception.core.errors import RequestError
 
 BOX = "20 14 44 34"
 REST = "2 2 2 0 1 6 0"

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from perception import sources
-from perception.errors import RequestError, SampleError
+from perception.core.errors import RequestError, SampleError
+from perception.readers import sources
 
 CALIB = (
     "P0: 70 0 80 0 0 70 60 0 0 0 1 0\nP2: 80 0 80 0 0 80 60 0 0 0 1 0\n"

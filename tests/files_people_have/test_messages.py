@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from perception import cli
-from perception.errors import RequestError
+from perception.core.errors import RequestError
 
 Draw = Callable[[Path], Path]
 LabelHere = Callable[..., Any]

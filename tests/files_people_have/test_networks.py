@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from perception import backends
-from perception.config import ObserveConfig
-from perception.errors import RequestError, SampleError
-from perception.types import Picture
+from perception.core.config import ObserveConfig
+from perception.core.errors import RequestError, SampleError
+from perception.core.types import Picture
+from perception.models import registry
 
 pytest.importorskip("onnxruntime")
 onnx = pytest.importorskip("onnx")
@@ -415,7 +415,7 @@ def test_pickles_of_others_are_refused_in_our_words_before_any_work(
     path = torch_archive(tmp_path / "yolo11n-seg.pt", pickled)
     with pytest.raises(RequestError, match=rf"weights\.invalid: --{option} .*{words}") as caught:
         if option == "segmenter":
-            backends.choose_segmenter(str(path))
+            registry.choose_segmenter(str(path))
         else:
-            backends.choose_detector(str(path), trust_weights=True)
+            registry.choose_detector(str(path), trust_weights=True)
     assert "\n" not in caught.value.message and "weights_only" not in caught.value.message

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from perception import exports
-from perception.errors import RequestError
+from perception.commands import exports
+from perception.core.errors import RequestError
 
 Draw = Callable[[Path], Path]
 LabelHere = Callable[..., Any]

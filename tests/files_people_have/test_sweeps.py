@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from perception import sources
-from perception.clouds import read_sweep
-from perception.errors import SampleError
-from perception.evaluate.compare import evaluate
+from perception.core.errors import SampleError
+from perception.evaluation.compare import evaluate
+from perception.io.clouds import read_sweep
+from perception.readers import sources
 from perception.runs import folder
 
 Table = npt.NDArray[np.float32]

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from perception.calibrate import from_truth
-from perception.errors import RequestError
-from perception.evaluate import Report, evaluate, to_html
-from perception.evaluate.compare import compare_pictures
+from perception.commands.calibrate import from_truth
+from perception.core.errors import RequestError
+from perception.evaluation import Report, evaluate, to_html
+from perception.evaluation.compare import compare_pictures
 
 TRAIN, CAR, FAR = (20, 30, 90, 40), (130, 80, 12, 20), (5, 90, 30, 20)
 IDS = {"train": 7, "car": 3, "person": 1, "vehicles": 0, "Car": 3, "TRAIN": 7, "dog": 18}

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from perception.errors import RequestError
+from perception.core.errors import RequestError
 
 TRAIN, CAR = "1 0.40625 0.416667 0.5625 0.333333", "0 0.85 0.75 0.075 0.166667"
 ROWS = f"{TRAIN}\n{CAR}\n"

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from perception import masks as rle
-from perception.ontology import Target
-from perception.types import (
+from perception.core import masks as rle
+from perception.core.ontology import Target
+from perception.core.types import (
     Instances,
     PictureLabels,
     PointLabels,

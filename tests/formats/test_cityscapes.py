@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from perception import masks as rle
-from perception.errors import RequestError, SampleError
+from perception.core import masks as rle
+from perception.core.errors import RequestError, SampleError
+from perception.core.ontology import Target
+from perception.core.types import PictureLabels, SampleLabels, Status
 from perception.formats import cityscapes
-from perception.ontology import Target
-from perception.pictures import Pictures
-from perception.types import PictureLabels, SampleLabels, Status
+from perception.io.pictures import Pictures
 
 ACCEPTED = frozenset({Status.ACCEPTED})
 Picture = Callable[..., PictureLabels]

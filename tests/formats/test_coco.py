@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pycocotools.coco import COCO
 
-from perception import masks as rle
-from perception.boxes import usable
-from perception.errors import RequestError
+from perception.core import masks as rle
+from perception.core.boxes import usable
+from perception.core.errors import RequestError
+from perception.core.ontology import Target, load_ontology
+from perception.core.types import PictureLabels, SampleLabels, Status
 from perception.formats import coco
-from perception.ontology import Target, load_ontology
-from perception.types import PictureLabels, SampleLabels, Status
 
 # pycocotools 2.0.11 hands NumPy 2.4 an old `__array__` in `decode`; the pipeline never calls it.
 DECODES = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -453,7 +453,7 @@ def test_a_process_that_reads_hostile_files_survives(tmp_path: Path) -> None:
     for number, (_, annotation) in enumerate(HOSTILE):
         (tmp_path / f"{number}.json").write_text(json.dumps(_document(**annotation)))
     code = (
-        "import sys, pathlib\nfrom perception.errors import RequestError\n"
+        "import sys, pathlib\nfrom perception.core.errors import RequestError\n"
         "from perception.formats import coco\nrefused = 0\n"
         f"for path in pathlib.Path({str(tmp_path)!r}).glob('*.json'):\n"
         "    try:\n        coco.read(path)\n    except RequestError:\n        refused += 1\n"

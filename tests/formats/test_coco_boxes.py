@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from perception.errors import RequestError
+from perception.core.errors import RequestError
 from perception.formats import coco_boxes
 
 PATH = Path("boxes.json")

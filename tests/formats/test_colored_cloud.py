@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from perception.errors import SampleError
+from perception.core.errors import SampleError
 from perception.formats import colored_cloud
 from perception.formats.colored_cloud import ColoredCloud
 

@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from perception import masks as rle
-from perception.errors import RequestError, SampleError
+from perception.core import masks as rle
+from perception.core.errors import RequestError, SampleError
+from perception.core.ontology import Target
+from perception.core.types import PictureLabels, SampleLabels, Status
 from perception.formats import cutouts
-from perception.ontology import Target
-from perception.pictures import Pictures
-from perception.types import PictureLabels, SampleLabels, Status
+from perception.io.pictures import Pictures
 
 ACCEPTED = frozenset({Status.ACCEPTED})
 Picture = Callable[..., PictureLabels]

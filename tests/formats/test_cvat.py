@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from perception import masks as rle
-from perception.errors import RequestError
+from perception.core import masks as rle
+from perception.core.errors import RequestError
+from perception.core.ontology import Target
+from perception.core.types import PictureLabels, SampleLabels, Status
 from perception.formats import cvat
-from perception.ontology import Target
-from perception.types import PictureLabels, SampleLabels, Status
 
 ACCEPTED = frozenset({Status.ACCEPTED})
 Picture = Callable[..., PictureLabels]

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perception.errors import RequestError, SampleError
+from perception.core.errors import RequestError, SampleError
+from perception.core.types import Cuboids
 from perception.formats import kitti_boxes, kitti_label
 from perception.formats.kitti_label import KittiObjects
-from perception.types import Cuboids
 
 # 000001.txt of the training set
 ROWS = """\

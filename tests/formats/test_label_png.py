@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from perception.errors import RequestError, SampleError
+from perception.core.errors import RequestError, SampleError
+from perception.core.ontology import Target
+from perception.core.types import PictureLabels, SampleLabels, Status
 from perception.formats import label_png
-from perception.ontology import Target
-from perception.types import PictureLabels, SampleLabels, Status
 
 ACCEPTED = frozenset({Status.ACCEPTED})
 Picture = Callable[..., PictureLabels]

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from perception.errors import RequestError, SampleError
+from perception.core.errors import RequestError, SampleError
+from perception.core.ontology import Target, load_class_map, load_ontology, target_of
+from perception.core.types import PictureLabels, SampleLabels, Status
 from perception.formats import nuscenes
-from perception.ontology import Target, load_class_map, load_ontology, target_of
-from perception.types import PictureLabels, SampleLabels, Status
 
 ACCEPTED = frozenset({Status.ACCEPTED})
 Picture = Callable[..., PictureLabels]

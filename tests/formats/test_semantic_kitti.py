@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perception.errors import RequestError, SampleError
+from perception.core.errors import RequestError, SampleError
+from perception.core.ontology import Target
+from perception.core.types import PictureLabels, PointState, SampleLabels, Status
 from perception.formats import semantic_kitti
-from perception.ontology import Target
-from perception.types import PictureLabels, PointState, SampleLabels, Status
 
 ACCEPTED = frozenset({Status.ACCEPTED})
 Picture = Callable[..., PictureLabels]

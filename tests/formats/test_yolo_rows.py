@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perception.errors import SampleError
+from perception.core.errors import SampleError
+from perception.core.types import Detections
 from perception.formats import parse_number
 from perception.formats.yolo_rows import Meaning, read_boxes
-from perception.types import Detections
 
 SIZE_HW = (100, 200)
 NAMES = ("person", "car")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from perception.errors import RequestError
+from perception.core.errors import RequestError
 from perception.readers.images import find, load_scene, survey
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from perception.errors import RequestError, SampleError
-from perception.geometry import project, transform
-from perception.kitti_calib import read_calibration
+from perception.core.errors import RequestError, SampleError
+from perception.core.geometry import project, transform
+from perception.core.types import Float64
+from perception.readers.kitti_calib import read_calibration
 from perception.readers.kitti_object import find, label_file, load_scene
-from perception.types import Float64
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "kitti_object"
 

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from perception.errors import RequestError, SampleError
-from perception.geometry import transform
+from perception.core.errors import RequestError, SampleError
+from perception.core.geometry import transform
 from perception.readers.kitti_raw import expected_size, find, load_scene
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "kitti_raw_seq"

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from perception import buckets, commands, sources
-from perception.buckets import Bucket
-from perception.errors import RequestError, SampleError
-from perception.geometry import points_in_view
-from perception.readers import nuscenes
-from perception.types import Float64, Lens, SampleRef
+from perception.commands import label
+from perception.core.errors import RequestError, SampleError
+from perception.core.geometry import points_in_view
+from perception.core.types import Float64, Lens, SampleRef
+from perception.io import buckets
+from perception.io.buckets import Bucket
+from perception.readers import nuscenes, sources
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "nuscenes"
 Tables = dict[str, list[dict[str, Any]]]
@@ -145,15 +146,13 @@ def cars(
 
 
 def test_all_cameras_of_a_key_frame_are_labelled_together(tmp_path: Path, cars: Path) -> None:
-    run = commands.label(
-        commands.LabelRequest(f"nuscenes:{cars}", tmp_path / "run", "boxes", "bright")
-    )
+    run = label.label(label.LabelRequest(f"nuscenes:{cars}", tmp_path / "run", "boxes", "bright"))
     assert run.counts["samples"]["ok"] == 2
     for labels in run.labels():
         assert [picture.camera for picture in labels.pictures] == ["CAM_BACK", "CAM_FRONT"]
         assert labels.points.instance_ids.tolist() == [2, 1]  # each camera's car has its point
     for to, ending in (("lidarseg", "bin"), ("panoptic", "npz")):
-        (done,) = commands.export(tmp_path / "run", f"nuscenes-{to}", tmp_path / to)
+        (done,) = label.export(tmp_path / "run", f"nuscenes-{to}", tmp_path / to)
         assert (tmp_path / to / to / f"v1.0-mini/d-aaa-LIDAR_TOP-1_{to}.{ending}").is_file()
         assert (done.written.samples, done.read_back.labels) == (2, 4)
 
@@ -415,8 +414,8 @@ def test_in_a_bucket_it_has_the_labels_and_exports_of_a_local_one(
 ) -> None:
     address = put(cars)
     for root, run in ((str(cars), tmp_path / "a"), (address, tmp_path / "b")):
-        commands.label(commands.LabelRequest(f"nuscenes:{root}", run, "boxes", "bright"))
-        commands.export(run, "nuscenes-panoptic", tmp_path / f"{run.name}-out")
+        label.label(label.LabelRequest(f"nuscenes:{root}", run, "boxes", "bright"))
+        label.export(run, "nuscenes-panoptic", tmp_path / f"{run.name}-out")
     local, away = snapshot(tmp_path / "a"), snapshot(tmp_path / "b")
     made = [name for name in local if name.startswith(("evidence/", "labels/", "preview/"))]
     assert len(made) > 8 and all(away[name] == local[name] for name in made)

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from perception import commands, sources
-from perception.errors import RequestError, SampleError
+from perception.commands import label
+from perception.core.errors import RequestError, SampleError
+from perception.core.geometry import points_in_view, project, transform
+from perception.core.types import SampleRef
 from perception.formats import semantic_kitti
-from perception.geometry import points_in_view, project, transform
-from perception.types import SampleRef
+from perception.readers import sources
 
 # Focal length 100 px, centre (50, 40), the second camera's baseline in the last column.
 CALIB = (
@@ -138,10 +139,8 @@ def test_labels_are_exported_where_semantic_kitti_api_looks(
     root = dataset(tmp_path / "root", "08")
     for path in root.rglob("*.png"):
         draw(path, (32, 30, 68, 48, 255), size_hw=(80, 100))  # 1.9 m tall at 10.5 m
-    commands.label(
-        commands.LabelRequest(f"semantic-kitti:{root}", tmp_path / "run", "boxes", "bright")
-    )
-    (done,) = commands.export(tmp_path / "run", "semantic-kitti", tmp_path / "out")
+    label.label(label.LabelRequest(f"semantic-kitti:{root}", tmp_path / "run", "boxes", "bright"))
+    (done,) = label.export(tmp_path / "run", "semantic-kitti", tmp_path / "out")
     assert done.read_back.labels == done.written.labels > 0
     folder = tmp_path / "out/sequences/08/predictions"
     assert sorted(path.name for path in folder.iterdir()) == ["000000.label", "000001.label"]

@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from perception import masks as masks_
-from perception.config import Config, ModelSpec
-from perception.ontology import load_class_map, load_ontology
-from perception.runs.folder import RunSpec
-from perception.types import (
+from perception.core import masks as masks_
+from perception.core.config import Config, ModelSpec
+from perception.core.ontology import load_class_map, load_ontology
+from perception.core.types import (
     Cuboids,
     Detections,
     Evidence,
@@ -25,6 +24,7 @@ from perception.types import (
     no_cuboids,
     unknown_signals,
 )
+from perception.runs.folder import RunSpec
 
 NAMES = ("bus", "car")
 CUBOIDS = Cuboids(

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perception.config import Config, ModelSpec
-from perception.errors import RequestError
-from perception.ontology import load_class_map
+from perception.core.config import Config, ModelSpec
+from perception.core.errors import RequestError
+from perception.core.ontology import load_class_map
+from perception.core.types import PictureRef, SampleLabels, SampleRef
 from perception.runs import folder, labels, records
 from perception.runs.folder import Plan, RunSpec
 from perception.runs.shards import Outcome
-from perception.types import PictureRef, SampleLabels, SampleRef
 
 SpecOf = Callable[..., RunSpec]
 COCO = load_class_map("coco80-to-road")

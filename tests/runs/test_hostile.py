@@ -17,14 +17,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from perception import calibrate, cli, commands, corrections, decisions, hygiene
-from perception.engine.effort import Done, Meter
-from perception.engine.job import Job, Placement
-from perception.engine.worker import Worker
-from perception.errors import PerceptionError, RequestError
-from perception.evaluate import evaluate
-from perception.pages import command as pages
-from perception.pages import review
+from perception import cli
+from perception.commands import calibrate, corrections, hygiene, label
+from perception.core.errors import PerceptionError, RequestError
+from perception.evaluation import evaluate
+from perception.execution.effort import Done, Meter
+from perception.execution.job import Job, Placement
+from perception.execution.worker import Worker
+from perception.review import command as pages
+from perception.review import decisions, review
 from perception.runs import folder, poison, records, shards
 from perception.runs.status import read_status
 from perception.runs.verify import verify
@@ -50,9 +51,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory, kitti: Callable[..., Path]) 
             done(index, meter.lap())
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("perception.engine.local.run", here)
-        run = commands.label(
-            commands.LabelRequest(
+        patch.setattr("perception.execution.local.run", here)
+        run = label.label(
+            label.LabelRequest(
                 f"kitti:{source}",
                 base / "run",
                 "boxes",
@@ -98,14 +99,14 @@ VERBS: dict[str, Verb] = {
     "verify": lambda run, out: verify(run).lines(),
     "order": lambda run, out: calibrate.worst_first(run),
     "mix": lambda run, out: hygiene.class_mix(run).lines(),
-    "relabel": lambda run, out: commands.relabel(
+    "relabel": lambda run, out: label.relabel(
         run, overrides={"decide": {"judge": {"min_score": 0.3}}}, workers=1
     ),
-    "coco": lambda run, out: commands.export(run, "coco", out / "coco.json"),
-    "png": lambda run, out: commands.export(run, "png", out / "png"),
-    "kitti": lambda run, out: commands.export(run, "kitti", out / "kitti"),
-    "ply": lambda run, out: commands.export(run, "ply", out / "ply"),
-    "semantic": lambda run, out: commands.export(run, "semantic-kitti", out / "points"),
+    "coco": lambda run, out: label.export(run, "coco", out / "coco.json"),
+    "png": lambda run, out: label.export(run, "png", out / "png"),
+    "kitti": lambda run, out: label.export(run, "kitti", out / "kitti"),
+    "ply": lambda run, out: label.export(run, "ply", out / "ply"),
+    "semantic": lambda run, out: label.export(run, "semantic-kitti", out / "points"),
     "show": do_show,
     "review": lambda run, out: review.review(run, out / "review"),
     "evaluate": do_evaluate,
@@ -586,7 +587,7 @@ def test_row_42_the_command_says_it_in_one_line_and_ends_with_2(
 )
 def test_row_42_a_plan_leads_no_read_out_of_its_root(hostile: Path, names: dict[str, Any]) -> None:
     plan_line(hostile, **names)
-    found = commands.relabel(hostile, overrides={"decide": {"judge": {"min_score": 0.3}}})
+    found = label.relabel(hostile, overrides={"decide": {"judge": {"min_score": 0.3}}})
     assert found.counts["quarantined_by"] == {"image.empty": 1, "path.outside_root": 1}
 
 
@@ -609,7 +610,7 @@ def test_row_42_a_link_below_the_previews_leads_no_write_out(
 ) -> None:
     draw(tmp_path / "src" / "a" / "x.png", (4, 8, 20, 30, 255))
     source = f"images:{tmp_path / 'src'}"
-    run = commands.label(commands.LabelRequest(source, tmp_path / "r", "boxes", "bright")).folder
+    run = label.label(label.LabelRequest(source, tmp_path / "r", "boxes", "bright")).folder
     shutil.rmtree(run / "preview" / "a")
     (tmp_path / "mine").mkdir()
     (run / "preview" / "a").symlink_to(tmp_path / "mine")

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from perception import commands, owners
-from perception.errors import RequestError
+from perception.commands import label
+from perception.core.errors import RequestError
+from perception.io import owners
 from perception.runs import lock
 
 needs_proc = pytest.mark.skipif(
@@ -151,7 +152,7 @@ def test_row_38_two_labellings_of_one_folder_and_one_after_a_kill(
 ) -> None:
     source, run = pictures(tmp_path / "src", 3), tmp_path / "run"
     begun = tmp_path / "begun"
-    request = commands.LabelRequest(f"images:{source}", run, "boxes", "bright")
+    request = label.LabelRequest(f"images:{source}", run, "boxes", "bright")
     with monkeypatch.context() as slowly:
         slowly.setenv("PYTHONPATH", "")
         detector_does(f"open({str(begun)!r}, 'w').close(); time.sleep(60)")
@@ -162,11 +163,11 @@ def test_row_38_two_labellings_of_one_folder_and_one_after_a_kill(
         )
     while not begun.exists():
         assert first.poll() is None, first.communicate()
-    for call in (lambda: commands.label(request), lambda: commands.relabel(run)):
+    for call in (lambda: label.label(request), lambda: label.relabel(run)):
         with pytest.raises(RequestError, match=f"process {first.pid} ") as caught:
             call()
         assert caught.value.code == "run.locked"
     first.send_signal(signal.SIGKILL)
     first.communicate()
-    assert commands.label(request).counts["samples"]["ok"] == 2
+    assert label.label(request).counts["samples"]["ok"] == 2
     assert not (run / "lock.json").exists()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perception.errors import RequestError
+from perception.core.errors import RequestError
 from perception.runs.records import read_json, to_json, write_json
 
 values = st.recursive(

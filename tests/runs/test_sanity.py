@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from perception import cli
-from perception.fakes import BoxFiller
-from perception.pipeline import Models, observe
+from perception.core.types import EMPTY_SCENE, Detections, Picture, Sample
+from perception.labeling.pipeline import Models, observe
+from perception.models.fakes import BoxFiller
 from perception.runs import sanity
 from perception.runs.shards import Tallies, add_tallies
-from perception.types import EMPTY_SCENE, Detections, Picture, Sample
 
 
 class Finder:

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from perception.errors import RequestError
+from perception.core.errors import RequestError
+from perception.core.types import Evidence, PictureRef, SampleLabels, SampleRef
 from perception.runs import evidence, labels, shards
 from perception.runs.shards import Outcome
-from perception.types import Evidence, PictureRef, SampleLabels, SampleRef
 
 CLASS_NAMES = {6: "car", 9: "bus"}
 BLOCK = np.zeros((6, 9), bool)

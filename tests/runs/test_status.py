@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
-from perception import cli, commands, owners
-from perception.errors import RequestError
+from perception import cli
+from perception.commands import label
+from perception.core.errors import RequestError
+from perception.io import owners
 from perception.runs import lock, timings
 from perception.runs.status import read_status
 from perception.runs.verify import verify
@@ -26,10 +28,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory, pictures: Pictures) -> Pa
     """A run of six pictures and a broken one, in shards of two."""
     base = tmp_path_factory.mktemp("status")
     (pictures(base / "src", 6) / "zzz.png").touch()
-    request = commands.LabelRequest(
+    request = label.LabelRequest(
         f"images:{base / 'src'}", base / "run", "boxes", "bright", overrides={"shard_size": 2}
     )
-    return commands.label(request).folder
+    return label.label(request).folder
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 
 pytest.importorskip("open3d")
 
-from perception.errors import RequestError
+from perception.core.errors import RequestError
 from perception.synthetic.drive import Frame, Renderer
 from perception.synthetic.rays import Caster
 from perception.synthetic.rig import kitti_rig

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from perception import masks
-from perception.geometry import points_in_view, transform
+from perception.core import masks
+from perception.core.geometry import points_in_view, transform
 from perception.synthetic import meshes
 from perception.synthetic.constants import LIDAR, TRUTH, constants_sha256
 from perception.synthetic.drive import Frame, Renderer

@@ -8,11 +8,12 @@ import cv2
 import numpy as np
 import pytest
 
-from perception import masks, sources
-from perception.errors import RequestError
-from perception.evaluate.kitti import points_in_boxes
+from perception.core import masks
+from perception.core.errors import RequestError
+from perception.core.geometry import transform
+from perception.evaluation.kitti import points_in_boxes
 from perception.formats import coco, kitti_label, semantic_kitti
-from perception.geometry import transform
+from perception.readers import sources
 from perception.synthetic.command import synthesize
 from perception.synthetic.drive import Frame, Renderer
 from perception.synthetic.rays import Caster

@@ -8,13 +8,16 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from perception import commands, masks, sources
-from perception.ablation import EVERYTHING, ablate
-from perception.errors import RequestError
-from perception.evaluate import evaluate, read_truth
+from perception.benchmarks.ablation import EVERYTHING, ablate
+from perception.commands import label
+from perception.core import masks
+from perception.core.errors import RequestError
+from perception.core.geometry import points_in_view
+from perception.core.ontology import load_ontology
+from perception.core.types import Sample, SampleRef
+from perception.evaluation import evaluate, read_truth
 from perception.formats import coco, nuscenes
-from perception.geometry import points_in_view
-from perception.ontology import load_ontology
+from perception.readers import sources
 from perception.synthetic.command import synthesize
 from perception.synthetic.constants import LIDAR
 from perception.synthetic.drive import Frame, Renderer
@@ -24,7 +27,6 @@ from perception.synthetic.rig import RING_HW, ring_rig
 from perception.synthetic.world import make_world
 from perception.synthetic.write import is_labelled, kept, sample_labels, statistics
 from perception.synthetic.write_nuscenes import T_LIDAR_FROM_NUSCENES
-from perception.types import Sample, SampleRef
 
 CARS = {"car", "van"}
 
@@ -169,10 +171,10 @@ def test_the_devkit_loads_the_tables_and_agrees(
 
 
 def test_labels_of_six_cameras_are_judged_by_the_drives_truth(drive: Path, tmp_path: Path) -> None:
-    request = commands.LabelRequest(
+    request = label.LabelRequest(
         f"nuscenes:{drive}", tmp_path / "run", "boxes", boxes=str(drive / "truth.json")
     )
-    run = commands.label(request)
+    run = label.label(request)
     assert run.counts["samples"]["ok"] == 3
     assert json.loads((tmp_path / "run" / "run.json").read_text())["licences"]["source"] == (
         "CC0-1.0"

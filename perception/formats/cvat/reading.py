@@ -11,19 +11,10 @@ import numpy as np
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import ParseError, iterparse
 
-from perception import masks as rle
-from perception.errors import RequestError
-from perception.files import opened
-from perception.formats import (
-    MAX_INDEX_BYTES,
-    PictureObjects,
-    objects_of,
-    parse_number,
-    relative_name,
-)
-from perception.formats.cvat.writing import REVIEW, XML
-from perception.polygons import MAX_SIDE_PX
-from perception.shapes import (
+from perception.core import masks as rle
+from perception.core.errors import RequestError
+from perception.core.polygons import MAX_SIDE_PX
+from perception.core.shapes import (
     BOX,
     ELLIPSE,
     MASK,
@@ -38,7 +29,16 @@ from perception.shapes import (
     ellipse_ring,
     fill,
 )
-from perception.types import Int32
+from perception.core.types import Int32
+from perception.formats import (
+    MAX_INDEX_BYTES,
+    PictureObjects,
+    objects_of,
+    parse_number,
+    relative_name,
+)
+from perception.formats.cvat.writing import REVIEW, XML
+from perception.io.files import opened
 
 _WITH_AREA = (MASK, POLYGON, BOX, ELLIPSE)
 

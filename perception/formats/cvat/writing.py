@@ -9,18 +9,12 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from perception import masks as rle
-from perception.errors import RequestError
-from perception.files import replacing, write_bytes
-from perception.formats import (
-    LABEL,
-    Tally,
-    fates,
-    known_of,
-    pictures_of,
-)
-from perception.ontology import Target
-from perception.types import Bool, ExportSummary, PictureLabels, SampleLabels, Status
+from perception.core import masks as rle
+from perception.core.errors import RequestError
+from perception.core.ontology import Target
+from perception.core.types import Bool, ExportSummary, PictureLabels, SampleLabels, Status
+from perception.formats import LABEL, Tally, fates, known_of, pictures_of
+from perception.io.files import replacing, write_bytes
 
 XML, LABELS = "annotations.xml", "labels.json"
 ATTRIBUTES = ("instance_id", "score", "status", "reasons")

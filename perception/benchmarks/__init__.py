@@ -1,0 +1,1 @@
+"""Benchmarks: a file per `perception bench` verb, and what several of them need."""

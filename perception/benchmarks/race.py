@@ -1,0 +1,338 @@
+"""`perception bench`: our `label` against auto_annotate and against the same loop in OpenVINO.
+
+Contenders take turns, each in a process of its own, on the same images and weights; ratios are of
+the two laps of one round, so that a machine that slows down slows both.
+"""
+
+import os
+import shutil
+import statistics
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from perception.benchmarks.timed_process import Lap, Task, call, cores, run_lap
+from perception.commands import label
+from perception.commands.request import LabelRequest
+from perception.core import masks as masks_
+from perception.core.config import Mode
+from perception.core.errors import RequestError
+from perception.core.types import Masks
+from perception.evaluation.report import text_table
+from perception.models import registry
+from perception.readers import sources
+from perception.runs import evidence, folder
+
+MODES: tuple[Mode, ...] = ("fast", "exact", "detail")
+LABEL = "perception.benchmarks.race:label_lap"
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Who races: a name, the function that its process calls, and what it is told apart."""
+
+    name: str
+    entry: str
+    task: Task
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A figure over the rounds."""
+
+    median: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        """Write it for people."""
+        return f"{self.median:.2f} ({self.low:.2f} to {self.high:.2f})"
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """How alike the masks of two runs are, mask by mask of the same boxes."""
+
+    masks: int
+    mean_iou: float
+    least_iou: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a race came to.
+
+    Attributes:
+        images: In each lap.
+        laps: By contender, in the order of the rounds.
+        likeness: By mode, with masks of the exact view in fp32 PyTorch.
+    """
+
+    images: int
+    laps: Mapping[str, tuple[Lap, ...]]
+    likeness: Mapping[str, Likeness]
+
+
+def spread(values: list[float]) -> Spread:
+    """Return the median, the least and the greatest of some values."""
+    return Spread(statistics.median(values), min(values), max(values))
+
+
+def ratio(ours: tuple[Lap, ...], theirs: tuple[Lap, ...], figure: Callable[[Lap], float]) -> Spread:
+    """Return ours over theirs, round by round."""
+    pairs = zip(ours, theirs, strict=True)
+    return spread([figure(one) / figure(other) for one, other in pairs])
+
+
+def take_turns(
+    contenders: tuple[Contender, ...], rounds: int, lap: Callable[[Contender, int], Lap]
+) -> dict[str, tuple[Lap, ...]]:
+    """Let each contender run once per round.
+
+    Args:
+        contenders: In their order.
+        rounds: At least 1.
+        lap: Runs a contender in a round.
+    """
+    laps: dict[str, tuple[Lap, ...]] = {contender.name: () for contender in contenders}
+    for number in range(rounds):
+        for contender in contenders:
+            laps[contender.name] += (lap(contender, number),)
+    return laps
+
+
+def run_race(
+    images: str,
+    detector: str,
+    segmenter: str,
+    scratch: Path,
+    *,
+    rounds: int,
+    repeat: int,
+    tell: Tell,
+) -> Result:
+    """Race on some images.
+
+    Args:
+        images: A folder, a glob or a list file.
+        detector: YOLO weights as ONNX.
+        segmenter: MobileSAM or another SAM checkpoint.
+        scratch: An empty folder for all that is written.
+        rounds: How often each contender runs.
+        repeat: How often the list of images is repeated in a lap.
+        tell: Hears what runs.
+
+    Raises:
+        RequestError: `bench.invalid`, `bench.failed`; those of `sources` and `weights`.
+    """
+    if rounds < 1 or repeat < 1:
+        raise RequestError("bench.invalid", "--rounds and --repeat: expected 1 or more")
+    if registry.choose_detector(detector, False).spec.kind != "onnx":
+        raise RequestError("bench.invalid", f"--detector {detector}: expected an .onnx file")
+    if registry.choose_segmenter(segmenter).spec.kind != "sam":
+        raise RequestError("bench.invalid", f"--segmenter {segmenter}: expected a SAM checkpoint")
+    count = lay_out(images, scratch / "images", repeat)
+    lay_out(images, scratch / "first", 1, limit=1)
+    if count < 2:
+        raise RequestError("bench.invalid", f"--images {images}: expected two images or more")
+    task = Task(
+        images=str(scratch / "images"),
+        out=str(scratch / "out"),
+        detector=str(Path(detector).resolve()),
+        segmenter=str(Path(segmenter).resolve()),
+        prepared=str(scratch / "prepared"),
+    )
+    tell("making OpenVINO networks for the loop that is compared")
+    call(registry.RIVALS["prepare"], task)
+    for mode in MODES:  # networks are compiled once per machine, and kept: no lap pays for that
+        tell(f"compiling what mode {mode} needs")
+        call(LABEL, replace(task, out=str(scratch / f"compiled-{mode}"), extra={"mode": mode}))
+
+    def lap(contender: Contender, number: int) -> Lap:
+        out = scratch / f"{contender.name.replace(' ', '-')}-{number}"
+        found = run_lap(
+            contender.entry, replace(contender.task, out=str(out)), str(scratch / "first"), count
+        )
+        tell(
+            f"round {number + 1}: {contender.name}: {found.images_per_s:.2f} images/s, "
+            f"command {found.command_s:.1f} s"
+        )
+        return found
+
+    laps = take_turns(contenders_of(task), rounds, lap)
+    tell("the exact view in fp32 PyTorch, to compare masks with")
+    reference = scratch / "reference"
+    _label(task, reference, {"mode": "exact", "inference": "torch"})
+    likeness: dict[str, Likeness] = {
+        mode: compare_masks(scratch / f"{mode}-{rounds - 1}" / "run", reference) for mode in MODES
+    }
+    return Result(count, laps, likeness)
+
+
+def contenders_of(task: Task) -> tuple[Contender, ...]:
+    """Return who races."""
+    rivals = (
+        Contender("auto_annotate as shipped", registry.RIVALS["auto_annotate"], task),
+        Contender(
+            "auto_annotate", registry.RIVALS["auto_annotate"], replace(task, threads=cores())
+        ),
+        Contender("openvino loop", registry.RIVALS["openvino"], replace(task, threads=cores())),
+    )
+    return rivals + tuple(
+        Contender(mode, LABEL, replace(task, extra={"mode": mode})) for mode in MODES
+    )
+
+
+def lay_out(images: str, out: Path, repeat: int, limit: int = 0) -> int:
+    """Put images into one flat folder, as some contenders want them, and return how many.
+
+    A repeated image is another name of the same file. Names are those of the images, behind a
+    number where one name comes twice.
+    """
+    refs = sources.find(sources.parse_source(f"images:{images}"))[: limit or None]
+    files = [Path(ref.root) / picture.file_name for ref in refs for picture in ref.pictures]
+    unique = repeat == 1 and len({path.name for path in files}) == len(files)
+    out.mkdir(parents=True)
+    copies: list[Path] = []
+    for number, path in enumerate(files):
+        copies.append(out / (path.name if unique else f"{number:06d}-{path.name}"))
+        shutil.copyfile(path, copies[-1])
+    for turn in range(1, repeat):
+        for number, copy in enumerate(copies):
+            (out / f"{turn * len(files) + number:06d}{copy.name[6:]}").hardlink_to(copy)
+    return len(files) * repeat
+
+
+def label_lap(task: Task) -> None:
+    """Be our own contender: `label`, then the export to COCO."""
+    run = _label(task, Path(task.out) / "run", task.extra)
+    label.export(run, "coco", Path(task.out) / "coco.json")
+
+
+def _label(task: Task, out: Path, observe: dict[str, Any]) -> Path:
+    settings = {
+        "min_score": task.min_score,
+        "nms_iou": task.nms_iou,
+        "threads": task.threads,
+        "detect_engine": "onnxruntime",  # int8 boxes differ between runtimes
+        "detect_tiles": "off",
+    }
+    request = LabelRequest(
+        source=f"images:{task.images}",
+        out=out,
+        segmenter=task.segmenter,
+        detector=task.detector,
+        overrides={"observe": settings | observe},
+    )
+    return label.label(request).folder
+
+
+def compare_masks(run: Path, reference: Path) -> Likeness:
+    """Compare the masks of two runs of the same source and boxes, as the models gave them.
+
+    Raises:
+        RequestError: `bench.failed` where the boxes differ.
+    """
+    ious: list[float] = []
+    plan = folder.read_plan(run, folder.read_spec(run))
+    for index in range(len(plan)):
+        for (_, ours), (_, theirs) in zip(
+            evidence.read(run, index, plan.shard(index)),
+            evidence.read(reference, index, plan.shard(index)),
+            strict=True,
+        ):
+            for one, other in zip(ours, theirs, strict=True):
+                if not np.array_equal(one.detections.boxes_xyxy, other.detections.boxes_xyxy):
+                    raise RequestError(
+                        "bench.failed",
+                        f"{one.file_name}: the boxes of {run} and {reference} differ",
+                    )
+                for row in range(len(one.detections)):
+                    ious.append(_iou(one.segments.masks, other.segments.masks, row))
+    return Likeness(len(ious), float(np.mean(ious)) if ious else 1.0, min(ious, default=1.0))
+
+
+def _iou(ours: Masks, theirs: Masks, row: int) -> float:
+    one, other = masks_.decode_one(ours, row), masks_.decode_one(theirs, row)
+    union = np.count_nonzero(one | other)
+    return np.count_nonzero(one & other) / union if union else 1.0
+
+
+def to_dict(result: Result) -> dict[str, Any]:
+    """Return plain values for JSON: ratios, and the raw figures."""
+
+    def ratios(rival: str, figure: Callable[[Lap], float]) -> dict[str, Spread]:
+        return {mode: ratio(result.laps[mode], result.laps[rival], figure) for mode in MODES}
+
+    told = {
+        "ratios": ratios("auto_annotate", _rate),
+        "ratios_openvino": ratios("openvino loop", _rate),
+        "ratios_as_shipped": ratios("auto_annotate as shipped", _rate),
+        "ratios_command": ratios("auto_annotate", _command_rate),
+        "ratios_command_openvino": ratios("openvino loop", _command_rate),
+    }
+    return {
+        **{key: {mode: one.median for mode, one in value.items()} for key, value in told.items()},
+        "spread": {
+            key: {mode: [one.low, one.high] for mode, one in value.items()}
+            for key, value in told.items()
+        },
+        "mask_iou_with_fp32_pytorch": {
+            mode: asdict(likeness) for mode, likeness in result.likeness.items()
+        },
+        "images": result.images,
+        "contenders": {
+            name: [
+                {**asdict(lap), "images_per_s": lap.images_per_s, "command_s": lap.command_s}
+                for lap in laps
+            ]
+            for name, laps in result.laps.items()
+        },
+        "cores": cores(),
+        "load": list(os.getloadavg()),
+    }
+
+
+def _rate(lap: Lap) -> float:
+    return lap.images_per_s
+
+
+def _command_rate(lap: Lap) -> float:
+    return 1 / lap.command_s
+
+
+def lines(result: Result) -> list[str]:
+    """Return the result for people."""
+    cells = [["", "images/s", "command s", "peak GB", "x auto_annotate", "x openvino loop"]]
+    for name, laps in result.laps.items():
+        peaks = [lap.peak_gb for lap in laps if lap.peak_gb is not None]
+        against = [
+            str(ratio(laps, result.laps[rival], _rate))
+            for rival in ("auto_annotate", "openvino loop")
+        ]
+        cells.append(
+            [
+                name,
+                f"{spread([lap.images_per_s for lap in laps]).median:.3g}",
+                f"{spread([lap.command_s for lap in laps]).median:.3g}",
+                f"{max(peaks):.2f}" if peaks else "-",
+                *against,
+            ]
+        )
+    notes = [
+        f"{result.images} images; images/s: of all but the first, with models loaded",
+        "command: interpreter, imports, models, all images, all files written",
+        *(
+            f"{mode}: mask IoU with fp32 PyTorch {one.mean_iou:.4f}, least {one.least_iou:.4f}, "
+            f"of {one.masks} masks"
+            for mode, one in result.likeness.items()
+        ),
+        f"load of the machine {os.getloadavg()[0]:.1f} on {cores()} cores, "
+        f"Python {sys.version.split()[0]}",
+    ]
+    return [*text_table(cells), *notes]

@@ -1,0 +1,1 @@
+"""One function per verb: load, call, write. The command line and Python callers share them."""

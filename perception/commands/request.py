@@ -1,0 +1,300 @@
+"""What `label` is asked to do, and what that comes to: checked, hashed, cut into shards.
+
+Everything that can be refused without a model is refused here, before any work.
+"""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from perception.core.config import Config, ModelSpec, load_config
+from perception.core.errors import RequestError
+from perception.core.ontology import ClassMap, Ontology, load_class_map, load_ontology
+from perception.core.types import SampleRef
+from perception.execution.job import Job
+from perception.io.images import Reading
+from perception.labeling.trust.model import read_model
+from perception.models import given_boxes, registry, weights
+from perception.models.inference import choose_inference, choose_precision
+from perception.models.registry import Choice
+from perception.readers import sources
+from perception.readers.sources import Source
+from perception.runs import folder, records
+from perception.runs.folder import Plan, RunSpec
+
+MAX_LANES = 4  # each holds an image and the networks' memory for it, about 0.3 GB
+
+
+@dataclass(frozen=True)
+class LabelRequest:
+    """A request to label a dataset.
+
+    Attributes:
+        source: "LAYOUT:ROOT" (see `sources.LAYOUTS`), a path, or a dataset.yaml.
+        out: The run folder, or an address in a bucket.
+        segmenter: A SAM checkpoint, YOLO-seg weights (.onnx), "grabcut" or "boxes".
+        detector: YOLO or YOLOX weights; exclusive with `boxes`.
+        boxes: "label_2", a COCO JSON file, or a folder of KITTI or YOLO txt files.
+        second: A second segmenter, asked the same boxes for its opinion; "" for none.
+        trust: A trust file, see `trust.model`; "" for none.
+        class_map: Shipped class map or YAML file; "" chooses by the detector or box file.
+        config: YAML with settings.
+        overrides: Nested settings that win over the file.
+        engine: "local" or "ray".
+        workers: Models at work side by side.
+        address: Of a running Ray cluster.
+        dashboard: Host that Ray's dashboard listens on; "" for none.
+        limit: Only the first samples; 0 for all.
+        trust_weights: Load a pickled detector whose hash is not known.
+        names: File with the names of the detector's classes; "" for those that it has.
+        overwrite: Discard a run that is there.
+        new_run: Where `out` holds another run, start OUT-2, OUT-3, ... beside it.
+        break_lock: Take the folder from a run that is certain to have ended.
+        strict_calibration: Stop where masks and points do not lie upon each other.
+    """
+
+    source: str
+    out: Path | str
+    segmenter: str
+    detector: str = ""
+    boxes: str = ""
+    second: str = ""
+    trust: str = ""
+    class_map: str = ""
+    config: Path | None = None
+    overrides: dict[str, Any] = field(default_factory=dict)
+    engine: str = "local"
+    workers: int = 1
+    address: str = ""
+    dashboard: str = ""
+    limit: int = 0
+    trust_weights: bool = False
+    names: str = ""
+    overwrite: bool = False
+    new_run: bool = False
+    break_lock: bool = False
+    strict_calibration: bool = False
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A request that can be served.
+
+    Attributes:
+        job: What workers are told.
+        plan: The shards.
+        notices: What was understood or left out, one sentence each: people read them before any
+            work, so that nothing is passed over in silence.
+    """
+
+    job: Job
+    plan: Plan
+    notices: tuple[str, ...] = ()
+
+
+def resolve(request: LabelRequest) -> Resolved:
+    """Check a request and resolve all it leaves open; nothing is written.
+
+    Raises:
+        RequestError: for anything wrong with the request that shows without a model.
+    """
+    settings = load_config(request.config, request.overrides)
+    _check_engine(request)
+    if request.limit < 0:
+        raise RequestError(
+            "config.invalid", f"--limit {request.limit}: expected 0, for all, or more"
+        )
+    origin = sources.parse_source(request.source)
+    found = sources.survey(origin, _reading(settings))
+    refs = _with_columns(found.refs[: request.limit or None], settings.observe.columns)
+    run, root = Path(request.out).resolve(), refs[0].root
+    _keep_out_of_the_source(run, origin, root)
+    settings = _resolve_threads(_resolve_inference(settings), run, request)
+    settings = _resolve_looks(settings, registry.choose_segmenter(request.segmenter))
+    plan = Plan(refs, settings.shard_size)
+    job, notices = _job(request, origin, root, plan, settings)
+    if request.new_run:
+        job = job.model_copy(update={"run": str(_free_folder(run, job.spec))})
+    return Resolved(job, plan, (*found.notices, *sources.remarks(refs), *notices))
+
+
+def _reading(settings: Config) -> Reading:
+    observe = settings.observe
+    return Reading(observe.orientation == "upright", observe.max_megapixels)
+
+
+def _with_columns(refs: tuple[SampleRef, ...], columns: int) -> tuple[SampleRef, ...]:
+    """Say in each sample how many numbers a point of its sweep has."""
+    if columns and not any(ref.sweep_file for ref in refs):
+        raise RequestError(
+            "config.invalid", f"--columns {columns}: the source has no sweeps; leave it out"
+        )
+    return sources.with_columns(refs, columns)
+
+
+def _check_engine(request: LabelRequest) -> None:
+    if request.engine not in registry.ENGINES:
+        raise RequestError(
+            "config.invalid",
+            f"--engine {request.engine}: expected one of {', '.join(registry.ENGINES)}",
+        )
+    if request.workers < 1:
+        raise RequestError("config.invalid", f"--workers {request.workers}: expected 1 or more")
+    if request.engine == "local" and (request.address or request.dashboard):
+        raise RequestError(
+            "config.invalid", "--address and --dashboard are Ray's: they need --engine ray"
+        )
+
+
+def _keep_out_of_the_source(run: Path, origin: Source, source: str) -> None:
+    if origin.bucket:
+        return
+    # A list file, or one picture, does not make its whole folder a dataset.
+    root = Path(source)
+    inside = run.is_relative_to(root) and not origin.root.is_file()
+    if inside or root.is_relative_to(run):
+        raise RequestError(
+            "path.inside_source",
+            f"--out {run} lies inside or around the source {root}; choose another folder",
+        )
+
+
+def _resolve_inference(settings: Config) -> Config:
+    """Fix SAM's engine, which changes the last bits; what cannot be had is refused here."""
+    chosen = choose_inference(settings.observe).engine
+    observe = settings.observe.model_copy(update={"inference": chosen})
+    return settings.model_copy(update={"observe": observe})
+
+
+def _resolve_threads(settings: Config, run: Path, request: LabelRequest) -> Config:
+    """Fix the threads per model: they change the last bits, so a resumed run keeps its own."""
+    if settings.observe.threads:
+        return settings
+    if (run / "run.json").exists() and not request.overwrite:
+        threads = folder.read_spec(run).config.observe.threads
+    else:
+        threads = max(1, len(os.sched_getaffinity(0)) // request.workers)
+    observe = settings.observe.model_copy(update={"threads": threads})
+    return settings.model_copy(update={"observe": observe})
+
+
+def _resolve_looks(settings: Config, segmenter: Choice) -> Config:
+    """Fix SAM's precision, and how many samples are looked at side by side.
+
+    OpenVINO's bytes do not depend on the latter; others' might.
+
+    Raises:
+        RequestError: `config.invalid` for lanes that the models do not have.
+    """
+    observe = settings.observe
+    is_sam = segmenter.spec.kind == "sam"
+    can = is_sam and observe.inference == "openvino"
+    can = can and not weights.names_tensor(segmenter.path, weights.SAM2_TENSOR)
+    if observe.lanes > 1 and not can:
+        raise RequestError(
+            "config.invalid",
+            f"observe.lanes {observe.lanes}: only SAM in OpenVINO looks at several samples side by "
+            "side; use 1",
+        )
+    lanes = observe.lanes or (min(observe.threads, MAX_LANES) if can else 1)
+    precision = choose_precision(observe) if can else observe.precision
+    precision = "fp32" if precision == "auto" else precision
+    observe = observe.model_copy(update={"lanes": lanes, "precision": precision})
+    return settings.model_copy(update={"observe": observe})
+
+
+def _job(
+    request: LabelRequest, origin: Source, root: str, plan: Plan, settings: Config
+) -> tuple[Job, tuple[str, ...]]:
+    """Return what workers are told, and how the boxes were understood."""
+    if bool(request.detector) == bool(request.boxes):
+        raise RequestError("config.invalid", "give either --detector WEIGHTS or --boxes FILE")
+    if request.names and request.boxes:
+        raise RequestError(
+            "config.invalid", "--names names the classes of --detector; --boxes has its own"
+        )
+    ontology = load_ontology()
+    segmenting = registry.choose_segmenter(request.segmenter)
+    second = registry.choose_segmenter(request.second) if request.second else None
+    detector_path, boxes, notices = "", request.boxes, tuple[str, ...]()
+    if boxes:
+        looks, mapping, notices = _given(request, origin, root, plan, ontology)
+        boxes = boxes if boxes in given_boxes.OWN_FOLDERS else str(Path(boxes).resolve())
+    else:
+        trusted, names = request.trust_weights, request.names
+        looking = registry.choose_detector(request.detector, trusted, names)
+        looks, detector_path = looking.spec, str(looking.path)
+        mapping, read_as = _detector_map(looks, request.class_map, ontology)
+        notices = (*looking.notices, *read_as)
+    observe = registry.resolve_engine(settings.observe, looks.kind)
+    settings = settings.model_copy(update={"observe": observe})
+    spec = RunSpec(
+        libraries=folder.installed_libraries(),
+        source=origin.layout,
+        source_licence=origin.licence,
+        plan_sha256=records.sha256(plan.to_bytes()),
+        detector=looks,
+        segmenter=segmenting.spec,
+        second=second.spec if second else None,
+        config=settings,
+        ontology=ontology,
+        class_map=mapping,
+        trust=read_model(Path(request.trust)) if request.trust else None,
+    )
+    job = Job(
+        run=str(Path(request.out).resolve()),
+        spec=spec,
+        detector_path=detector_path,
+        segmenter_path=str(segmenting.path),
+        second_path=str(second.path) if second else "",
+        boxes=boxes,
+        layout=origin.layout,
+        root=root,
+    )
+    return job, notices
+
+
+def _given(
+    request: LabelRequest, origin: Source, root: str, plan: Plan, ontology: Ontology
+) -> tuple[ModelSpec, ClassMap, tuple[str, ...]]:
+    """Return what stands for the detector, the map of its classes, how boxes were understood."""
+    given = request.boxes
+    here = sources.label_root(root) if given in given_boxes.OWN_FOLDERS else Path(root)
+    opened = given_boxes.open_boxes(given, origin.layout, here, plan.file_names())
+    understood = (*opened.notices, *given_boxes.check_boxes(opened, plan.samples))
+    names, listed = opened.class_names, tuple[str, ...]()
+    if isinstance(opened, given_boxes.MatchedBoxes):
+        digest, listed = opened.digest(), opened.listed_names
+    else:
+        digest = given_boxes.digest(given, here, opened.names_files)
+    if request.class_map:
+        mapping, notices = given_boxes.fit(load_class_map(request.class_map), names, listed)
+    else:
+        mapping, notices = given_boxes.class_map_for(names, ontology, given, listed)
+    mapping.check_names(names)
+    spec = ModelSpec(kind="boxes", file_name=Path(request.boxes).name, sha256=digest)
+    return spec, mapping, (*understood, *notices)
+
+
+def _detector_map(
+    looks: ModelSpec, class_map: str, ontology: Ontology
+) -> tuple[ClassMap, tuple[str, ...]]:
+    """Return the map of a detector's classes, and how their names were understood."""
+    if class_map:
+        return given_boxes.fit(load_class_map(class_map), looks.class_names)
+    if looks.class_names:
+        return given_boxes.class_map_for(looks.class_names, ontology, "the detector")
+    if looks.kind in {"onnx", "yolo"}:
+        return load_class_map("coco80-to-road"), ()
+    return given_boxes.class_map_for(("car",), ontology)
+
+
+def _free_folder(run: Path, spec: RunSpec) -> Path:
+    candidate, number = run, 1
+    while (candidate / "run.json").exists():
+        if folder.read_spec(candidate).fingerprint() == spec.fingerprint():
+            return candidate
+        number += 1
+        candidate = run.with_name(f"{run.name}-{number}")
+    return candidate

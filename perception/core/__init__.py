@@ -1,0 +1,1 @@
+"""What everything knows: types, errors, settings, classes, masks, geometry. Reads no image."""

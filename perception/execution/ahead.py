@@ -1,0 +1,44 @@
+"""Reads samples before the models ask for them: files and decoders need no model."""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from perception.core.types import Sample, SampleRef
+from perception.readers import sources
+
+READERS = 2  # threads: one decodes while the other waits for a disk or an object store
+AHEAD = 3  # samples in memory before they are needed, at most
+
+
+class Readers:
+    """Threads that load samples in the order in which they will be asked for."""
+
+    def __init__(self) -> None:
+        """Start none yet: they start with the first sample, and are kept."""
+        self._pool = ThreadPoolExecutor(READERS)
+
+    def ahead(self, refs: Iterable[SampleRef]) -> "ReadAhead":
+        """Begin to read some samples."""
+        return ReadAhead(self._pool, refs)
+
+
+class ReadAhead:
+    """Samples on their way: call it with each in turn."""
+
+    def __init__(self, pool: ThreadPoolExecutor, refs: Iterable[SampleRef]) -> None:
+        """Begin to read."""
+        self._coming = iter(refs)
+        self._pool = pool
+        self._waiting: deque[Future[Sample]] = deque()
+        self._fill()
+
+    def take(self) -> Callable[[SampleRef], Sample]:
+        """Return what gives the next sample of the order, and raises as loading it did."""
+        coming = self._waiting.popleft()
+        self._fill()
+        return lambda ref: coming.result()
+
+    def _fill(self) -> None:
+        while len(self._waiting) < AHEAD and (ref := next(self._coming, None)) is not None:
+            self._waiting.append(self._pool.submit(sources.load_sample, ref))

@@ -1,0 +1,187 @@
+"""Keeps one child process at work, and finds the sample that kills it.
+
+Two threads may ask at once: while one shard is written and decided, the models see the next. If the
+child dies then, it is not certain whose fault that is: what was in hand is done again, each shard
+alone. A sample in whose hands a child dies twice, the second time alone, is poisoned: remembered in
+the run folder, and quarantined as `process.crash` when its shard is done again. A child that says
+nothing for `config.hang_s` seconds is killed, which counts as a death.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+from perception.core.errors import RequestError
+from perception.execution.effort import Effort
+from perception.execution.handle import Child, ChildDiedError
+from perception.execution.job import Job
+from perception.runs import poison
+
+LANES = 2  # threads that keep a child at work: one for the models, one for what comes after
+DEATHS_ALLOWED = 1  # the second death in the same sample's hands is its fault
+NO_SAMPLE = -1  # in whose hands decisions and the disk are
+
+
+class AbandonedError(Exception):
+    """The run ends: nobody waits for this shard any more."""
+
+
+def nothing(place: int) -> None:
+    """Tell nobody which sample is begun."""
+
+
+class Supervisor:
+    """A context that serves shards through a child process."""
+
+    def __init__(self, job: Job) -> None:
+        """Remember the job; the child starts with the context."""
+        self._job = job
+        self._run = Path(job.run)
+        self._copy = job.run_copy()
+        self._deaths: Counter[tuple[int, int]] = Counter()
+        self._alone: set[int] = set()  # shards that were in hand when a child died
+        self._models = threading.Lock()  # held while the models see a shard
+        self._restart = threading.Lock()
+        self._child: Child | None = None
+        self._abandoned = False
+
+    def __enter__(self) -> Self:
+        """Start the child and wait until its models are loaded.
+
+        Raises:
+            RequestError: what the child raised while loading, or `process.crash` if it died.
+        """
+        self._living()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the child."""
+        self._abandoned = True
+        with self._restart:
+            self._stop()
+
+    def abandon(self) -> None:
+        """Kill the child, from another thread; who waits for it gets `AbandonedError`."""
+        self._abandoned = True
+        child = self._child
+        if child is not None:
+            child.kill()
+
+    def stacks(self) -> str:
+        """Return where each thread of the child is; "" if it cannot say."""
+        child = self._child
+        return "" if child is None else child.stacks()
+
+    def do_shard(self, index: int, begin: Callable[[int], None] = nothing) -> Effort:
+        """Make one shard whole, however often the child dies over it.
+
+        Args:
+            index: Number of the shard.
+            begin: Called with a sample's place as it is begun.
+
+        Returns:
+            What it took, by the child that finished it.
+
+        Raises:
+            RequestError: `process.crash`, `disk.full` and whatever else the child reports.
+            AbandonedError: after `abandon`.
+        """
+        done = None
+        while done is None:
+            with self._models:
+                done = self._try(index, begin)
+        return done()
+
+    def do_next(self, take: Callable[[], int | None]) -> tuple[int, Effort] | None:
+        """Make a shard whole, which is asked for when the models are free; None without one."""
+        with self._models:
+            index = take()
+            done = None if index is None else self._try(index, nothing)
+        if index is None:
+            return None
+        return index, done() if done is not None else self.do_shard(index)
+
+    def _try(self, index: int, begin: Callable[[int], None]) -> Callable[[], Effort] | None:
+        """Show a shard to the models.
+
+        Returns:
+            What waits until it is whole; None if the child died meanwhile.
+        """
+        child, alone, place = self._living(), index in self._alone, NO_SAMPLE
+
+        def hear_until(word: str) -> None:
+            nonlocal place
+            while word not in (message := child.answer(index)):
+                place = message["begin"]
+                begin(place)
+
+        def whole() -> Effort:
+            nonlocal place
+            hear_until("observed")
+            place = NO_SAMPLE
+            return Effort(**child.answer(index)["done"])
+
+        try:
+            child.send(shard=index, poisoned=sorted(self._poisoned(index)), alone=alone)
+            hear_until("taken")
+            effort = whole() if alone else None
+        except ChildDiedError as death:
+            self._bury(index, place, str(death))
+            return None
+        if effort is not None:
+            return lambda: effort
+
+        def wait() -> Effort:
+            try:
+                return whole()
+            except ChildDiedError as death:
+                self._bury(index, place, str(death))
+            return self.do_shard(index)
+
+        return wait
+
+    def _bury(self, index: int, place: int, how: str) -> None:
+        if self._abandoned:
+            raise AbandonedError
+        self._deaths[index, place] += 1
+        if index not in self._alone:  # perhaps another shard's fault, or a sample's read ahead
+            self._alone.add(index)
+        elif self._deaths[index, place] > DEATHS_ALLOWED:
+            if place == NO_SAMPLE:  # decisions or the disk: nothing to leave out
+                raise RequestError("process.crash", f"shard {index}: the worker died twice: {how}")
+            name = poison.write(self._run, index, place, how)
+            if self._copy is not None:
+                self._copy.put(name)
+
+    def _poisoned(self, index: int) -> set[int]:
+        if self._copy is not None:
+            self._copy.bring_new(self._run / poison.FOLDER)
+        return poison.places(self._run, index)
+
+    def _living(self) -> Child:
+        """Return the child, a new one if it has died."""
+        with self._restart:
+            if self._abandoned:
+                raise AbandonedError
+            if self._child is not None and not self._child.has_ended:
+                return self._child
+            self._stop()
+            self._child = child = Child(self._job)
+            try:
+                child.wait_until_ready()
+            except ChildDiedError as death:
+                self._stop()
+                raise RequestError(
+                    "process.crash", f"the worker died while loading: {death}"
+                ) from death
+            except BaseException:  # __exit__ is not called when __enter__ fails
+                self._stop()
+                raise
+            return child
+
+    def _stop(self) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            child.close()

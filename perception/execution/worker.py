@@ -1,0 +1,320 @@
+"""One shard at a time: observe it, write the evidence, decide from what was written.
+
+The same functions serve the local engine, a Ray actor, a test and `relabel`.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+
+from perception.core.errors import BucketError, RequestError, SampleError
+from perception.core.types import Evidence, Sample, SampleLabels, SampleRef
+from perception.execution.ahead import Readers
+from perception.execution.effort import Meter
+from perception.execution.job import PREVIEW_SAMPLES, Job, load_models, rules_of
+from perception.execution.memory import KEPT_BYTES
+from perception.io.files import is_storage_fault, refuse_link_out, write_bytes
+from perception.labeling import pipeline
+from perception.labeling.pipeline import AT_ONCE, Models
+from perception.models.lanes import Lanes, Turn
+from perception.readers import sources
+from perception.runs import evidence, labels, shards
+from perception.runs.folder import Plan, RunSpec, read_plan, read_shard
+from perception.runs.shards import Outcome
+from perception.visualization import drawing
+
+DRAWERS = 2  # threads: one draws while the other waits for the disk
+Looked = tuple[Outcome, tuple[Evidence, ...]]
+Load = Callable[[SampleRef], Sample]
+NOTHING_READ: Mapping[str, Sample] = MappingProxyType({})
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What the models saw of one shard.
+
+    Attributes:
+        looked: In the order of the plan; the last ones may still be on their way.
+        samples: Some of those that will be drawn, by id; the others are read again for that.
+    """
+
+    looked: list[Future[Looked]]
+    samples: Mapping[str, Sample]
+
+
+class _Kept:
+    """Samples that are kept for their previews, as many as `KEPT_BYTES` hold; for any thread."""
+
+    def __init__(self) -> None:
+        self.samples: dict[str, Sample] = {}
+        self._room = KEPT_BYTES
+        self._lock = threading.Lock()
+
+    def load(self, load: Load, ref: SampleRef) -> Sample:
+        """Load a sample, and keep it if there is room."""
+        sample = load(ref)
+        size = sum(picture.image_rgb.nbytes for picture in sample.pictures)
+        size += sample.scene.points_lidar.nbytes
+        with self._lock:
+            if size <= self._room:
+                self._room -= size
+                self.samples[ref.id] = sample
+        return sample
+
+
+class Worker:
+    """Models loaded once, shards worked through one by one."""
+
+    def __init__(self, job: Job, meter: Meter) -> None:
+        """Load the models; raise RequestError if they cannot serve the job."""
+        self._run = Path(job.run)
+        self._spec = job.spec
+        self._plan = read_plan(self._run, job.spec)
+        self._models = meter.watch(load_models(job, self._plan))
+        self._see = max(job.spec.config.observe.lanes, 1)  # samples at once
+        self._lanes = Lanes[Looked](self._see)
+        self._exit: SystemExit | None = None
+        self._readers = Readers()
+        self._copy = job.run_copy()
+
+    def observe(
+        self, index: int, poisoned: frozenset[int], begin: Callable[[int], None], *, ahead: bool
+    ) -> Seen | None:
+        """Show one shard to the models; None if its evidence is stored already.
+
+        Returns when the last samples are all that is left to see: the next shard may be asked for.
+
+        Args:
+            index: Number of the shard.
+            poisoned: Places within the shard of samples that killed a worker twice.
+            begin: Called with a sample's place before the models see it, in any thread.
+            ahead: Whether samples are read before their turn, looked at side by side, and finished
+                while the models see others; else one by one: then all is seen on return, and a
+                crash is surely the fault of the one that was begun last.
+        """
+        seen = evidence.folder_of(self._run)
+        if self._copy is not None and not shards.shard_is_whole(seen, index):
+            self._copy.bring_shard(seen, index)
+        if shards.shard_is_whole(seen, index):
+            return None
+        refs = self._plan.shard(index)
+        healthy = [ref for place, ref in enumerate(refs) if place not in poisoned]
+        reading = self._readers.ahead(healthy if ahead else ())
+        kept, first = _Kept(), index * self._plan.shard_size
+        looked: list[Future[Looked]] = []
+        for place, ref in enumerate(refs):
+            ill = place in poisoned
+            load = reading.take() if ahead and not ill else sources.load_sample
+            if first + place < PREVIEW_SAMPLES:
+                load = partial(kept.load, load)
+            look = partial(observe_one, ref, self._models, ill, load)
+            if ahead:
+                call = partial(self._look, look, partial(begin, place))
+                looked.append(self._lanes.hand(call))
+            else:
+                begin(place)  # before it is read: that may end the process, too
+                looked.append(self._lanes.hand(look))
+                looked[-1].result()
+        for answer in looked[: -self._see]:
+            answer.result()
+        return Seen(looked, kept.samples)
+
+    def _look(
+        self,
+        look: Callable[[AbstractContextManager[None]], Looked],
+        begin: Callable[[], None],
+        turn: Turn,
+    ) -> Looked:
+        return look(self._begun(begin, turn))
+
+    @contextmanager
+    def _begun(self, begin: Callable[[], None], turn: Turn) -> Iterator[None]:
+        with turn:
+            if self._exit is not None:  # of the process: no other sample shall be blamed for it
+                raise self._exit
+            begin()
+            try:
+                yield
+            except SystemExit as error:
+                self._exit = error
+                raise
+
+    def finish(self, index: int, seen: Seen | None) -> None:
+        """Make a shard whole: write its evidence, then decide from what was written."""
+        folders = evidence.folder_of(self._run), labels.folder_of(self._run, self._spec.label_set())
+        copy = self._copy
+        if seen is not None:
+            evidence.write(self._run, index, [answer.result() for answer in seen.looked])
+            if copy is not None:
+                copy.put_shard(folders[0], index)
+        samples = NOTHING_READ if seen is None else seen.samples
+        decide_shard(self._run, self._spec, self._plan, index, samples)
+        if copy is not None:
+            first = index * self._plan.shard_size
+            drawn = self._plan.shard(index)[: max(0, PREVIEW_SAMPLES - first)]
+            copy.put_previews(str(_file_stem(ref.id)) for ref in drawn)
+            copy.put_shard(folders[1], index)
+            for folder in folders:
+                copy.drop_data(folder, index)
+
+
+def observe_one(
+    ref: SampleRef,
+    models: Models,
+    poisoned: bool,
+    load: Load = sources.load_sample,
+    turn: AbstractContextManager[None] = AT_ONCE,
+) -> Looked:
+    """Load a sample and look at it; whatever goes wrong becomes its status row."""
+    if poisoned:
+        message = "killed its worker process twice (crash, exit, out of memory or hang)"
+        return Outcome(ref.id, "quarantined", "process", "process.crash", message), ()
+    stage = "load"
+    try:
+        sample = load(ref)
+        stage = "observe"
+        seen = pipeline.observe(sample, models, turn)
+    except Exception as error:  # one bad sample must not end the run; its reason is kept
+        if is_storage_fault(error) or isinstance(error, BucketError):  # not the sample's fault
+            raise
+        return _quarantined(ref, stage, error), ()
+    found = any(len(picture.detections) for picture in seen)
+    return Outcome(ref.id, "ok" if found else "empty"), seen
+
+
+def decide_shard(
+    run: Path,
+    spec: RunSpec,
+    plan: Plan,
+    index: int,
+    samples: Mapping[str, Sample] = NOTHING_READ,
+) -> bool:
+    """Decide one shard from its stored evidence, unless this label set has it.
+
+    Args:
+        run: The run folder.
+        spec: Its settings.
+        plan: Its samples.
+        index: Number of the shard.
+        samples: Those that need not be read to be drawn, by id.
+
+    Returns:
+        Whether there was anything to decide.
+    """
+    if shards.shard_is_whole(labels.folder_of(run, spec.label_set()), index):
+        return False
+    rules = rules_of(run, spec)
+    decided: list[tuple[Outcome, SampleLabels]] = []
+    refs = plan.shard(index)
+    for ref, (outcome, seen) in zip(refs, evidence.read(run, index, refs), strict=True):
+        stage, sample_labels = "load", labels.no_labels(ref.id)
+        if outcome.status != "quarantined":
+            try:
+                scene = sources.load_scene(ref)
+                stage = "decide"
+                sample_labels = pipeline.decide(ref.id, seen, scene, rules)
+            except RequestError:  # a bucket that is away, a class or a layout that nobody knows
+                raise
+            except Exception as error:  # as in observe_one
+                outcome = _quarantined(ref, stage, error)
+        decided.append((outcome, sample_labels))
+    _draw(run, spec, plan, index, decided, samples)
+    labels.write(run, spec.label_set(), index, decided, _names(spec))
+    return True
+
+
+def draw_shard(run: Path, spec: RunSpec, plan: Plan, index: int) -> None:
+    """Draw the previews of a shard that was decided before."""
+    if index * plan.shard_size < PREVIEW_SAMPLES:
+        decided = list(read_shard(run, spec, plan, index))
+        _draw(run, spec, plan, index, decided, NOTHING_READ)
+
+
+def _draw(
+    run: Path,
+    spec: RunSpec,
+    plan: Plan,
+    index: int,
+    decided: list[tuple[Outcome, SampleLabels]],
+    samples: Mapping[str, Sample],
+) -> None:
+    names, first = _names(spec), index * plan.shard_size
+    drawings = [
+        partial(write_preview, run, ref, sample_labels, names, samples.get(ref.id))
+        for place, (ref, (_, sample_labels)) in enumerate(
+            zip(plan.shard(index), decided, strict=True), start=first
+        )
+        if place < PREVIEW_SAMPLES
+    ]
+    with ThreadPoolExecutor(DRAWERS) as pool:
+        for drawn in [pool.submit(draw) for draw in drawings]:
+            drawn.result()
+
+
+def _names(spec: RunSpec) -> dict[int, str]:
+    return {entry.id: entry.name for entry in spec.ontology.classes}
+
+
+def _quarantined(ref: SampleRef, stage: str, error: Exception) -> Outcome:
+    if isinstance(error, SampleError):
+        return Outcome(ref.id, "quarantined", stage, error.code, error.message)
+    if isinstance(error, MemoryError):  # not even one prompt at a time
+        message = f"does not fit into memory: {error}; use a smaller model or another device"
+        return Outcome(ref.id, "quarantined", stage, "gpu.oom", message)
+    return Outcome(
+        ref.id, "quarantined", stage, "internal.error", f"{type(error).__name__}: {error}"
+    )
+
+
+def write_preview(
+    run: Path,
+    ref: SampleRef,
+    sample_labels: SampleLabels,
+    names: dict[int, str],
+    sample: Sample | None = None,
+) -> None:
+    """Write the overlays of a sample, and its points from above where it has a sweep.
+
+    Args:
+        run: The run folder.
+        ref: The sample.
+        sample_labels: Its labels.
+        names: Class id to name.
+        sample: The sample, if somebody has it; else it is read.
+    """
+    if not sample_labels.pictures:
+        return
+    try:
+        sample = sources.load_sample(ref) if sample is None else sample
+    except SampleError:  # the source changed since; the labels do not need it
+        return
+    sizes = [picture.size_hw for picture in sample_labels.pictures]
+    if [picture.size_hw for picture in sample.pictures] != sizes:  # changed since, too
+        return
+    several = len(sample.pictures) > 1
+    for picture, picture_labels in zip(sample.pictures, sample_labels.pictures, strict=True):
+        stem = f"{ref.id}-{picture.camera}" if several else ref.id
+        overlay = drawing.overlay(picture.image_rgb, picture_labels, names)
+        _write_drawing(run, f"{_file_stem(stem)}.jpg", drawing.to_jpeg(overlay))
+    if len(sample.scene.points_lidar):
+        view = drawing.birds_eye(
+            sample.scene.points_drawn, sample_labels.points, names, all_round=several
+        )
+        _write_drawing(run, f"{_file_stem(ref.id)}.birds-eye.png", drawing.to_png(view))
+
+
+def _write_drawing(run: Path, name: str, data: bytes) -> None:
+    path = run / "preview" / name
+    refuse_link_out(path.parent, run)
+    write_bytes(path, data)
+
+
+def _file_stem(sample_id: str) -> PurePosixPath:
+    """Return the preview's name: of "a/b.jpg" it is "a/b", any other ending stays in the name."""
+    path = PurePosixPath(sample_id)
+    return path.with_suffix("") if path.suffix == ".jpg" else path

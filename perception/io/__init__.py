@@ -1,0 +1,1 @@
+"""Files, buckets, pictures, point clouds: bytes from outside, checked, and bytes written whole."""

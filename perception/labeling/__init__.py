@@ -1,0 +1,1 @@
+"""From evidence to labels: pure decisions on pixels and points."""

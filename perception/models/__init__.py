@@ -1,0 +1,1 @@
+"""Models: protocols, the table of adapters, weights, and boxes given in place of a detector."""

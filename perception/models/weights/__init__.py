@@ -1,0 +1,58 @@
+"""Weights: which files are known, whether a file is what its name says, and how to get one.
+
+Nothing here opens a connection but `pull`, and nothing but the verb `perception weights pull` calls
+`pull`.
+"""
+
+from perception.models.weights.catalogue import (
+    FALLBACKS,
+    KNOWN,
+    RECIPES,
+    KnownWeights,
+    Recipe,
+    by_name,
+)
+from perception.models.weights.checkpoint import (
+    SAFETENSORS,
+    SAM2_TENSOR,
+    beside_tensors,
+    names_tensor,
+    network_class,
+)
+from perception.models.weights.checks import (
+    CARD,
+    UNKNOWN_LICENCE,
+    check,
+    digest_of,
+    identify,
+    licence_of,
+    require_trusted_pickle,
+    sha256_of,
+)
+from perception.models.weights.download import pull
+from perception.models.weights.onnx_file import onnx_metadata, onnx_parts
+
+__all__ = [
+    "CARD",
+    "FALLBACKS",
+    "KNOWN",
+    "RECIPES",
+    "SAFETENSORS",
+    "SAM2_TENSOR",
+    "UNKNOWN_LICENCE",
+    "KnownWeights",
+    "Recipe",
+    "beside_tensors",
+    "by_name",
+    "check",
+    "digest_of",
+    "identify",
+    "licence_of",
+    "names_tensor",
+    "network_class",
+    "onnx_metadata",
+    "onnx_parts",
+    "pull",
+    "require_trusted_pickle",
+    "sha256_of",
+]

@@ -1,0 +1,74 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from perception.benchmarks import ablation
+from perception.benchmarks.ablation import DEPTH_MODE, EVERYTHING, WITHOUT, Scores, ablate, gain
+from perception.commands import label
+from perception.commands.request import LabelRequest
+from perception.core.config import LiftConfig
+from perception.core.errors import RequestError
+
+
+def test_every_part_can_be_switched_off_and_the_depth_mode_is_all_of_them_off() -> None:
+    fields = LiftConfig().model_dump()
+    off: dict[str, float | bool] = {}
+    for way, changes in WITHOUT.items():
+        assert set(changes) <= set(fields), way
+        assert all(fields[name] != value for name, value in changes.items()), way
+        if way not in (EVERYTHING, DEPTH_MODE):
+            off |= changes
+    assert WITHOUT[DEPTH_MODE] == off
+    assert WITHOUT[EVERYTHING] == {}
+
+
+def test_figures_follow_from_the_counts() -> None:
+    # In common, in the truth, found, behind.
+    scores = Scores(np.array([[8.0, 10, 10, 1], [0, 20, 5, 5]]))
+    figures = scores.figures()
+    assert figures == pytest.approx(
+        {
+            "IoU": 8 / (30 + 15 - 8),
+            "mean IoU": (8 / 12 + 0) / 2,
+            "precision": 8 / 15,
+            "recall": 8 / 30,
+            "behind": 6 / 15,
+        }
+    )
+    empty = Scores(np.zeros((0, 4)))
+    assert set(empty.figures().values()) == {0.0}
+
+
+def test_a_gain_is_paired_over_objects() -> None:
+    worse = Scores(np.array([[5.0, 10, 5, 0]] * 30))
+    better = Scores(np.array([[6.0, 10, 6, 0]] * 30))
+    found = gain(better, worse)
+    assert found.value == pytest.approx(0.1)
+    assert found.low == pytest.approx(0.1) and found.high == pytest.approx(0.1)
+
+
+def test_a_run_is_lifted_again_from_its_evidence(
+    tmp_path: Path, kitti: Callable[[Path, int], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The car of each frame has one point.
+    monkeypatch.setattr(ablation, "MIN_OBJECT_POINTS", 1)
+    root = kitti(tmp_path / "data", 2)
+    request = LabelRequest(f"kitti:{root}", tmp_path / "run", "boxes", boxes="label_2")
+    run = label.label(request).folder
+    seen: list[tuple[int, int]] = []
+    scores = ablate(run, (EVERYTHING, DEPTH_MODE), lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 2), (2, 2)]
+    for found in scores.values():
+        assert found.counts.tolist() == [[1, 1, 1, 0]] * 2
+    assert "gain" in ablation.lines(scores)[1]
+
+
+def test_a_run_without_known_objects_is_refused(
+    tmp_path: Path, kitti: Callable[[Path, int], Path]
+) -> None:
+    root = kitti(tmp_path / "data", 1)  # fewer than ten points
+    request = LabelRequest(f"kitti:{root}", tmp_path / "run", "boxes", boxes="label_2")
+    with pytest.raises(RequestError, match="no sample has points"):
+        ablate(label.label(request).folder, (EVERYTHING,), lambda done, total: None)

@@ -1,0 +1,331 @@
+"""The review pages: their order, their estimate, and Chromium at work on them from disk."""
+
+import base64
+import json
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from perception import cli
+from perception.commands import label as commands
+from perception.commands.label import LabelRequest
+from perception.core.errors import RequestError
+from perception.core.types import Status
+from perception.review import crops, doubts, words
+from perception.review.doubts import Candidate
+from perception.review.review import review
+from perception.runs import folder
+
+CHROMIUM = shutil.which("chromium")
+HOSTILE = "<img src=x onerror=alert(1)>&\"'.png"
+
+
+def candidate(row: int, area_px: int = 100, trust: float = np.nan, *signals: float) -> Candidate:
+    return Candidate(0, 0, row, Status.ACCEPTED, 6, area_px, (), trust, signals or (0.5, 0.5))
+
+
+def test_trust_times_effect_comes_first() -> None:
+    found = [candidate(0, 127, 0.9), candidate(1, (1 << 14) - 1, 0.9), candidate(2, 127, 0.2)]
+    # 0.1 * 7, 0.1 * 14, 0.8 * 7
+    assert [one.row for one in doubts.worst_first(found)] == [2, 1, 0]
+
+
+def test_without_trust_the_worst_signals_come_first_and_equal_ones_say_nothing() -> None:
+    rows = [(0.9, 1.0, 0.5), (0.2, 1.0, 0.9), (0.9, 1.0, np.nan), (0.9, 1.0, 0.9)]
+    found = [candidate(i, 100, np.nan, *signals) for i, signals in enumerate(rows)]
+    ranks = doubts.chances(found)
+    # first column: rank 1 of 1 for the second row; third: 0, 1/2 and 1, unknown last
+    np.testing.assert_allclose(ranks, [1 / 6, 1 / 3, 1 / 3, 0])
+    some = [candidate(0, 100, 0.1, 0.9), candidate(1, 100, np.nan, 0.2)]
+    assert doubts.chances(some).tolist() == [0, 1]  # not all have a chance: none is used
+
+
+@pytest.mark.parametrize("count", [0, 1, 4, 5, 23])
+def test_every_label_has_one_turn_and_every_fifth_is_drawn(count: int) -> None:
+    found = [candidate(i, 100 + i, 0.5) for i in range(count)]
+    order = doubts.turns(found)
+    assert sorted(turn.candidate.row for turn in order) == list(range(count))
+    assert [turn.drawn for turn in order] == [i % 5 == 4 for i in range(count)]
+    worst = [turn.candidate.row for turn in order if not turn.drawn]
+    assert worst == sorted(worst, reverse=True)
+
+
+def test_sizes_are_cocos() -> None:
+    assert [doubts.size_name(area) for area in (1, 1023, 1024, 9215, 9216)] == [
+        "small",
+        "small",
+        "medium",
+        "medium",
+        "large",
+    ]
+
+
+@pytest.fixture(scope="module")
+def drive(tmp_path_factory: pytest.TempPathFactory, kitti: Callable[..., Path]) -> Path:
+    root = tmp_path_factory.mktemp("review")
+    fakes = ("--detector", "bright", "--segmenter", "boxes")
+    source = f"kitti:{kitti(root / 'src', 3)}"
+    assert cli.run(["label", source, *fakes, "--out", str(root / "run")]) == cli.FINE
+    return root / "run"
+
+
+def data(out: Path) -> dict[str, Any]:
+    text = (out / "data.js").read_text(encoding="utf-8")
+    value: dict[str, Any] = json.loads(text.removeprefix("const REVIEW = ").removesuffix(";\n"))
+    return value
+
+
+def test_a_label_has_its_crop_its_edge_its_points_and_words(drive: Path, tmp_path: Path) -> None:
+    done = review(drive, tmp_path / "out")
+    held = data(tmp_path / "out")
+    assert (done.labels, done.unreadable) == (3, 0)
+    assert held["run"] == folder.read_spec(drive).evidence_fingerprint()
+    assert held["label_set"] == folder.read_spec(drive).label_set()
+    assert not held["has_trust"]
+    for number, label in enumerate(held["labels"]):
+        assert (label["class"], label["status"], label["size"]) == ("car", "accepted", "small")
+        assert label["trust"] is None and "detector score 1.00" in label["words"]
+        assert label["pictures"] == [["now", f"crops/{number:06d}-now.jpg"]]
+        assert (tmp_path / "out" / label["pictures"][0][1]).is_file()
+        # mask 20..44 x 14..34, window 0..64 x 0..48 scaled by 5
+        (line,) = label["edge"]
+        assert [min(line[::2]), max(line[::2])] == pytest.approx([100, 220], abs=4)
+        assert [min(line[1::2]), max(line[1::2])] == pytest.approx([70, 170], abs=4)
+        script = (tmp_path / f"out/points/{label['points']:06d}.js").read_text()
+        near = json.loads(script.removeprefix("addPoints(").removesuffix(");\n"))[str(number)]
+        assert (near["own"], near["centre_cm"]) == (1, [500, 0, 0])
+        # the point 5.5 m beside it is out of reach
+        assert base64.b64decode(near["codes"]) == bytes([crops.OWN])
+
+
+def test_a_source_that_is_gone_leaves_the_words(
+    tmp_path: Path, pictures: Callable[..., Path]
+) -> None:
+    source = pictures(tmp_path / "src", 3)
+    request = LabelRequest(f"images:{source}", tmp_path / "run", "boxes", detector="bright")
+    commands.label(request)
+    (source / "001.png").unlink()
+    done = review(tmp_path / "run", tmp_path / "out")
+    assert (done.labels, done.unreadable) == (3, 1)
+    lost = [one for one in data(tmp_path / "out")["labels"] if one["sample"] == "001.png"]
+    assert [one["pictures"] for one in lost] == [[]] and lost[0]["words"]
+
+
+def test_frames_of_one_recording_have_neighbours_and_others_none(
+    drive: Path, tmp_path: Path, kitti: Callable[..., Path]
+) -> None:
+    root = kitti(tmp_path / "src", 3)
+    (root / "truth.json").write_text("{}")
+    (root / "card.json").write_text('{"scenes": ["000000", "000002"]}')
+    commands.label(LabelRequest(f"kitti:{root}", tmp_path / "run", "boxes", detector="bright"))
+    review(tmp_path / "run", tmp_path / "out")
+    names = {
+        label["sample"]: [name for name, _ in label["pictures"]]
+        for label in data(tmp_path / "out")["labels"]
+    }
+    assert names == {"000000": ["now", "after"], "000001": ["now", "before"], "000002": ["now"]}
+
+
+def test_a_folder_that_holds_something_is_refused(drive: Path, tmp_path: Path) -> None:
+    (tmp_path / "old").touch()
+    with pytest.raises(RequestError, match=r"output\.exists"):
+        review(drive, tmp_path)
+
+
+def test_every_reason_of_the_judge_has_words() -> None:
+    assert words.reason_words("duplicate_of.7") == "duplicate of label 7"
+    assert words.reason_words("no.such") == "no.such"
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    codes = set(re.findall(r"`((?:score|mask|iou|stability|rider)\.[a-z_]+)`", readme))
+    assert codes and all(words.reason_words(code) != code for code in codes)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("no chromium: apt-get install chromium")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as started:
+        arguments = ["--no-sandbox", "--use-gl=swiftshader", "--enable-unsafe-swiftshader"]
+        opened = started.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    """A page that fails the test on a script error, and on any request that leaves the disk."""
+    context = browser.new_context(viewport={"width": 1400, "height": 900})
+    opened, faults = context.new_page(), []
+    opened.on("pageerror", lambda error: faults.append(str(error)))
+    opened.on("dialog", lambda dialog: faults.append(dialog.message))
+    opened.on(
+        "request",
+        lambda request: (
+            request.url.startswith(("file:", "blob:", "data:")) or faults.append(request.url)
+        ),
+    )
+    yield opened
+    context.close()
+    assert faults == []
+
+
+def crowd(root: Path, images: int, each: int, draw: Callable[..., Path]) -> Path:
+    """Label `images * each` boxes that a person gave, in classes that take turns."""
+    document: dict[str, Any] = {"images": [], "annotations": [], "categories": []}
+    names = ("person", "car", "bus")
+    document["categories"] = [{"id": i, "name": name} for i, name in enumerate(names)]
+    for number in range(images):
+        size_hw = (200, 320)
+        name = HOSTILE if number == 0 else f"{number:03d}.png"
+        draw(root / "src" / name, size_hw=size_hw)
+        document["images"].append({"id": number, "file_name": name, "width": 320, "height": 200})
+        for place in range(each):
+            x, y = place % 10 * 32, place // 10 * 40
+            document["annotations"].append(
+                {
+                    "id": number * each + place,
+                    "image_id": number,
+                    "category_id": place % 3,
+                    "bbox": [x, y, 20 + place % 10, 30],
+                }
+            )
+    (root / "boxes.json").write_text(json.dumps(document))
+    request = LabelRequest(
+        f"images:{root / 'src'}",
+        root / "run",
+        "boxes",
+        boxes=str(root / "boxes.json"),
+        class_map="road-to-road",
+    )
+    commands.label(request)
+    return root / "run"
+
+
+def test_chromium_filters_decides_and_downloads(
+    page: Any, tmp_path: Path, draw: Callable[..., Path]
+) -> None:
+    run = crowd(tmp_path, 2, 12, draw)
+    review(run, tmp_path / "out")
+    page.goto((tmp_path / "out" / "index.html").as_uri())
+    held = data(tmp_path / "out")["labels"]
+    assert page.inner_text("#progress") == "0 of 24 checked, 0 wrong"
+    assert "1 of 24" in page.inner_text("#where")
+    assert page.evaluate("document.querySelector('#now').naturalWidth") > 0
+
+    page.keyboard.press("a")
+    page.keyboard.press("r")
+    page.keyboard.press("b")
+    assert "4 of 24" in page.inner_text("#where")
+    page.keyboard.press("w")
+    page.keyboard.press("9")  # bus, the ninth class
+    page.keyboard.press("w")
+    page.keyboard.press("Escape")
+    page.keyboard.press("a")  # the fifth: drawn at random
+    assert page.inner_text("#progress") == "5 of 24 checked, 3 wrong"
+    # (0 + 2) / (1 + 4) = 0.4; 1.96 * sqrt(0.4 * 0.6 / 5) = 0.429
+    assert "After 5 checks the remaining error is 40.0 % ± 42.9 %" in page.inner_text("#estimate")
+    page.keyboard.press("j")
+    page.keyboard.press("k")
+    page.keyboard.press("a")
+    page.keyboard.press("k")
+    page.keyboard.press("u")
+    assert page.inner_text("#decided") == ""
+
+    with page.expect_download() as caught:
+        page.click("#download")
+    stated = json.loads(Path(caught.value.path()).read_text())
+    assert stated["run"] == folder.read_spec(run).evidence_fingerprint()
+    assert stated["label_set"] == folder.read_spec(run).label_set()
+    kinds = [one["decision"] for one in stated["decisions"]]
+    assert kinds == ["accept", "reject", "bad_edge", "wrong_class", "accept"]
+    assert stated["decisions"][3]["class"] == "bus"
+    keys = ("sample", "picture", "instance")
+    known = [[one[key] for key in keys] for one in held[:5]]
+    assert [[one[key] for key in keys] for one in stated["decisions"]] == known
+
+    page.select_option("#by-class", "=car")
+    cars = sum(one["class"] == "car" for one in held)
+    assert f"1 of {cars}" in page.inner_text("#where")
+    page.select_option("#by-frame", f"={HOSTILE}")
+    hostile = sum(one["class"] == "car" and one["sample"] == HOSTILE for one in held)
+    assert f"1 of {hostile}" in page.inner_text("#where")
+    assert HOSTILE in page.inner_text("#where")
+    page.select_option("#by-size", "=small")
+    page.select_option("#by-decision", "=bad_edge")
+    page.select_option("#by-class", "")
+    page.select_option("#by-frame", "")
+    assert page.inner_text("#decided") == "bad edge"
+    page.select_option("#by-reason", "=none")
+    page.screenshot(path=str(tmp_path / "page.png"))
+
+    page.reload()  # what was decided is still there
+    assert page.inner_text("#progress") == "5 of 24 checked, 3 wrong"
+
+
+def test_chromium_draws_the_points(page: Any, drive: Path, tmp_path: Path) -> None:
+    review(drive, tmp_path / "out")
+    page.goto((tmp_path / "out" / "index.html").as_uri())
+    page.wait_for_selector("#above[data-own='1']")
+    yellow = (
+        "[...document.querySelector('#above').getContext('2d').getImageData(0, 0, 320, 320).data]"
+        ".filter((v, i, all) => i % 4 === 0 && v === 255 && all[i + 1] === 200).length"
+    )
+    assert page.evaluate(yellow) == 9  # one point, three pixels wide
+    assert page.inner_text("#turn") == "1 points in 3D, drag to turn"
+    assert page.locator("#edge polygon").count() == 2
+    page.keyboard.press("e")
+    assert page.locator("#edge polygon").count() == 0
+
+
+def test_two_thousand_labels_open_in_three_seconds_and_keys_are_quick(
+    page: Any, tmp_path: Path, draw: Callable[..., Path]
+) -> None:
+    review(crowd(tmp_path, 40, 50, draw), tmp_path / "out")
+    started = time.monotonic()
+    page.goto((tmp_path / "out" / "index.html").as_uri())
+    page.wait_for_function("document.querySelector('#now').naturalWidth > 0")
+    opened_s = time.monotonic() - started
+    assert "of 2000 checked" in page.inner_text("#progress")
+    # From the key to the next label's picture, drawn.
+    waits_ms = page.evaluate(
+        """async () => {
+          const waits = [];
+          for (let i = 0; i < 30; i++) {
+            const begun = performance.now();
+            document.dispatchEvent(new KeyboardEvent("keydown", { key: "a", bubbles: true }));
+            await document.querySelector("#now").decode();
+            waits.push(performance.now() - begun);
+            await new Promise(requestAnimationFrame);
+          }
+          return waits;
+        }"""
+    )
+    assert opened_s < 3
+    assert np.median(waits_ms) < 100, waits_ms
+
+
+def test_a_run_without_labels_is_a_page_too(
+    page: Any, tmp_path: Path, pictures: Callable[..., Path]
+) -> None:
+    source = pictures(tmp_path / "src", 1)
+    commands.label(LabelRequest(f"images:{source}", tmp_path / "run", "boxes", detector="bright"))
+    assert review(tmp_path / "run", tmp_path / "out").labels == 0
+    page.goto((tmp_path / "out" / "index.html").as_uri())
+    assert page.is_visible("#none")
+    page.keyboard.press("a")
+    assert page.inner_text("#progress") == "0 of 0 checked, 0 wrong"
+
+
+def test_the_verb_says_what_to_open(
+    drive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["show", str(drive), "--review", "--out", str(tmp_path / "out")]) == cli.FINE
+    told = capsys.readouterr().out
+    assert "3 labels to look at" in told and f"open {tmp_path / 'out' / 'index.html'}" in told
