@@ -4,7 +4,8 @@ import zlib
 
 import numpy as np
 import pytest
-import torch
+
+torch = pytest.importorskip("torch")
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

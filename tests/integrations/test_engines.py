@@ -13,7 +13,8 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-import torch
+
+torch = pytest.importorskip("torch")
 
 from perception.core.config import ObserveConfig
 from perception.core.errors import RequestError
@@ -32,8 +33,8 @@ from perception.models.weights import sha256_of
 
 harden()  # before anything below imports ultralytics or OpenVINO
 
-from perception_sam.architecture import load_sam  # noqa: E402
-from perception_sam.engines import Engine, load_engine  # noqa: E402
+from perception_sam.architecture import load_sam
+from perception_sam.engines import Engine, load_engine
 
 ENGINES = ("torch", "openvino")
 TOKENS = np.array([[[100, 120], [400, 380]], [[50, 60], [700, 250]], [[0, 0], [9, 9]]], np.float32)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+
+torch = pytest.importorskip("torch")
 
 from perception import cli
 from perception.core.config import ObserveConfig
@@ -14,8 +15,8 @@ from perception.models.import_guard import harden
 
 harden()  # before anything below imports ultralytics
 
-from perception_sam import exporter  # noqa: E402
-from perception_sam.engines import load_engine  # noqa: E402
+from perception_sam import exporter
+from perception_sam.engines import load_engine
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("onnx")
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from perception.core.errors import RequestError

@@ -25,12 +25,12 @@ from perception.models.tiles import TiledDetector
 pytest.importorskip("onnxruntime")
 onnx = pytest.importorskip("onnx")
 
-from perception_onnx.coco import COCO_NAMES  # noqa: E402
-from perception_onnx.detector import OnnxDetector, load_detector  # noqa: E402
-from perception_onnx.heads import Head, cells  # noqa: E402
-from perception_onnx.letterbox import FILL, letterbox  # noqa: E402
-from perception_onnx.sessions import Port  # noqa: E402
-from perception_onnx.telling import Said, tell  # noqa: E402
+from perception_onnx.coco import COCO_NAMES
+from perception_onnx.detector import OnnxDetector, load_detector
+from perception_onnx.heads import Head, cells
+from perception_onnx.letterbox import FILL, letterbox
+from perception_onnx.sessions import Port
+from perception_onnx.telling import Said, tell
 
 ROOT = Path(__file__).parents[2]
 POCKET = ROOT / "datasets" / "pocket" / "pocket.onnx"

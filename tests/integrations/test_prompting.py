@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
+
+torch = pytest.importorskip("torch")
 
 from perception.core import masks as masks_
 from perception.core.config import EverythingConfig, ObserveConfig
@@ -18,10 +19,10 @@ from perception.models.protocols import Embedded
 
 harden()  # before anything below imports ultralytics or OpenVINO
 
-from perception_sam.architecture import load_sam  # noqa: E402
-from perception_sam.engines import load_engine  # noqa: E402
-from perception_sam.loading import load_promptable  # noqa: E402
-from perception_sam.prompting import PromptedSam  # noqa: E402
+from perception_sam.architecture import load_sam
+from perception_sam.engines import load_engine
+from perception_sam.loading import load_promptable
+from perception_sam.prompting import PromptedSam
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 SIZE_HW = (90, 298)  # KITTI's proportions

@@ -11,7 +11,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import torch
+
+torch = pytest.importorskip("torch")
 
 from perception.benchmarks.masks import segment_memory
 from perception.core import masks as masks_
@@ -25,11 +26,11 @@ from perception.models.weights import SAM2_TENSOR, names_tensor
 
 harden()  # before anything below imports ultralytics
 
-from perception_sam.architecture import builder_name, load_sam, read_state  # noqa: E402
-from perception_sam.engines import decode_in_chunks  # noqa: E402
-from perception_sam.loading import load_segmenter  # noqa: E402
-from perception_sam.prompting import PromptedSam  # noqa: E402
-from perception_sam.segmenter import SamSegmenter  # noqa: E402
+from perception_sam.architecture import builder_name, load_sam, read_state
+from perception_sam.engines import decode_in_chunks
+from perception_sam.loading import load_segmenter
+from perception_sam.prompting import PromptedSam
+from perception_sam.segmenter import SamSegmenter
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 BOXES = np.array([[20, 230, 805, 740], [48, 398, 245, 903], [670, 380, 809.5, 880]], np.float32)

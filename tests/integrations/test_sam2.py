@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
+
+torch = pytest.importorskip("torch")
 
 from perception.core.config import ObserveConfig
 from perception.core.errors import RequestError
@@ -15,10 +16,10 @@ from perception.models.registry import choose_segmenter, load_segmenter
 
 harden()  # before anything below imports ultralytics
 
-from perception_sam.architecture import builder_name, load_sam  # noqa: E402
-from perception_sam.loading import load_promptable  # noqa: E402
-from perception_sam.sam2 import stretched  # noqa: E402
-from perception_sam.views import pixels_of  # noqa: E402
+from perception_sam.architecture import builder_name, load_sam
+from perception_sam.loading import load_promptable
+from perception_sam.sam2 import stretched
+from perception_sam.views import pixels_of
 
 SIZE_HW = (90, 298)
 PROMPTS = (

@@ -8,7 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
+
+torch = pytest.importorskip("torch")
 
 from perception.core import masks
 from perception.core.boxes import paired_ious
@@ -19,8 +20,8 @@ from perception.models.import_guard import SWITCHES, harden, refuse_compromised
 
 harden()  # before anything below imports ultralytics
 
-from perception_ultralytics.detector import load_detector  # noqa: E402
-from perception_ultralytics.segmenter import load_segmenter  # noqa: E402
+from perception_ultralytics.detector import load_detector
+from perception_ultralytics.segmenter import load_segmenter
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 CONFIG = ObserveConfig(threads=1)

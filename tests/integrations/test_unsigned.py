@@ -9,9 +9,9 @@ import pytest
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
-from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+from onnx import TensorProto, helper, numpy_helper
 
-from perception_onnx.unsigned import quick_model, shift_weights  # noqa: E402
+from perception_onnx.unsigned import quick_model, shift_weights
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "weights" / "yolov8n_int8.onnx"
 

@@ -1,6 +1,9 @@
 """How far a mask depends on its exact box."""
 
 import numpy as np
+import pytest
+
+pytest.importorskip("PIL")
 
 from perception_sam.views import square
 from perception_sam.wobble import JITTER_SHARE, jitter, part_around, steadiness
