@@ -1,7 +1,7 @@
 # The verbs that people and CI share. Everything runs inside .venv; `make BIN=DIR check` uses another.
 BIN ?= .venv/bin
 
-.PHONY: setup demo pocket test check faults mutants bench oracles chromium
+.PHONY: setup demo pocket test check quick faults mutants bench lock oracles chromium
 
 setup:  ## make .venv; does nothing when it is up to date
 	.ci/setup.sh
@@ -15,6 +15,11 @@ ORACLES := panopticapi-lite semantic-kitti-api cityscapesscripts pyquaternion da
   orjson json-stream json-stream-rs-tokenizer imagesize lxml shapely tqdm nuscenes-devkit cachetools \
   moto boto3 botocore s3transfer jmespath responses py-partiql-parser xmltodict cryptography cffi \
   pycparser flask-cors
+lock: setup  ## write the versions that are installed into .ci/constraints.txt, which set-up follows
+	{ head -1 .ci/constraints.txt; $(BIN)/python -m pip freeze --exclude-editable \
+	  | grep -viE '^(torch|torchvision|nvidia-|cuda-|triton|pip|setuptools)'; } >.ci/constraints.new
+	mv .ci/constraints.new .ci/constraints.txt
+
 oracles: setup $(ORACLES:%=.oracles/%)  ## without them their tests skip
 .oracles/%:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $@ $*
@@ -30,6 +35,11 @@ check:  ## the gate
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q -n auto --maxprocesses 4 --dist worksteal
+
+quick: setup  ## style and the tests that need no weights, cluster, browser or second tool
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pytest -q -n auto --maxprocesses 4 --dist worksteal -m quick
 
 faults: setup  ## inject 43 known faults; one line says what became of each
 	$(BIN)/python tests/faults.py $(ROWS)

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Makes .venv with everything in it, from nothing, on Debian or Ubuntu with Python 3.11 or newer.
-# Run it as often as you like: it does nothing when .venv fits this file and pyproject.toml.
+# Run it as often as you like: it does nothing when .venv fits this file, constraints.txt beside it
+# and pyproject.toml. The versions are those of constraints.txt: a release next week breaks nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH="$PATH:/usr/sbin:/sbin" # where Debian hides ldconfig from ordinary users
 
 stamp=.venv/setup.sha256
-wanted=$(cat pyproject.toml .ci/setup.sh | sha256sum | cut -d' ' -f1)
+wanted=$(cat pyproject.toml .ci/setup.sh .ci/constraints.txt | sha256sum | cut -d' ' -f1)
 if [ -x .venv/bin/python ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
   exit 0
 fi
@@ -67,8 +68,8 @@ if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
   "$python" -m venv --clear .venv
 fi
 .venv/bin/python -m pip install --disable-pip-version-check "${torch[@]}"
-.venv/bin/python -m pip install --disable-pip-version-check "${torch[@]}" \
-  -e ".[ultralytics,onnx,openvino,open3d,ray,weights,eval,trust,rerun,heic,dev]"
+.venv/bin/python -m pip install --disable-pip-version-check -c .ci/constraints.txt "${torch[@]}" \
+  -e ".[all,dev]"
 
 # 3. Does it work? Each in a process of its own: they share libraries, and the order matters.
 export YOLO_OFFLINE=True YOLO_AUTOINSTALL=False YOLO_CONFIG_DIR="$PWD/.venv/ultralytics"

@@ -81,6 +81,18 @@ def _python_path(*first: Path) -> str:
     return os.pathsep.join([*map(str, folders), *filter(None, [inherited])])
 
 
+MARKS = ("models", "ray", "browser", "oracle", "slow")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what an oracle judges by its fixture, and as quick what has no other mark."""
+    for item in items:
+        if {"oracle", "s3_server"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.oracle)
+        if not any(item.get_closest_marker(mark) for mark in MARKS):
+            item.add_marker(pytest.mark.quick)
+
+
 @pytest.fixture(scope="session")
 def draw() -> Callable[..., Path]:
     return _draw

@@ -14,6 +14,8 @@ import pytest
 
 from perception.commands import label as commands
 
+pytestmark = pytest.mark.models
+
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 WEIGHTS = DATA / "weights"
 # Runs in every Python process of the job, children too, before anything else is imported.

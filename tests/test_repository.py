@@ -175,7 +175,8 @@ class System:
         self.folder = folder
         (folder / ".ci").mkdir()
         (folder / "bin").mkdir()
-        shutil.copy(ROOT / ".ci" / "setup.sh", folder / ".ci")
+        for name in ("setup.sh", "constraints.txt"):
+            shutil.copy(ROOT / ".ci" / name, folder / ".ci")
         shutil.copy(ROOT / "pyproject.toml", folder)
         self.stub("ldconfig", "\n".join(f"echo '  {name} (libc6) => x'" for name in LIBRARIES))
         self.stub("id", "echo 1000")
@@ -233,8 +234,13 @@ def test_set_up_installs_torch_and_torchvision_together_and_first(system: System
     assert done.returncode == 0, done.stderr
     installs = [command for command in system.commands() if " install " in command]
     assert re.search(r"torch==\S+ torchvision==\S+$", installs[0])
+    assert installs[1].endswith("-e .[all,dev]")
+
+
+def test_all_is_every_extra_but_that_of_developers() -> None:
     extras = PYPROJECT["project"]["optional-dependencies"]
-    assert installs[1].endswith(f"[{','.join(extras)}]")
+    named = ",".join(name for name in extras if name not in ("all", "dev"))
+    assert extras["all"] == [f"driving-perception[{named}]"]
 
 
 def test_set_up_does_nothing_until_what_it_depends_on_changes(system: System) -> None:
@@ -242,10 +248,12 @@ def test_set_up_does_nothing_until_what_it_depends_on_changes(system: System) ->
     before = system.commands()
     assert system.set_up().returncode == 0
     assert system.commands() == before
-    with (system.folder / "pyproject.toml").open("a") as file:
-        file.write("# changed\n")
-    assert system.set_up().returncode == 0
-    assert len(system.commands()) > len(before)
+    for name in ("pyproject.toml", ".ci/constraints.txt"):
+        with (system.folder / name).open("a") as file:
+            file.write("# changed\n")
+        assert system.set_up().returncode == 0
+        assert len(system.commands()) > len(before)
+        before = system.commands()
 
 
 def test_set_up_that_fails_at_the_end_starts_again_next_time(system: System) -> None:

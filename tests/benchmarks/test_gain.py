@@ -29,6 +29,8 @@ from perception.formats import yolo
 from perception.runs import folder, records
 from perception_open3d.caster import load_caster
 
+pytestmark = pytest.mark.models
+
 CONFIG = GainConfig(frames=2, val_frames=1, test_frames=3, epochs=1, image_px=64, seeds=2)
 
 

@@ -21,6 +21,8 @@ from perception.core.errors import RequestError
 from perception.formats import coco
 from perception.models import registry
 
+pytestmark = pytest.mark.models
+
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 WEIGHTS = DATA / "weights"
 TASK = Task("images", "out", "yolo.onnx", "sam.pt")

@@ -14,6 +14,8 @@ from perception.commands.train import TrainRequest, train
 from perception.core.config import TrainConfig
 from perception.core.errors import RequestError
 
+pytestmark = pytest.mark.models
+
 ROOT = Path(__file__).parents[2]
 
 

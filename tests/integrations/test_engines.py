@@ -36,6 +36,8 @@ harden()  # before anything below imports ultralytics or OpenVINO
 from perception_sam.architecture import load_sam
 from perception_sam.engines import Engine, load_engine
 
+pytestmark = pytest.mark.models
+
 ENGINES = ("torch", "openvino")
 TOKENS = np.array([[[100, 120], [400, 380]], [[50, 60], [700, 250]], [[0, 0], [9, 9]]], np.float32)
 BOXES = np.array([[2, 3]] * len(TOKENS))  # the kinds of a box's corners

@@ -18,6 +18,8 @@ harden()  # before anything below imports ultralytics
 from perception_sam import exporter
 from perception_sam.engines import load_engine
 
+pytestmark = pytest.mark.models
+
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:

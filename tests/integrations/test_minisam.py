@@ -16,6 +16,8 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from perception.core.errors import RequestError
 from perception_sam import minisam
 
+pytestmark = pytest.mark.models
+
 REAL = Path(__file__).parents[2].parent / "shared" / "data" / "weights" / "mobile_sam.pt"
 NAME = minisam.ENCODER
 

@@ -32,6 +32,8 @@ from perception_onnx.letterbox import FILL, letterbox
 from perception_onnx.sessions import Port
 from perception_onnx.telling import Said, tell
 
+pytestmark = pytest.mark.models
+
 ROOT = Path(__file__).parents[2]
 POCKET = ROOT / "datasets" / "pocket" / "pocket.onnx"
 DATA = ROOT.parent / "shared" / "data"

@@ -24,6 +24,8 @@ from perception_sam.engines import load_engine
 from perception_sam.loading import load_promptable
 from perception_sam.prompting import PromptedSam
 
+pytestmark = pytest.mark.models
+
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 SIZE_HW = (90, 298)  # KITTI's proportions
 BOXES = ((20.0, 30.0, 120.0, 80.0), (48.5, 9.0, 245.0, 88.0), (270.0, 38.0, 280.5, 60.0))

@@ -22,6 +22,8 @@ from perception.core.errors import RequestError
 from perception.io import buckets
 from perception_ray.engine import _patiently, refuse_old, refuse_open_door
 
+pytestmark = pytest.mark.ray
+
 pytest.importorskip("ray")
 
 ROOT = Path(__file__).parents[2]

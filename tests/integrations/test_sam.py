@@ -32,6 +32,8 @@ from perception_sam.loading import load_segmenter
 from perception_sam.prompting import PromptedSam
 from perception_sam.segmenter import SamSegmenter
 
+pytestmark = pytest.mark.models
+
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 BOXES = np.array([[20, 230, 805, 740], [48, 398, 245, 903], [670, 380, 809.5, 880]], np.float32)
 

@@ -21,6 +21,8 @@ from perception_sam.loading import load_promptable
 from perception_sam.sam2 import stretched
 from perception_sam.views import pixels_of
 
+pytestmark = pytest.mark.models
+
 SIZE_HW = (90, 298)
 PROMPTS = (
     Prompt((20, 30, 120, 80)),

@@ -23,6 +23,8 @@ harden()  # before anything below imports ultralytics
 from perception_ultralytics.detector import load_detector
 from perception_ultralytics.segmenter import load_segmenter
 
+pytestmark = pytest.mark.models
+
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 CONFIG = ObserveConfig(threads=1)
 

@@ -13,6 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from perception_onnx.unsigned import quick_model, shift_weights
 
+pytestmark = pytest.mark.models
+
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "weights" / "yolov8n_int8.onnx"
 
 

@@ -14,6 +14,8 @@ from perception.io.images import decode_image
 from perception.models import weights
 from perception.models.registry import choose_detector, load_detector
 
+pytestmark = pytest.mark.models
+
 POCKET = Path(__file__).parents[2] / "datasets" / "pocket"
 MAX_BYTES = 8_000_000
 
