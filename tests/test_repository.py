@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import perception
 from perception.core.config import load_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -262,3 +263,16 @@ def test_set_up_that_fails_at_the_end_starts_again_next_time(system: System) -> 
     assert "import open3d fails" in done.stderr
     assert system.set_up(NO_OPEN3D="1").returncode == 1
     assert system.set_up().returncode == 0
+
+
+def test_the_public_face_gives_what_readers_of_the_readme_import_and_loads_nothing_before() -> None:
+    code = (
+        "import sys, perception\n"
+        "print(sorted(name for name in sys.modules if name.startswith('perception')))\n"
+        "print(all(getattr(perception, name) for name in perception.__all__))"
+    )
+    loaded, found = run(sys.executable, "-c", code).splitlines()
+    assert loaded == "['perception', 'perception.core', 'perception.core.version']"
+    assert found == "True" and (ROOT / "perception" / "py.typed").is_file()
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        perception.nothing  # noqa: B018
