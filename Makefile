@@ -65,7 +65,7 @@ pocket: setup  ## train it again, about an hour and a half on two free cores; en
 	  --segmenter boxes --class-map road-to-road --floor 0.01 --out pocket/run
 	$(BIN)/perception evaluate pocket/run --truth pocket/test
 
-# The figures of the README. DATA holds kitti_object/, cityscapes/ and weights/.
+# The figures of BENCHMARKS.md. DATA holds kitti_object/, cityscapes/ and weights/.
 DATA ?= ../shared/data
 bench: setup  ## measure on real data
 	$(BIN)/perception bench masks $(DATA)/cityscapes --segmenter $(DATA)/weights/mobile_sam.pt

@@ -276,3 +276,15 @@ def test_the_public_face_gives_what_readers_of_the_readme_import_and_loads_nothi
     assert found == "True" and (ROOT / "perception" / "py.typed").is_file()
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         perception.nothing  # noqa: B018
+
+
+def test_the_readme_is_short_and_no_document_links_to_nothing() -> None:
+    assert len((ROOT / "README.md").read_bytes()) <= 7000
+    dead = []
+    for path in repository_files():
+        if path.suffix != ".md":
+            continue
+        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", path.read_text()):
+            if "://" not in target and not (path.parent / target).exists():
+                dead.append(f"{path.relative_to(ROOT)}: {target}")
+    assert dead == []

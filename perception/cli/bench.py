@@ -10,7 +10,7 @@ from perception.core.config import Mode
 
 bench_app = App(
     name="bench",
-    help="Measure speed, quality, memory and size; the README states the figures.",
+    help="Measure speed, quality, memory and size; BENCHMARKS.md states the figures.",
 )
 
 

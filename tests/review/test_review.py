@@ -141,8 +141,8 @@ def test_a_folder_that_holds_something_is_refused(drive: Path, tmp_path: Path) -
 def test_every_reason_of_the_judge_has_words() -> None:
     assert words.reason_words("duplicate_of.7") == "duplicate of label 7"
     assert words.reason_words("no.such") == "no.such"
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    codes = set(re.findall(r"`((?:score|mask|iou|stability|rider)\.[a-z_]+)`", readme))
+    guide = (Path(__file__).parents[2] / "docs" / "guides" / "label.md").read_text()
+    codes = set(re.findall(r"`((?:score|mask|iou|stability|rider)\.[a-z_]+)`", guide))
     assert codes and all(words.reason_words(code) != code for code in codes)
 
 
