@@ -12,26 +12,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 from rich.console import Console
 
 from perception.core.errors import Interrupted
 
 FINE, QUARANTINED, USAGE, INTERRUPTED = 0, 1, 2, 130  # exit codes
-# Options without a value: what follows them is a word of its own.
-FLAGS = (
-    "--trust-weights",
-    "--overwrite",
-    "--new-run",
-    "--dry-run",
-    "--everything",
-    "--cutout",
-    "--review",
-    "--break-lock",
-    "--strict-calibration",
-    "--keep-orientation",
-    "--json",
-)
 GRACE_S = 20  # for the shard in hand after a first signal; Kubernetes kills after 30
 
 AsJson = Annotated[bool, Parameter(name="--json", negative="")]
@@ -159,13 +145,27 @@ def show_steps(as_json: bool) -> Iterator[Callable[[str], None]]:
     yield lambda step: console.print(f"{datetime.now():%H:%M:%S} {step}")
 
 
-def spell_options(tokens: Sequence[str]) -> list[str]:
+def flags_of(app: App) -> frozenset[str]:
+    """Return the options of every command that take no value: what follows is another word."""
+    found = frozenset[str]()
+    if app.default_command is not None:
+        arguments = app.assemble_argument_collection()
+        found = frozenset(
+            name for argument in arguments if argument.hint is bool for name in argument.names
+        )
+    return found.union(*(flags_of(app[name]) for name in app if not name.startswith("-")))
+
+
+def spell_options(tokens: Sequence[str], app: App) -> list[str]:
     """Accept `key=value` as `yolo` users type it: rewrite it to `--key=value`."""
+    if not any(re.match(r"[a-z][a-z_-]*=", token) for token in tokens):
+        return list(tokens)
+    flags = flags_of(app)
     spelled: list[str] = []
     for token in tokens:
         key = re.match(r"([a-z][a-z_-]*)=", token)
         before = spelled[-1] if spelled else ""
-        is_value = before.startswith("--") and "=" not in before and before not in FLAGS
+        is_value = before.startswith("--") and "=" not in before and before not in flags
         if key and not is_value and not Path(token).exists():
             token = "--" + key[1].replace("_", "-") + token[len(key[1]) :]
         spelled.append(token)

@@ -88,7 +88,7 @@ def test_a_picture_with_an_equals_sign_in_its_name_is_a_picture(
 ) -> None:
     draw(tmp_path / "source=1.png")
     monkeypatch.chdir(tmp_path)
-    assert spell_options(["source=1.png", "out=run"]) == ["source=1.png", "--out=run"]
+    assert spell_options(["source=1.png", "out=run"], cli.app) == ["source=1.png", "--out=run"]
 
 
 def test_json_is_one_object_on_stdout_and_nothing_else(
@@ -233,9 +233,15 @@ def test_the_doctor_names_the_fix(
     assert "Traceback" not in out
 
 
+def test_what_follows_a_flag_is_a_word_of_its_own() -> None:
+    tokens = ["corrections", "apply", "run", "edited.xml", "--allow-deletions", "class_map=a.yaml"]
+    assert spell_options(tokens, cli.app) == [*tokens[:5], "--class-map=a.yaml"]
+
+
 def test_key_value_is_rewritten_where_an_option_may_stand_and_nowhere_else() -> None:
     spelled = spell_options(
-        ["label", "--out", "a=b", "--json", "min_score=0.4", "--boxes=c=d", "detector=bright"]
+        ["label", "--out", "a=b", "--json", "min_score=0.4", "--boxes=c=d", "detector=bright"],
+        cli.app,
     )
     assert spelled == [
         *("label", "--out", "a=b", "--json", "--min-score=0.4", "--boxes=c=d", "--detector=bright")
