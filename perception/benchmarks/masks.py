@@ -1,4 +1,4 @@
-"""Benchmarks: quality on real data, memory, size. Each prints what a line of BENCHMARKS.md states."""
+"""Benchmarks: quality on real data, memory, size. Each prints what BENCHMARKS.md states."""
 
 import subprocess
 import sys

@@ -32,6 +32,7 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,  # it says how to go on, and SIGTERM has its own exit code
 )
+app.command(tools.init)
 app.command(labels.label)
 app.command(labels.relabel)
 app.command(labels.export)
@@ -47,6 +48,25 @@ app.command(weights_app)
 app.command(bench_app)
 app.command(trust_app)
 app.command(corrections_app)
+
+
+START = """\
+perception labels driving data: YOLO boxes prompt SAM. What most people want:
+
+  perception label PICTURES --detector yolov8n.onnx --segmenter mobile_sam.pt --out runs/mine
+  perception show runs/mine --out page             pictures, points and figures, opens from disk
+  perception export runs/mine --to coco --out labels.json
+
+perception weights pull mobile_sam    fetches a segmenter; perception init PICTURES writes settings
+perception --help                     every command; perception doctor looks at this machine
+"""
+
+
+@app.default
+def start() -> int:
+    """Show the commands that most people want."""
+    sys.stdout.write(START)
+    return FINE
 
 
 def main(tokens: Sequence[str] | None = None) -> None:

@@ -236,6 +236,24 @@ def verify(run: str, *, as_json: AsJson = False) -> int:
     return QUARANTINED if verdict.faults else FINE
 
 
+def init(source: str, *, out: Path = Path("perception.yaml"), as_json: AsJson = False) -> int:
+    """Write a settings file for your data, with a comment for every setting.
+
+    perception init photos
+    perception init kitti:DATA/kitti_object --out kitti.yaml
+
+    Args:
+        source: What `label` takes.
+        out: The settings file; must not exist.
+        as_json: Print one JSON object for programs.
+    """
+    from perception.commands.init import init as start
+
+    started = start(source, out)
+    say(asdict(started) | {"path": str(started.path)}, as_json, started.lines())
+    return FINE
+
+
 def doctor(*, as_json: AsJson = False) -> int:
     """Say what this machine has and what is missing.
 

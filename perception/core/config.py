@@ -51,27 +51,64 @@ AnySettings = TypeVar("AnySettings", bound=Settings)
 class ObserveConfig(Settings):
     """How the models look."""
 
-    min_score: float = Field(default=0.2, ge=0, le=1)  # what is below was never seen
-    nms_iou: float = Field(default=0.7, ge=0, le=1)  # ultralytics' own default, per class
-    device: str = "cpu"
-    threads: int = Field(default=0, ge=0)  # per model; 0: all cores shared out over the workers
-    # samples looked at side by side, on threads / lanes cores each; 0: request.resolve chooses
-    lanes: int = Field(default=0, ge=0)
-    prompt_chunk: int = Field(default=8, ge=1)  # boxes decoded together; bounds the memory
-    wobble: int = Field(default=0, ge=0, le=64)  # jittered boxes per box, decoded again; 0: none
-    mode: Mode = "detail"  # of SAM: what an image is cut into
-    inference: Inference = "auto"  # of SAM: see perception.models.inference
-    precision: Precision = "auto"  # of SAM: see perception.models.inference
-    # of .onnx detectors; auto: see backends.resolve_engine. They find different boxes.
-    detect_engine: Literal["auto", "onnxruntime", "openvino"] = "auto"
-    detect_tiles: Literal["native", "off"] = "native"  # where an image is larger than the input
-    tile_merge_iou: float = Field(default=0.5, ge=0, le=1)  # above: one object seen in two tiles
-    # of pictures without calibration: as EXIF says, or as they are stored
-    orientation: Literal["upright", "stored"] = "upright"
-    # of a picture; larger ones are refused. A worker holds six and more at once, 3 bytes a pixel
-    max_megapixels: int = Field(default=MAX_MEGAPIXELS, ge=1, le=MOST_MEGAPIXELS)
-    # numbers per point of a sweep without a header (.bin); 0: as the layout has it
-    columns: Literal[0, 3, 4, 5, 6, 7, 8, 9, 10] = 0
+    min_score: float = Field(
+        default=0.2, ge=0, le=1, description="detections below this score are not stored"
+    )
+    nms_iou: float = Field(
+        default=0.7, ge=0, le=1, description="boxes of one class that overlap more are one object"
+    )
+    device: str = Field(default="cpu", description="cpu, cuda, cuda:1, mps")
+    threads: int = Field(
+        default=0, ge=0, description="threads of each model; 0: all cores, divided by the workers"
+    )
+    lanes: int = Field(
+        default=0,
+        ge=0,
+        description="samples in the models side by side, on threads / lanes cores each; 0: chosen",
+    )
+    prompt_chunk: int = Field(
+        default=8, ge=1, description="boxes that SAM decodes together; bounds the memory"
+    )
+    wobble: int = Field(
+        default=0,
+        ge=0,
+        le=64,
+        description="jittered copies of each box, decoded again as a signal for trust",
+    )
+    mode: Mode = Field(default="detail", description="what SAM is shown of a picture")
+    inference: Inference = Field(
+        default="auto",
+        description="what computes SAM; auto: OpenVINO on a CPU where it is installed",
+    )
+    precision: Precision = Field(
+        default="auto",
+        description="of SAM; auto: bfloat16 where the processor has it and masks stay",
+    )
+    detect_engine: Literal["auto", "onnxruntime", "openvino"] = Field(
+        default="auto",
+        description="what computes an .onnx detector; their boxes differ slightly",
+    )
+    detect_tiles: Literal["native", "off"] = Field(
+        default="native",
+        description="native: a detector also looks at tiles of a picture larger than its input",
+    )
+    tile_merge_iou: float = Field(
+        default=0.5, ge=0, le=1, description="boxes of two tiles that overlap more are one object"
+    )
+    orientation: Literal["upright", "stored"] = Field(
+        default="upright",
+        description="pictures without calibration: turned upright as EXIF says, or as stored",
+    )
+    max_megapixels: int = Field(
+        default=MAX_MEGAPIXELS,
+        ge=1,
+        le=MOST_MEGAPIXELS,
+        description="larger pictures are refused; a worker holds six or more, 3 bytes a pixel",
+    )
+    columns: Literal[0, 3, 4, 5, 6, 7, 8, 9, 10] = Field(
+        default=0,
+        description="numbers per point of a .bin sweep; 0: as the layout has it",
+    )
 
 
 class EverythingConfig(Settings):
@@ -80,47 +117,121 @@ class EverythingConfig(Settings):
     points_per_side: int = Field(default=32, ge=1, le=256)
     min_predicted_iou: float = 0.88
     min_stability: float = Field(default=0.95, ge=0, le=1)
-    nms_iou: float = Field(default=0.7, ge=0, le=1)  # of the masks' bounds
-    min_region_px: int = Field(default=0, ge=0)  # smaller holes and islands go; 0: all stay
+    nms_iou: float = Field(
+        default=0.7, ge=0, le=1, description="masks whose bounds overlap more are one"
+    )
+    min_region_px: int = Field(
+        default=0, ge=0, description="smaller holes and islands are removed; 0: none"
+    )
 
 
 class JudgeConfig(Settings):
     """When an instance is good, doubtful or bad."""
 
-    min_score: float = Field(default=0.25, ge=0, le=1)  # below: rejected, "score.low"
-    review_predicted_iou: float = 0.7  # below: review
-    review_stability: float = Field(default=0.8, ge=0, le=1)  # below: review
-    review_box_iou: float = Field(default=0.6, ge=0, le=1)  # mask's bounds against the prompt box
-    reject_box_iou: float = Field(default=0.2, ge=0, le=1)
-    review_outside_share: float = Field(default=0.1, ge=0, le=1)  # of the mask outside the box
-    reject_outside_share: float = Field(default=0.5, ge=0, le=1)
+    min_score: float = Field(
+        default=0.25, ge=0, le=1, description="labels below this score are rejected, score.low"
+    )
+    review_predicted_iou: float = Field(
+        default=0.7, description="SAM's own estimate; below: review"
+    )
+    review_stability: float = Field(
+        default=0.8, ge=0, le=1, description="of SAM's mask; below: review"
+    )
+    review_box_iou: float = Field(
+        default=0.6,
+        ge=0,
+        le=1,
+        description="IoU of a mask's bounds and its prompt box; below: review",
+    )
+    reject_box_iou: float = Field(default=0.2, ge=0, le=1, description="the same; below: rejected")
+    review_outside_share: float = Field(
+        default=0.1, ge=0, le=1, description="share of the mask outside its box; above: review"
+    )
+    reject_outside_share: float = Field(
+        default=0.5, ge=0, le=1, description="the same; above: rejected"
+    )
 
 
 class ResolveConfig(Settings):
     """Which masks are the same object, and who owns a pixel."""
 
-    duplicate_iou: float = Field(default=0.8, ge=0, le=1)  # any two classes
-    review_lost_share: float = Field(default=0.5, ge=0, le=1)  # of the pixels, to other masks
-    duplicate_containment: float = Field(default=0.9, ge=0, le=1)  # classes of one family
+    duplicate_iou: float = Field(
+        default=0.8,
+        ge=0,
+        le=1,
+        description="masks of any two classes that overlap more are duplicates",
+    )
+    review_lost_share: float = Field(
+        default=0.5, ge=0, le=1, description="share of pixels lost to other masks; above: review"
+    )
+    duplicate_containment: float = Field(
+        default=0.9,
+        ge=0,
+        le=1,
+        description="share of a mask inside one of a related class; above: duplicate",
+    )
 
 
 class LiftConfig(Settings):
     """How masks become point labels."""
 
-    gap_share: float = Field(default=0.02, gt=0)  # a gap in depth: this share of the depth ...
-    min_gap_m: float = Field(default=0.6, gt=0)  # ... but at least this
-    strong_share: float = Field(default=0.5, gt=0, le=1)  # of the heaviest mode: a strong mode
-    go_on: bool = True  # a mode that goes on around the mask weighs less
-    sizes: bool = True  # what its class cannot be is refused, and the mask goes to review
-    review_depth_share: float = Field(default=0.3, ge=0, le=1)  # of a mask; half a car is glass
-    alarm_deg: float = Field(default=0.5, gt=0)  # masks this far from their points raise the alarm
-    ground_m: float = Field(default=0.1, ge=0)  # what is lower is ground; 0: no ground is removed
-    feet_m: float = Field(default=0.2, ge=0)  # low points this near under an object are its own
-    occlusion: bool = True  # points that the camera cannot see take no label of its pixels
-    link_m: float = Field(default=0.3, gt=0)  # neighbours on an object, near the LiDAR ...
-    link_rad: float = Field(default=0.02, gt=0)  # ... and where beams are further apart than that
-    growth_share: float = Field(default=0.25, ge=0)  # of its box's long side: how far it grows
-    box_margin: float = Field(default=0.1, ge=0)  # it grows so far out of its box: of the long side
+    gap_share: float = Field(
+        default=0.02,
+        gt=0,
+        description="smallest gap between two objects along a ray, as a share of the depth",
+    )
+    min_gap_m: float = Field(
+        default=0.6, gt=0, description="smallest gap between two objects along a ray, metres"
+    )
+    strong_share: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="weight of a depth mode, as a share of the heaviest, to be an object's",
+    )
+    go_on: bool = Field(
+        default=True, description="a depth mode that continues around the mask weighs less"
+    )
+    sizes: bool = Field(
+        default=True,
+        description="points further than its class reaches are refused; the mask goes to review",
+    )
+    review_depth_share: float = Field(
+        default=0.3,
+        ge=0,
+        le=1,
+        description="share of a mask's points at another depth; above: review",
+    )
+    alarm_deg: float = Field(
+        default=0.5, gt=0, description="warn where masks lie this far from their points, degrees"
+    )
+    ground_m: float = Field(
+        default=0.1,
+        ge=0,
+        description="points lower than this are ground, metres; 0: none is removed",
+    )
+    feet_m: float = Field(
+        default=0.2, ge=0, description="low points this near below an object belong to it, metres"
+    )
+    occlusion: bool = Field(default=True, description="points hidden from the camera take no label")
+    link_m: float = Field(
+        default=0.3,
+        gt=0,
+        description="largest distance of neighbours on an object near the LiDAR, metres",
+    )
+    link_rad: float = Field(
+        default=0.02, gt=0, description="the same where beams are further apart, radians"
+    )
+    growth_share: float = Field(
+        default=0.25,
+        ge=0,
+        description="how far an object grows beyond its mask: share of its box's long side",
+    )
+    box_margin: float = Field(
+        default=0.1,
+        ge=0,
+        description="how far it grows out of its box, as a share of the long side",
+    )
 
 
 class DecideConfig(Settings):
@@ -136,11 +247,15 @@ class Config(Settings):
 
     observe: ObserveConfig = ObserveConfig()
     decide: DecideConfig = DecideConfig()
-    shard_size: int = Field(default=16, ge=1)  # samples that are written, and resumed, together
+    shard_size: int = Field(
+        default=16, ge=1, description="samples that are written, and resumed, together"
+    )
     hang_s: float = Field(
-        default=600, gt=0
-    )  # a sample that takes longer hangs: its worker is killed
-    stall_s: float = Field(default=3600, gt=0)  # no shard in this time: the run is stopped
+        default=600, gt=0, description="seconds for one sample, then its worker is killed"
+    )
+    stall_s: float = Field(
+        default=3600, gt=0, description="seconds without a finished shard, then the run is stopped"
+    )
 
     @model_validator(mode="after")
     def _floor_below_threshold(self) -> Self:
@@ -156,7 +271,9 @@ class TrainConfig(Settings):
     """How a detector is trained."""
 
     epochs: int = Field(default=40, ge=1)
-    image_px: int = Field(default=640, ge=32)  # longest side that the network sees
+    image_px: int = Field(
+        default=640, ge=32, description="longest side that the network sees, pixels"
+    )
     batch: int = Field(default=16, ge=1)
     seed: int = Field(default=0, ge=0)
     device: str = "cpu"
