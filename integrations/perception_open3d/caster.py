@@ -53,7 +53,6 @@ class Open3dCaster:
     """Builds Embree scenes."""
 
     def __init__(self, open3d: Any, threads: int) -> None:
-        """Keep the module."""
         self._open3d = open3d
         self._threads = threads
 

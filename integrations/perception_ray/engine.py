@@ -37,7 +37,6 @@ class ShardActor:
     """One worker process per actor, models loaded once; called by `LANES` threads."""
 
     def __init__(self, job_json: str) -> None:
-        """Start the child process."""
         self._supervisor: Supervisor | None = None
         self._failure = ""
         self._held = ExitStack()  # goes with the actor

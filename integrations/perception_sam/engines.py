@@ -79,7 +79,6 @@ class TorchEngine:
     """PyTorch, on any device."""
 
     def __init__(self, sam: Any, config: ObserveConfig) -> None:
-        """Wrap a loaded `SAMModel`."""
         from perception_sam.modules import Decoder, Encoder
 
         if config.precision in ("bf16", "mixed"):

@@ -25,7 +25,6 @@ class Encoder(nn.Module):
     """Normalised pixels (1, 3, h, w) to an embedding (1, 256, h / 16, w / 16)."""
 
     def __init__(self, sam: Any) -> None:
-        """Share the networks of a `SAMModel`."""
         super().__init__()
         self.net = sam.image_encoder
 

@@ -77,7 +77,6 @@ class EmbeddedImage:
     def __init__(
         self, engine: Engine, embedding: Any, view: View, config: ObserveConfig, pads_boxes: bool
     ) -> None:
-        """Keep what an engine made of an image."""
         self._engine = engine
         self._embedding = embedding
         self._view = view

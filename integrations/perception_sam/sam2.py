@@ -28,7 +28,6 @@ class Sam2Engine:
     """PyTorch, on any device; see `perception_sam.engines.Engine`."""
 
     def __init__(self, sam: Any, config: ObserveConfig) -> None:
-        """Keep a loaded `SAM2Model`."""
         self._sam = sam
         self._threads = config.threads
 

@@ -37,7 +37,6 @@ class SamSegmenter:
     """One encode per view, boxes decoded in chunks."""
 
     def __init__(self, engine: Engine, config: ObserveConfig) -> None:
-        """Keep a loaded engine."""
         self._engine = engine
         self._config = config
 

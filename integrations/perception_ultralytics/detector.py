@@ -13,7 +13,6 @@ class YoloDetector:
     """Boxes from YOLO weights; those that segment too give the boxes that their masks belong to."""
 
     def __init__(self, network: Network) -> None:
-        """Keep a loaded network."""
         self._network = network
         self.class_names = network.class_names
         self.input_hw = (network.image_px, network.image_px)

@@ -24,7 +24,6 @@ class YoloSegmenter:
     """
 
     def __init__(self, network: Network) -> None:
-        """Keep a loaded network."""
         self._network = network
 
     def __call__(self, image_rgb: UInt8, boxes_xyxy: Float32) -> Segments:

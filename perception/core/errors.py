@@ -31,7 +31,6 @@ class PerceptionError(Exception):
     """
 
     def __init__(self, code: str, message: str) -> None:
-        """Keep the code beside the message."""
         self.code = code
         self.message = in_bucket(message)
         super().__init__(f"{code}: {self.message}")
@@ -57,7 +56,6 @@ class ShapeError(PerceptionError):
     """Arrays of one container disagree; a fault of the calling code."""
 
     def __init__(self, code: str, message: str = "") -> None:
-        """Accept the message alone: the code of a shape error is always the same."""
         super().__init__("shape.invalid", message or code)
 
 
@@ -70,7 +68,6 @@ class Interrupted(KeyboardInterrupt):
     """
 
     def __init__(self, number: int, *, at_once: bool) -> None:
-        """Keep the number of the signal."""
         super().__init__()
         self.exit_code = 128 + number
         self.at_once = at_once

@@ -27,7 +27,6 @@ class ReadAhead:
     """Samples on their way: call it with each in turn."""
 
     def __init__(self, pool: ThreadPoolExecutor, refs: Iterable[SampleRef]) -> None:
-        """Begin to read."""
         self._coming = iter(refs)
         self._pool = pool
         self._waiting: deque[Future[Sample]] = deque()

@@ -41,7 +41,6 @@ class Meter:
     """Watches the models of one worker."""
 
     def __init__(self) -> None:
-        """Start the clock."""
         self._busy_s = 0.0
         self._since = time.perf_counter()
         self._lock = threading.Lock()

@@ -28,7 +28,6 @@ class Turn:
     """A context in which a call has one of the things that are too few for all calls."""
 
     def __init__(self, door: _Door) -> None:
-        """Announce it."""
         self._door = door
         with door.changed:
             door.outside.append(self)
@@ -95,7 +94,6 @@ class Spares(Generic[Thing]):
     """Things of which each is used by one thread at a time, made as they are needed."""
 
     def __init__(self, make: Callable[[], Thing]) -> None:
-        """Make none yet."""
         self._make = make
         self._free: queue.SimpleQueue[Thing] = queue.SimpleQueue()
 

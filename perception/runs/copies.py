@@ -35,7 +35,6 @@ class RunCopy:
     """
 
     def __init__(self, bucket: Bucket, place: Path) -> None:
-        """Bring nothing yet."""
         self.bucket, self.place = bucket, place
         self._sizes: dict[str, int] = {}
 

@@ -54,7 +54,6 @@ class FirstLook:
     """Warns once, when the first pictures of a run are done."""
 
     def __init__(self) -> None:
-        """Begin with no picture."""
         self._tallies: Tallies = {}
         self._is_over = False
 

@@ -50,7 +50,6 @@ class Painter:
     """Paints the pictures of a scene: the light on a flat face is the same in every frame."""
 
     def __init__(self, stage: Stage) -> None:
-        """Light every face."""
         light = stage.world.light
         self._stage = stage
         faces = stage.faces

@@ -8,7 +8,6 @@ class FileFaultError(Exception):
     """A fault of the bytes; `perception.io.images` adds the path."""
 
     def __init__(self, code: str, message: str) -> None:
-        """Keep the code beside the message."""
         super().__init__(message)
         self.code = code
 

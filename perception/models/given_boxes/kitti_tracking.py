@@ -24,7 +24,6 @@ class TrackingBoxes:
     names_files: tuple[Path, ...] = ()
 
     def __init__(self, root: Path, file_names: Sequence[str] = ()) -> None:
-        """Keep the places."""
         self._root = root
         self._file_names = file_names
         self._frames_of = lru_cache(maxsize=4)(kitti_boxes.rows_by_frame)

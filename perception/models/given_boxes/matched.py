@@ -56,7 +56,6 @@ class MatchedBoxes:
     def __init__(
         self, path: Path, content: BoxFile, planned: Iterable[str], files: Sequence[Path]
     ) -> None:
-        """Match the names."""
         self._path = path
         self._planned = tuple(dict.fromkeys(planned))
         self._names = tuple(picture.file_name for picture in content.pictures)
