@@ -211,7 +211,7 @@ class Segments(RowAligned):
 
 
 @dataclass(frozen=True, eq=False)
-class Looks(RowAligned):
+class ImageStatistics(RowAligned):
     """What else was seen of N masks while their image was open; NaN where it is not known.
 
     Attributes:
@@ -425,7 +425,7 @@ class Evidence:
         size_hw: Height and width of the image.
         detections: (N) prompt boxes.
         segments: (N) answers, aligned with `detections`.
-        looks: (N) what the pixels and a second model say of these answers.
+        statistics: (N) what the pixels and a second model say of these answers.
         dropped: Boxes that could not be prompts, counted by reason: (("box.nan", 2), ...); rows of
             a box file that gave no box are among them.
         changes: As in `Picture`; counted when it is written, and not kept.
@@ -436,16 +436,16 @@ class Evidence:
     size_hw: tuple[int, int]
     detections: Detections
     segments: Segments
-    looks: Looks
+    statistics: ImageStatistics
     dropped: Counts
     changes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that every box has an answer."""
-        if not len(self.detections) == len(self.segments) == len(self.looks):
+        if not len(self.detections) == len(self.segments) == len(self.statistics):
             raise ShapeError(
                 f"{self.file_name}: {len(self.detections)} boxes, {len(self.segments)} answers, "
-                f"{len(self.looks)} looks"
+                f"{len(self.statistics)} statistics"
             )
 
 
@@ -459,9 +459,9 @@ class Signals(RowAligned):
     Attributes:
         wobbles: See `Segments`.
         consensus_ious: See `Segments`.
-        second_ious: See `Looks`.
-        brightness: See `Looks`.
-        contrasts: See `Looks`.
+        second_ious: See `ImageStatistics`.
+        brightness: See `ImageStatistics`.
+        contrasts: See `ImageStatistics`.
         hole_shares: Share of the filled mask that is holes.
         fragment_shares: Share of the mask outside its largest piece.
         border_sides: Sides of the image that the mask touches, 0 to 4.

@@ -20,7 +20,7 @@ from perception.core.geometry import points_in_view
 from perception.core.types import Bool, Int32, Masks, SampleRef, Scene
 from perception.evaluation.truth import ANY_CLASS, BACKGROUND, VOID, TruePoints
 from perception.labeling.lift.ground import find_ground
-from perception.labeling.lift.sight import look
+from perception.labeling.lift.sight import points_in_sight
 
 BOX_MARGIN_M = 0.1  # sides and top of a 3D box move out by this, the bottom does not
 GROUND_M = LiftConfig().ground_m
@@ -77,7 +77,7 @@ def standing_in_sight(
     """Return the points without the ground, and without what every camera finds hidden."""
     seen = np.zeros(len(points), bool)
     for camera, size_hw in zip(scene.cameras, sizes_hw, strict=True):
-        sight = look(camera, scene.points_lidar, size_hw, occlusion=True)
+        sight = points_in_sight(camera, scene.points_lidar, size_hw, occlusion=True)
         seen[sight.rows[~sight.hidden]] = True
     heights_m = find_ground(scene.points_lidar).heights_m(scene.points_lidar)
     kept = seen & ~(heights_m < GROUND_M)

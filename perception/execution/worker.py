@@ -29,7 +29,7 @@ from perception.runs.shards import Outcome
 from perception.visualization import drawing
 
 DRAWERS = 2  # threads: one draws while the other waits for the disk
-Looked = tuple[Outcome, tuple[Evidence, ...]]
+Observed = tuple[Outcome, tuple[Evidence, ...]]
 Load = Callable[[SampleRef], Sample]
 NOTHING_READ: Mapping[str, Sample] = MappingProxyType({})
 
@@ -43,7 +43,7 @@ class Seen:
         samples: Some of those that will be drawn, by id; the others are read again for that.
     """
 
-    looked: list[Future[Looked]]
+    looked: list[Future[Observed]]
     samples: Mapping[str, Sample]
 
 
@@ -77,7 +77,7 @@ class Worker:
         self._plan = read_plan(self._run, job.spec)
         self._models = meter.watch(load_models(job, self._plan))
         self._see = max(job.spec.config.observe.lanes, 1)  # samples at once
-        self._lanes = Lanes[Looked](self._see)
+        self._lanes = Lanes[Observed](self._see)
         self._exit: SystemExit | None = None
         self._readers = Readers()
         self._copy = job.run_copy()
@@ -106,31 +106,31 @@ class Worker:
         healthy = [ref for place, ref in enumerate(refs) if place not in poisoned]
         reading = self._readers.ahead(healthy if ahead else ())
         kept, first = _Kept(), index * self._plan.shard_size
-        looked: list[Future[Looked]] = []
+        looked: list[Future[Observed]] = []
         for place, ref in enumerate(refs):
             ill = place in poisoned
             load = reading.take() if ahead and not ill else sources.load_sample
             if first + place < PREVIEW_SAMPLES:
                 load = partial(kept.load, load)
-            look = partial(observe_one, ref, self._models, ill, load)
+            observe = partial(observe_one, ref, self._models, ill, load)
             if ahead:
-                call = partial(self._look, look, partial(begin, place))
+                call = partial(self._observe_in_turn, observe, partial(begin, place))
                 looked.append(self._lanes.hand(call))
             else:
                 begin(place)  # before it is read: that may end the process, too
-                looked.append(self._lanes.hand(look))
+                looked.append(self._lanes.hand(observe))
                 looked[-1].result()
         for answer in looked[: -self._see]:
             answer.result()
         return Seen(looked, kept.samples)
 
-    def _look(
+    def _observe_in_turn(
         self,
-        look: Callable[[AbstractContextManager[None]], Looked],
+        observe: Callable[[AbstractContextManager[None]], Observed],
         begin: Callable[[], None],
         turn: Turn,
-    ) -> Looked:
-        return look(self._begun(begin, turn))
+    ) -> Observed:
+        return observe(self._begun(begin, turn))
 
     @contextmanager
     def _begun(self, begin: Callable[[], None], turn: Turn) -> Iterator[None]:
@@ -169,8 +169,8 @@ def observe_one(
     poisoned: bool,
     load: Load = sources.load_sample,
     turn: AbstractContextManager[None] = AT_ONCE,
-) -> Looked:
-    """Load a sample and look at it; whatever goes wrong becomes its status row."""
+) -> Observed:
+    """Load a sample and observe it; whatever goes wrong becomes its status row."""
     if poisoned:
         message = "killed its worker process twice (crash, exit, out of memory or hang)"
         return Outcome(ref.id, "quarantined", "process", "process.crash", message), ()

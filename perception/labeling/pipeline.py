@@ -27,8 +27,8 @@ from perception.core.types import (
 )
 from perception.labeling.lift import Findings, View, lift
 from perception.labeling.quality.correct import Correction, corrected
+from perception.labeling.quality.image_statistics import image_statistics
 from perception.labeling.quality.judge import judge
-from perception.labeling.quality.looks import look
 from perception.labeling.quality.merge import (
     find_riders,
     flag_contested,
@@ -123,7 +123,7 @@ def observe(
             size_hw=picture.size_hw,
             detections=answer.found,
             segments=answer.segments,
-            looks=look(picture.image_rgb, answer.segments.masks, answer.second),
+            statistics=image_statistics(picture.image_rgb, answer.segments.masks, answer.second),
             dropped=answer.dropped,
             changes=picture.changes,
         )
@@ -235,7 +235,7 @@ def _judge_picture(
     rows = np.array([i for i, name in enumerate(mapped) if name is not None], np.int64)
     ignored = sorted(name for name, to in zip(names, mapped, strict=True) if to is None)
     detections, segments = seen.detections[rows], seen.segments[rows]
-    looks = seen.looks[rows]
+    statistics = seen.statistics[rows]
     verdicts = judge(detections, segments, rules.config.judge)
     class_ids = [rules.ontology.id_of(name) for name in mapped if name is not None]
     instances = Instances(
@@ -255,9 +255,9 @@ def _judge_picture(
             unknown_signals(len(rows)),
             wobbles=segments.wobbles,
             consensus_ious=segments.consensus_ious,
-            second_ious=looks.second_ious,
-            brightness=looks.brightness,
-            contrasts=looks.contrasts,
+            second_ious=statistics.second_ious,
+            brightness=statistics.brightness,
+            contrasts=statistics.contrasts,
             crowding=crowding(detections.boxes_xyxy),
         ),
         trusts=np.full(len(rows), np.nan, np.float32),

@@ -56,11 +56,11 @@ class Turn:
 
 
 class Lanes(Generic[Seen]):
-    """Threads that answer calls side by side, each call with a turn in it that it takes or not.
+    """Threads that answer calls side by side; in each, a semaphore admits a few at a time.
 
-    There is one thread more than may have their turn at once: its call gets ready meanwhile, or
-    does what is left to do. Turns are in the order of the calls. At most one call more than there
-    are threads is taken and not answered: that bounds the memory.
+    Each call is given a `Turn` to acquire, in the order of the calls. There is one thread more than
+    may hold a turn at once: its call prepares meanwhile, or does what is left to do. At most one
+    call more than there are threads is taken and not answered: that bounds the memory.
     """
 
     def __init__(self, at_once: int) -> None:

@@ -9,13 +9,20 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from perception.core.types import Detections, Evidence, LogitCrops, Looks, SampleRef, Segments
+from perception.core.types import (
+    Detections,
+    Evidence,
+    ImageStatistics,
+    LogitCrops,
+    SampleRef,
+    Segments,
+)
 from perception.runs import rows as rows_
 from perception.runs import sanity, shards
 from perception.runs.rows import COMMON, INSTANCE, MOST, PICTURE, Rule, Rules
 from perception.runs.shards import Outcome, Row, Tallies
 
-_LOOKS = {"brightness": "brightness", "contrast": "contrasts", "second_iou": "second_ious"}
+_STATISTICS = {"brightness": "brightness", "contrast": "contrasts", "second_iou": "second_ious"}
 SCHEMA = pa.schema(
     [
         *shards.SAMPLE_FIELDS,
@@ -34,7 +41,7 @@ SCHEMA = pa.schema(
         ("logits", pa.binary()),
         ("wobble", pa.float32()),
         ("consensus_iou", pa.float32()),
-        *((name, pa.float32()) for name in _LOOKS),
+        *((name, pa.float32()) for name in _STATISTICS),
     ]
 )
 
@@ -49,7 +56,10 @@ RULES: Rules = {
     "cells_origin_xy": Rule(INSTANCE),
     "cells_per_px_xy": Rule(INSTANCE),
     "logits": Rule(INSTANCE),
-    **{name: _SHARE for name in ("predicted_iou", "stability", "wobble", "consensus_iou", *_LOOKS)},
+    **{
+        name: _SHARE
+        for name in ("predicted_iou", "stability", "wobble", "consensus_iou", *_STATISTICS)
+    },
 }
 
 
@@ -121,7 +131,10 @@ def _picture_rows(evidence: Evidence) -> Iterator[Row]:
             "logits": logits.data[i],
             "wobble": float(segments.wobbles[i]),
             "consensus_iou": float(segments.consensus_ious[i]),
-            **{name: float(getattr(evidence.looks, field)[i]) for name, field in _LOOKS.items()},
+            **{
+                name: float(getattr(evidence.statistics, field)[i])
+                for name, field in _STATISTICS.items()
+            },
         }
 
 
@@ -152,7 +165,9 @@ def _evidence(picture: Row, rows: list[Row], path: Path) -> Evidence:
             wobbles=_column(rows, "wobble", np.float32),
             consensus_ious=_column(rows, "consensus_iou", np.float32),
         ),
-        looks=Looks(**{field: _column(rows, name, np.float32) for name, field in _LOOKS.items()}),
+        statistics=ImageStatistics(
+            **{field: _column(rows, name, np.float32) for name, field in _STATISTICS.items()}
+        ),
         dropped=shards.counts_from_rows(picture["dropped"]),
     )
 

@@ -10,9 +10,9 @@ from perception.core.types import (
     Camera,
     Detections,
     Evidence,
+    ImageStatistics,
     Lens,
     LogitCrops,
-    Looks,
     Masks,
     Picture,
     Scene,
@@ -46,8 +46,8 @@ def some_segments(n: int) -> Segments:
     )
 
 
-def some_looks(n: int) -> Looks:
-    return Looks(*(np.full(n, np.nan, np.float32) for _ in range(3)))
+def some_looks(n: int) -> ImageStatistics:
+    return ImageStatistics(*(np.full(n, np.nan, np.float32) for _ in range(3)))
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_an_interrupt_while_it_waits_leaves_nothing_that_exit_waits_for(
 
 # Of the module, the function whose first call stands still: writing a shard, finishing a sample.
 @pytest.mark.parametrize(
-    ("module", "slow"), [("runs.evidence", "write"), ("labeling.pipeline", "look")]
+    ("module", "slow"), [("runs.evidence", "write"), ("labeling.pipeline", "image_statistics")]
 )
 def test_the_models_see_the_next_shard_while_one_is_finished(
     job: Job, in_worker: Prepare, tmp_path: Path, module: str, slow: str
@@ -115,6 +115,7 @@ def test_the_models_see_the_next_shard_while_one_is_finished(
         "        time.sleep(0.01)\n"
         "    return plain(*given)\n"
         f"module.{slow} = wait\n"
+        f"open({str(tmp_path / 'replaced')!r}, 'w').close()\n"
     )
     with Supervisor(job) as supervisor, ThreadPoolExecutor() as lanes:
         begun = [threading.Event(), threading.Event()]
@@ -125,7 +126,7 @@ def test_the_models_see_the_next_shard_while_one_is_finished(
         assert not first.done() and done(job) == []
         (tmp_path / "go").touch()
         first.result(), second.result()
-    assert done(job) == [0, 1]
+    assert done(job) == [0, 1] and (tmp_path / "replaced").exists()
 
 
 def test_a_worker_killed_between_shards_is_replaced(job: Job) -> None:

@@ -14,9 +14,9 @@ from perception.core.types import (
     Cuboids,
     Detections,
     Evidence,
+    ImageStatistics,
     Instances,
     LogitCrops,
-    Looks,
     PictureLabels,
     PointLabels,
     SampleLabels,
@@ -68,7 +68,7 @@ def build_evidence(
             wobbles=np.where(steps == 1, np.nan, steps / 11).astype(np.float32),
             consensus_ious=(steps / 13).astype(np.float32),
         ),
-        looks=Looks(
+        statistics=ImageStatistics(
             brightness=(steps / 17).astype(np.float32),
             contrasts=(steps / 19).astype(np.float32),
             second_ious=np.full(n, np.nan, np.float32),

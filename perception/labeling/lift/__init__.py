@@ -16,7 +16,7 @@ from perception.labeling.lift.cuboids import fit
 from perception.labeling.lift.doubts import doubts, measure
 from perception.labeling.lift.ground import Ground, find_ground
 from perception.labeling.lift.separate import Parts, View, nearest_strong_mode, separate
-from perception.labeling.lift.sight import Sight, look
+from perception.labeling.lift.sight import Sight, points_in_sight
 from perception.labeling.lift.vote import vote
 
 __all__ = ["Findings", "Lifted", "View", "doubted", "lift", "nearest_strong_mode"]
@@ -74,7 +74,7 @@ def lift(views: Sequence[View], points_lidar: Float32, config: LiftConfig) -> Li
     sights, parts, findings, heard = list[Sight](), list[Parts](), list[Findings](), list[View]()
     for view in views:
         size_hw = view.masks.size_hw
-        sight = look(view.camera, points_lidar, size_hw, occlusion=config.occlusion)
+        sight = points_in_sight(view.camera, points_lidar, size_hw, occlusion=config.occlusion)
         seen = points_lidar[sight.rows]
         heights = np.full(len(seen), np.nan) if ground is None else ground.heights_m(seen)
         part = separate(view, sight, seen, heights, config)

@@ -118,7 +118,7 @@ def separate(
         owners = np.where((owners == NOBODY) & inside, grown, owners)
     if config.feet_m > 0:
         _give_feet(owners, sight, points_lidar, pixels, config)
-    _give_left(owners, view, sight, pixels, grown == NOBODY, config)
+    _assign_unclaimed(owners, view, sight, pixels, grown == NOBODY, config)
     insets_px = np.zeros(len(sight), np.float32)
     for row, points in under.items():
         own = owners[points.rows] == row
@@ -161,10 +161,10 @@ def _give_feet(
             owners[feet[np.isfinite(distance_m)]] = row
 
 
-def _give_left(
+def _assign_unclaimed(
     owners: Int32, view: View, sight: Sight, pixels: _Pixels, lonely: Bool, config: LiftConfig
 ) -> None:
-    """Give rejected masks what no other wants, so that their points are not background."""
+    """Assign unclaimed points to rejected masks, so that they are not background."""
     left = pixels.free & (owners == NOBODY) & lonely
     for row in view.order:
         if view.statuses[row] == Status.REJECTED:

@@ -47,7 +47,7 @@ class Sight(RowAligned):
     clear: Float32
 
 
-def look(
+def points_in_sight(
     camera: Camera, points_lidar: Float32, size_hw: tuple[int, int], *, occlusion: bool
 ) -> Sight:
     """Project a sweep and find what is hidden; without `occlusion` nothing is."""

@@ -20,7 +20,7 @@ from perception.labeling.lift import View, doubted, nearest_strong_mode
 from perception.labeling.lift import lift as lift_all
 from perception.labeling.lift.links import NOBODY
 from perception.labeling.lift.separate import Parts, separate
-from perception.labeling.lift.sight import Sight, look
+from perception.labeling.lift.sight import Sight, points_in_sight
 from perception.labeling.lift.vote import trust, vote
 from perception.readers.kitti_calib import read_calibration
 from perception.readers.kitti_object import label_file
@@ -313,7 +313,7 @@ def test_the_road_under_a_car_is_background_and_its_wheels_are_the_cars() -> Non
 def test_what_stands_at_the_ground_line_is_no_ground_and_what_is_lower_is() -> None:
     # One point 0.1 m over the ground, one a millimetre lower, one over ground that is not known.
     points = cloud((10, 0.5, -1.2), (10, 0, -1.2), (10, -0.5, -1.2))
-    sight = look(FRONT, points, SIZE_HW, occlusion=False)
+    sight = points_in_sight(FRONT, points, SIZE_HW, occlusion=False)
     config = LiftConfig(growth_share=0, feet_m=0)
     for line_m in (0.1, 0.25):
         heights_m = np.array([line_m, line_m - 0.001, math.nan])
@@ -328,7 +328,7 @@ def test_what_stands_at_the_ground_line_is_no_ground_and_what_is_lower_is() -> N
 def test_a_hidden_point_under_a_mask_is_not_the_objects(low: bool) -> None:
     # Level with the object's other points, and behind something that only the camera has before it.
     points = cloud((10, 0.5, -1.2), (10, 0.45, -1.2))
-    sight = look(FRONT, points, SIZE_HW, occlusion=False)
+    sight = points_in_sight(FRONT, points, SIZE_HW, occlusion=False)
     heights_m = np.array([1.0, 0.05 if low else 1.0])
     config = LiftConfig(growth_share=0)
     for hidden, owner in ((False, 0), (True, NOBODY)):
@@ -373,7 +373,7 @@ def test_road_and_hidden_points_beside_a_mask_are_no_wall_that_goes_on(unseen: s
     row = grid(10, (-1.5, 1.5), (-2.15, -2.1))  # (35 to 65, 51.5)
     points = np.concatenate([car, wall, row])
     below = np.arange(len(points)) >= 6
-    sight = look(FRONT, points, SIZE_HW, occlusion=False)
+    sight = points_in_sight(FRONT, points, SIZE_HW, occlusion=False)
     sight = replace(sight, hidden=below & (unseen == "hidden"))
     heights_m = np.where(below & (unseen == "road"), 0.0, 1.0)
     config = LiftConfig(growth_share=0, feet_m=0)
@@ -479,10 +479,10 @@ def test_a_point_nearly_hidden_is_trusted_less_than_the_face_before_it() -> None
     face = grid(10, (-3, 3), (-3, 0.5))
     for depth_m, clear in ((10.0, 1.0), (10.25, 0.75), (10.75, 0.25), (11.25, 0.0)):
         points = np.vstack([face, [[depth_m, 0, -1]]]).astype(np.float32)
-        sight = look(FRONT, points, SIZE_HW, occlusion=True)
+        sight = points_in_sight(FRONT, points, SIZE_HW, occlusion=True)
         assert sight.clear[-1] == pytest.approx(clear)
         assert bool(sight.hidden[-1]) == (clear == 0)
-        assert look(FRONT, points, SIZE_HW, occlusion=False).clear[-1] == 1
+        assert points_in_sight(FRONT, points, SIZE_HW, occlusion=False).clear[-1] == 1
 
 
 def test_two_cameras_of_one_name_are_two_views() -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from perception.core import masks as masks_
 from perception.core.types import Bool, Masks
-from perception.labeling.quality.looks import look
+from perception.labeling.quality.image_statistics import image_statistics
 from perception.labeling.quality.shape import crowding, shapes_of
 
 SIZE_HW = (20, 30)
@@ -30,7 +30,7 @@ def encoded(*bitmaps: Bool) -> Masks:
 def test_a_white_object_on_black_has_full_brightness_and_full_contrast() -> None:
     image = np.zeros((*SIZE_HW, 3), np.uint8)
     image[5:15, 5:15] = 255
-    seen = look(image, encoded(block((5, 5, 15, 15))), None)
+    seen = image_statistics(image, encoded(block((5, 5, 15, 15))), None)
     np.testing.assert_allclose([seen.brightness[0], seen.contrasts[0]], 1, atol=1e-6)
     assert np.isnan(seen.second_ious).all()
 
@@ -39,7 +39,7 @@ def test_colours_of_equal_grey_still_contrast() -> None:
     # red 78 and green 40 are both grey 23.4 of 255: a contrast in grey alone would be 0
     image = np.full((*SIZE_HW, 3), (0, 40, 0), np.uint8)
     image[5:15, 5:15] = (78, 0, 0)
-    seen = look(image, encoded(block((5, 5, 15, 15))), None)
+    seen = image_statistics(image, encoded(block((5, 5, 15, 15))), None)
     assert seen.contrasts[0] == pytest.approx(np.hypot(78, 40) / (np.sqrt(3) * 255), abs=1e-6)
     assert seen.brightness[0] == pytest.approx(0.299 * 78 / 255, abs=1e-6)
 
@@ -48,16 +48,16 @@ def test_colours_of_equal_grey_still_contrast() -> None:
 def test_the_ring_ends_at_the_border_of_the_image(box: tuple[int, int, int, int]) -> None:
     image = np.full((*SIZE_HW, 3), 51, np.uint8)
     image[block(box)] = 102
-    seen = look(image, encoded(block(box)), None)
+    seen = image_statistics(image, encoded(block(box)), None)
     np.testing.assert_allclose([seen.brightness[0], seen.contrasts[0]], [0.4, 0.2], atol=1e-6)
 
 
 def test_a_mask_of_the_whole_image_has_no_surroundings_and_an_empty_one_no_light() -> None:
     image = np.full((*SIZE_HW, 3), 51, np.uint8)
-    seen = look(image, encoded(block((0, 0, 30, 20)), block()), None)
+    seen = image_statistics(image, encoded(block((0, 0, 30, 20)), block()), None)
     assert seen.brightness[0] == pytest.approx(0.2)
     assert np.isnan(seen.contrasts).all() and np.isnan(seen.brightness[1])
-    assert len(look(image, encoded(), None)) == 0
+    assert len(image_statistics(image, encoded(), None)) == 0
 
 
 def test_a_second_opinion_is_the_iou_of_the_two_answers_to_one_box() -> None:
@@ -65,7 +65,9 @@ def test_a_second_opinion_is_the_iou_of_the_two_answers_to_one_box() -> None:
     ours = encoded(block((0, 0, 10, 10)), block((0, 0, 4, 4)), block((0, 0, 4, 4)), block())
     theirs = encoded(block((5, 0, 15, 10)), block((9, 9, 12, 12)), block(), block())
     # 50 shared of 150; apart; nothing said; neither says anything, which is no agreement
-    np.testing.assert_allclose(look(image, ours, theirs).second_ious, [1 / 3, 0, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(
+        image_statistics(image, ours, theirs).second_ious, [1 / 3, 0, 0, 0], atol=1e-6
+    )
 
 
 def test_paired_ious_are_the_diagonal_of_all_ious() -> None:

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from perception.core import masks as masks_
-from perception.core.types import Bool, Float32, Float64, Int32, Looks, Masks, UInt8
+from perception.core.types import Bool, Float32, Float64, ImageStatistics, Int32, Masks, UInt8
 
 RING_SHARE = 0.1  # the surroundings of a mask reach this share of its longer side out ...
 MIN_RING_PX = 3  # ... but at least this far: a camera blurs an edge over a pixel or two
@@ -12,7 +12,7 @@ _LONGEST = float(np.sqrt(3) * 255)  # from black to white
 _TO_GREY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as OpenCV
 
 
-def look(image_rgb: UInt8, masks: Masks, second: Masks | None) -> Looks:
+def image_statistics(image_rgb: UInt8, masks: Masks, second: Masks | None) -> ImageStatistics:
     """Look at N masks in their image.
 
     Args:
@@ -21,14 +21,14 @@ def look(image_rgb: UInt8, masks: Masks, second: Masks | None) -> Looks:
         second: (N) a second segmenter's answers to the same boxes; None without one.
 
     Returns:
-        (N) looks. An empty mask has no light; two answers that are both empty do not agree.
+        (N) statistics. An empty mask has no light; two answers that are both empty do not agree.
     """
     light = np.full((len(masks), 2), np.nan, np.float32)
     for row in range(len(masks)):
         if masks.counts[row]:
             light[row] = _light(image_rgb, masks_.decode_crop(masks, row), masks.boxes_xyxy[row])
     nothing = np.full(len(masks), np.nan, np.float32)
-    return Looks(
+    return ImageStatistics(
         brightness=light[:, 0],
         contrasts=light[:, 1],
         second_ious=nothing if second is None else masks_.paired_ious(masks, second),
