@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ from perception.core.types import (
     SampleLabels,
     Segments,
     Status,
-    unknown_signals,
 )
 from perception.formats import coco
 from perception.io.files import write_bytes
@@ -117,22 +116,16 @@ def _write_coco(request: SegmentRequest, segments: Segments, prompts: Sequence[P
         box = prompts[row // request.masks_each].box_xyxy
         if box:
             boxes[row] = box
-    instances = Instances(
+    instances = replace(
+        Instances.blank(count, segments.masks.size_hw),
         instance_ids=np.arange(1, count + 1, dtype=np.int32),
         prompt_ids=np.arange(1, count + 1, dtype=np.int32),
-        class_ids=np.zeros(count, np.int32),
         statuses=np.full(count, Status.ACCEPTED, np.uint8),
-        reasons=((),) * count,
-        scores=np.ones(count, np.float32),
         predicted_ious=segments.predicted_ious,
         stabilities=segments.stabilities,
         box_ious=paired_ious(bounds, boxes).astype(np.float32),
-        outside_shares=np.zeros(count, np.float32),
         boxes_xyxy=boxes,
         masks=segments.masks,
-        signals=unknown_signals(count),
-        trusts=np.full(count, np.nan, np.float32),
-        by_human=np.zeros(count, bool),
     )
     name = request.image.name
     picture = PictureLabels("", name, segments.masks.size_hw, instances, ignored=())

@@ -533,6 +533,31 @@ class Instances(RowAligned):
     trusts: Float32
     by_human: Bool
 
+    @classmethod
+    def blank(cls, n: int, size_hw: tuple[int, int]) -> Self:
+        """Return N rejected objects without pixels, of which nothing was measured.
+
+        What a model or a box says is 1, as good as can be; `replace` sets what is known.
+        """
+        ones, zeros = np.ones(n, np.float32), np.zeros(n, np.float32)
+        return cls(
+            instance_ids=np.zeros(n, np.int32),
+            prompt_ids=np.zeros(n, np.int32),
+            class_ids=np.zeros(n, np.int32),
+            statuses=np.full(n, Status.REJECTED, np.uint8),
+            reasons=((),) * n,
+            scores=ones,
+            predicted_ious=ones,
+            stabilities=ones,
+            box_ious=ones,
+            outside_shares=zeros,
+            boxes_xyxy=np.zeros((n, 4), np.float32),
+            masks=Masks(np.zeros((n, 4), np.int32), (b"",) * n, size_hw),
+            signals=unknown_signals(n),
+            trusts=np.full(n, np.nan, np.float32),
+            by_human=np.zeros(n, bool),
+        )
+
 
 @dataclass(frozen=True)
 class BoxOffset:

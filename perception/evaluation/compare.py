@@ -16,11 +16,9 @@ from perception.core.statistics import weights_of
 from perception.core.types import (
     Float32,
     Instances,
-    Masks,
     PictureLabels,
     SampleLabels,
     SampleRef,
-    unknown_signals,
 )
 from perception.evaluation import kitti, notes, nuscenes, tables
 from perception.evaluation.cuboids import CuboidRows, count_cuboids, cuboid_table
@@ -169,26 +167,7 @@ def _without_labels(ref: SampleRef, truth: Truth) -> SampleLabels:
 
 def no_labels(camera: str, file_name: str, size_hw: tuple[int, int]) -> PictureLabels:
     """Return an image in which nothing was labelled."""
-    none = np.zeros(0, np.float32)
-    boxes = np.zeros((0, 4), np.float32)
-    instances = Instances(
-        instance_ids=np.zeros(0, np.int32),
-        prompt_ids=np.zeros(0, np.int32),
-        class_ids=np.zeros(0, np.int32),
-        statuses=np.zeros(0, np.uint8),
-        reasons=(),
-        scores=none,
-        predicted_ious=none,
-        stabilities=none,
-        box_ious=none,
-        outside_shares=none,
-        boxes_xyxy=boxes,
-        masks=Masks(boxes_xyxy=boxes.astype(np.int32), counts=(), size_hw=size_hw),
-        signals=unknown_signals(0),
-        trusts=np.full(0, np.nan, np.float32),
-        by_human=np.zeros(0, bool),
-    )
-    return PictureLabels(camera, file_name, size_hw, instances, ())
+    return PictureLabels(camera, file_name, size_hw, Instances.blank(0, size_hw), ())
 
 
 @dataclass

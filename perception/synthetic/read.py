@@ -1,6 +1,7 @@
 """A drive's truth as labels: made of objects, and read back from the drive."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -17,7 +18,6 @@ from perception.core.types import (
     PointLabels,
     SampleLabels,
     Status,
-    unknown_signals,
 )
 from perception.formats import MAX_INDEX_BYTES, coco, read_bytes
 from perception.io import schemas
@@ -73,23 +73,15 @@ def true_instances(
     ids: Int32, class_ids: Int32, boxes_xyxy: Float32, masks: Masks, labelled: Bool
 ) -> Instances:
     """Return N objects of which everything is known; those not `labelled` have status review."""
-    ones, zeros = np.ones(len(ids), np.float32), np.zeros(len(ids), np.float32)
-    return Instances(
+    return replace(
+        Instances.blank(len(ids), masks.size_hw),
         instance_ids=ids,
         prompt_ids=ids,
         class_ids=class_ids,
         statuses=np.where(labelled, Status.ACCEPTED, Status.REVIEW).astype(np.uint8),
         reasons=tuple(() if known else ("object.tiny",) for known in labelled),
-        scores=ones,
-        predicted_ious=ones,
-        stabilities=ones,
-        box_ious=ones,
-        outside_shares=zeros,
         boxes_xyxy=boxes_xyxy,
         masks=masks,
-        signals=unknown_signals(len(ids)),
-        trusts=np.full(len(ids), np.nan, np.float32),
-        by_human=np.zeros(len(ids), bool),
     )
 
 

@@ -11,12 +11,14 @@ from perception.core.types import (
     Detections,
     Evidence,
     ImageStatistics,
+    Instances,
     Lens,
     LogitCrops,
     Masks,
     Picture,
     Scene,
     Segments,
+    Status,
 )
 
 
@@ -205,3 +207,12 @@ def test_containers_cross_a_process_border_whole() -> None:
     copy = pickle.loads(pickle.dumps(some_segments(2)))
     assert copy.logits.data == (b"\x00", b"\x01")
     np.testing.assert_array_equal(copy.predicted_ious, [0, 1])
+
+
+@pytest.mark.parametrize("n", [0, 1, 3])
+def test_blank_instances_claim_nothing(n: int) -> None:
+    rows = Instances.blank(n, (4, 6))
+    assert len(rows) == n and rows.masks.size_hw == (4, 6)
+    assert (rows.statuses == Status.REJECTED).all() and not rows.by_human.any()
+    assert rows.reasons == ((),) * n and rows.masks.counts == (b"",) * n
+    assert np.isnan(rows.trusts).all() and np.isnan(rows.signals.brightness).all()

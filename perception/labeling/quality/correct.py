@@ -10,7 +10,7 @@ from perception.core import masks as masks_
 from perception.core.config import Settings
 from perception.core.errors import SampleError
 from perception.core.ontology import Ontology
-from perception.core.types import Instances, Int32, Masks, Status, unknown_signals
+from perception.core.types import Instances, Int32, Status
 
 KEPT = ("accept", "reclass", "edit", "add")
 _Side = Annotated[int, Field(ge=0, le=masks_.MAX_PIXELS)]
@@ -100,7 +100,7 @@ def corrected(
     corrections = tuple(one for one in corrections if one.kept or one.instance in own)
     added = len({one.instance for one in corrections} - own)
     size_hw = instances.masks.size_hw
-    whole = Instances.joined([instances, _nothing(added, size_hw)])
+    whole = Instances.joined([instances, Instances.blank(added, size_hw)])
     row_of = {int(instance): row for row, instance in enumerate(instances.prompt_ids)}
     ids, prompt_ids = whole.instance_ids.copy(), whole.prompt_ids.copy()
     class_ids = whole.class_ids.copy()
@@ -129,28 +129,6 @@ def corrected(
         boxes_xyxy=boxes,
         masks=masks_.checked(masks_.join(tuple(masks), size_hw)),
         by_human=by_human,
-    )
-
-
-def _nothing(count: int, size_hw: tuple[int, int]) -> Instances:
-    """Return rows for labels that people added: of these nothing is measured."""
-    full, none = np.ones(count, np.float32), np.zeros(count, np.float32)
-    return Instances(
-        instance_ids=np.zeros(count, np.int32),
-        prompt_ids=np.zeros(count, np.int32),
-        class_ids=np.zeros(count, np.int32),
-        statuses=np.full(count, Status.REJECTED, np.uint8),
-        reasons=((),) * count,
-        scores=full,
-        predicted_ious=full,
-        stabilities=full,
-        box_ious=full,
-        outside_shares=none,
-        boxes_xyxy=np.zeros((count, 4), np.float32),
-        masks=Masks(np.zeros((count, 4), np.int32), (b"",) * count, size_hw),
-        signals=unknown_signals(count),
-        trusts=np.full(count, np.nan, np.float32),
-        by_human=np.ones(count, bool),
     )
 
 

@@ -16,8 +16,7 @@ from perception.benchmarks.trust import (
     review_gain,
 )
 from perception.core.errors import RequestError
-from perception.core.types import Masks, Status
-from perception.labeling.quality.correct import _nothing
+from perception.core.types import Instances, Masks, Status
 from perception.labeling.trust.design import choose
 from perception.labeling.trust.features import FEATURES, doubts, features_of, log_odds
 from perception.labeling.trust.fit import Examples, _folds, calibrate, check, fit, log_losses
@@ -76,7 +75,9 @@ def test_shares_become_log_odds_and_what_leaves_them_is_clamped() -> None:
 
 
 def test_what_is_thinner_than_a_pixel_counts_as_one_pixel() -> None:
-    rows = replace(_nothing(3, (9, 9)), masks=Masks(np.zeros((3, 4), np.int32), (b"",) * 3, (9, 9)))
+    rows = replace(
+        Instances.blank(3, (9, 9)), masks=Masks(np.zeros((3, 4), np.int32), (b"",) * 3, (9, 9))
+    )
     boxes = np.array([[0, 0, 8, 4], [2, 0, 2, 4], [0, 3, 5, 3.5]], np.float32)
     found = features_of(replace(rows, boxes_xyxy=boxes))[:, PLACE["elongation"]]
     np.testing.assert_allclose(found, np.log([8 / 4, 1 / 4, 5 / 1]))
@@ -340,7 +341,7 @@ def test_whatever_is_wrong_in_a_trust_file_is_one_sentence(tmp_path: Path, stran
 def test_labels_on_the_line_are_above_it() -> None:
     n = 4
     masks = Masks(np.zeros((n, 4), np.int32), (b"",) * n, (9, 9))
-    rows = replace(_nothing(n, (9, 9)), masks=masks, reasons=(("iou.low",),) * n)
+    rows = replace(Instances.blank(n, (9, 9)), masks=masks, reasons=(("iou.low",),) * n)
     lined = model(accept_from=0.75, class_lines={"bus": 0.5})
     statuses, reasons = draw_line(
         lined,
