@@ -31,6 +31,7 @@ from perception.core.version import __version__
 from perception.evaluation import Figure, pooled
 from perception.evaluation.pooled import COLUMNS, Precision
 from perception.evaluation.report import text_table
+from perception.io.files import refuse_occupied
 from perception.models import registry
 from perception.runs import records
 from perception.synthetic.command import synthesize
@@ -239,9 +240,8 @@ def _begin(request: GainRequest) -> None:
                 "gain.mismatch",
                 f"{request.out} was made with other settings ({shown}); choose another --out",
             )
-    elif request.out.exists() and any(request.out.iterdir()):
-        raise RequestError("run.occupied", f"{request.out}: is not empty; choose another --out")
     else:
+        refuse_occupied(request.out)
         records.write_json(path, asked)
 
 

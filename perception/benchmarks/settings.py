@@ -21,13 +21,13 @@ from perception.core import masks
 from perception.core.config import Mode, ObserveConfig
 from perception.core.errors import RequestError
 from perception.core.ontology import load_ontology
+from perception.core.sizes import SIZES_PX
 from perception.core.types import Bool, Float32, Masks, Prompt, UInt8
 from perception.evaluation.report import text_table
 from perception.io.images import decode_image
 from perception.models import registry
 from perception.models.inference import has_bf16
 
-SIZES_PX = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, np.inf)}
 ENTRY = "perception.benchmarks.settings:measure_one"
 PROMPTS = ("box", "1 point", "3 points", "box and point")
 MIN_OBJECT_PX = 100  # smaller ones are drawn too coarsely to judge a mask by

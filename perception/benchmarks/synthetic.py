@@ -13,6 +13,7 @@ import numpy as np
 from perception.core import masks as masks_
 from perception.core.config import LiftConfig
 from perception.core.geometry import points_in_view
+from perception.core.sizes import SIZES_PX
 from perception.core.types import Bool, Float32, Int32, Masks
 from perception.labeling.lift import View as LiftView
 from perception.labeling.lift import lift
@@ -26,7 +27,6 @@ from perception.synthetic.world import make_world
 
 MIN_POINTS = 10
 DEPTH_MODE = LiftConfig(ground_m=0, feet_m=0, occlusion=False, go_on=False, growth_share=0)
-SIZES = (("small", 0, 32**2), ("medium", 32**2, 96**2), ("large", 96**2, 1 << 30))
 
 
 @dataclass
@@ -63,7 +63,7 @@ def measure(frames: Iterable[Frame], segmenter: Segmenter | None) -> dict[str, f
     pixels = np.array(tally.pixels)
     for name, values in tally.ious.items():
         result[f"mask/{name}"] = float(np.mean(values))
-        for size, low, high in SIZES:
+        for size, (low, high) in SIZES_PX.items():
             chosen = np.array(values)[(pixels >= low) & (pixels < high)]
             result[f"mask/{name}/{size}"] = float(chosen.mean()) if len(chosen) else 0.0
     return result
@@ -90,16 +90,8 @@ def _frame(frame: Frame, view: View, segmenter: Segmenter | None, tally: _Tally)
         sources["sam settled"] = settle_overlaps(answer.masks, order.tolist())
     tally.pixels += areas[rows].tolist()
     for name, masks in sources.items():
-        tally.ious.setdefault(name, []).extend(_ious(truth, masks))
+        tally.ious.setdefault(name, []).extend(masks_.paired_ious(masks, truth).tolist())
     _points(frame, view, ids, sources, tally)
-
-
-def _ious(truth: Masks, masks: Masks) -> list[float]:
-    values = []
-    for row in range(len(truth)):
-        ours, theirs = masks_.decode_one(masks, row), masks_.decode_one(truth, row)
-        values.append(float((ours & theirs).sum() / max((ours | theirs).sum(), 1)))
-    return values
 
 
 def _points(frame: Frame, view: View, ids: Int32, sources: dict[str, Masks], tally: _Tally) -> None:

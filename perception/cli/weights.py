@@ -87,6 +87,7 @@ def weights_export(path: Path, *, out: Path, as_json: AsJson = False) -> int:
     import pkgutil
 
     from perception.core.errors import RequestError
+    from perception.io.files import refuse_occupied
     from perception.models.registry import EXPORTERS, choose_segmenter
 
     choice = choose_segmenter(str(path))
@@ -95,8 +96,7 @@ def weights_export(path: Path, *, out: Path, as_json: AsJson = False) -> int:
             "weights.invalid",
             f"{path}: expected a SAM checkpoint (.pt, .pth, .safetensors), to export it",
         )
-    if out.exists() and (out.is_file() or any(out.iterdir())):
-        raise RequestError("run.occupied", f"{out}: is not empty; choose another --out")
+    refuse_occupied(out)
     rows = pkgutil.resolve_name(EXPORTERS[choice.spec.kind])(choice.path, out)
     lines = [f"{path}: {path.stat().st_size / 1e6:.1f} MB"]
     lines += [

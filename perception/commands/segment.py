@@ -23,7 +23,7 @@ from perception.core.types import (
     Status,
 )
 from perception.formats import coco
-from perception.io.files import write_bytes
+from perception.io.files import refuse_occupied, write_bytes
 from perception.io.images import decode_image
 from perception.models import registry
 from perception.models.everything import everything
@@ -69,8 +69,7 @@ def segment(request: SegmentRequest) -> list[dict[str, Any]]:
         raise RequestError(
             "prompt.invalid", "give --box or --point for each object, or --everything alone"
         )
-    if request.out.exists() and (request.out.is_file() or any(request.out.iterdir())):
-        raise RequestError("run.occupied", f"{request.out}: is not empty; choose another --out")
+    refuse_occupied(request.out)
     image = decode_image(request.image)
     cores = request.observe.threads or len(os.sched_getaffinity(0))
     config = request.observe.model_copy(update={"threads": cores})

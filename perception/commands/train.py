@@ -11,6 +11,7 @@ from perception.core.errors import RequestError, SampleError
 from perception.core.version import __version__
 from perception.formats import yolo
 from perception.formats.yolo_rows import Meaning, Row
+from perception.io.files import refuse_occupied
 from perception.models import given_boxes, weights
 from perception.models.given_boxes.yolo_meaning import understand
 from perception.models.registry import TRAINERS
@@ -57,8 +58,7 @@ def train(request: TrainRequest) -> dict[str, Any]:
             "data.mismatch",
             f"{val}: its class names {_names(val)} are not those of {data}: {names}",
         )
-    if out.exists() and any(out.iterdir()):
-        raise RequestError("run.occupied", f"{out}: is not empty; choose another --out")
+    refuse_occupied(out)
     described, described_val = _described(data, names), _described(val, names)
     start = ""
     if not request.model.endswith(".yaml"):

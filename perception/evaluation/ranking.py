@@ -20,6 +20,7 @@ import numpy as np
 from perception.core import boxes as boxes_
 from perception.core import masks as masks_
 from perception.core.errors import RequestError
+from perception.core.sizes import LARGE_PX, SMALL_PX
 from perception.core.statistics import Figure, Int64, interval, mean_known
 from perception.core.types import Bool, Float32, Float64
 from perception.evaluation.instances import Comparison, Labels
@@ -35,13 +36,12 @@ KINDS: dict[str, Kind] = {
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0.0, 1.0, 101)
 MAX_LABELS = 100  # of one class in one image, the best by score
-SMALL, LARGE = 32**2, 96**2
 SEEN = 24**2  # what a detector of whole images can be asked to find
 AREAS = {
     "all": (0, 1e10),
-    "small": (0, SMALL),
-    "medium": (SMALL, LARGE),
-    "large": (LARGE, 1e10),
+    "small": (0, SMALL_PX),
+    "medium": (SMALL_PX, LARGE_PX),
+    "large": (LARGE_PX, 1e10),
     "24 px": (SEEN, 1e10),
 }
 # column: the thresholds that it averages, and the sizes of objects

@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 
+from perception.core.sizes import SIZES_PX, SMALL_PX
 from perception.core.statistics import (
     Figure,
     Int64,
@@ -30,11 +31,9 @@ from perception.evaluation.rows import LabelRows, ObjectRows
 from perception.evaluation.truth import Vocabulary
 from perception.evaluation.yields import yields_at
 
-SIZES_PX: dict[str, tuple[float, float]] = {  # COCO's, by the pixels of the object's visible mask
-    "small": (0, ranking.SMALL),
-    "medium": (ranking.SMALL, ranking.LARGE),
-    "large": (ranking.LARGE, np.inf),
-    "not small": (ranking.SMALL, np.inf),
+ROWS_PX: dict[str, tuple[float, float]] = {  # by the pixels of the object's visible mask
+    **SIZES_PX,
+    "not small": (SMALL_PX, np.inf),
 }
 LABEL_COLUMNS = (
     "precision",
@@ -104,7 +103,7 @@ def _slices(
 ) -> list[tuple[str, Bool, Bool]]:
     """Return (name, rows of the labels, rows of the objects)."""
     found = [("all", np.ones(len(labels), bool), np.ones(len(objects), bool))]
-    for name, (low, high) in SIZES_PX.items():
+    for name, (low, high) in ROWS_PX.items():
         ours, true = ((rows >= low) & (rows < high) for rows in (labels.areas, objects.areas))
         found.append((name, ours, true))
     for class_id, name in classes.names.items():
@@ -208,7 +207,7 @@ def yield_table(labels: LabelRows, objects: ObjectRows, weights: Int64) -> Table
     counted = labels[~labels.excused_75]
     fitted = len(counted) > 0 and bool(np.isfinite(counted.trusts).all())
     ranks = counted.trusts if fitted else counted.scores
-    groups: dict[str, tuple[float, float]] = {"all": (0, np.inf), **SIZES_PX}
+    groups: dict[str, tuple[float, float]] = {"all": (0, np.inf), **ROWS_PX}
     ours, true = (
         np.stack([(areas >= low) & (areas < high) for low, high in groups.values()], axis=1)
         for areas in (counted.areas, objects.areas)

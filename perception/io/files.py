@@ -126,6 +126,12 @@ def _existing(path: Path) -> Path:
     return next(folder for folder in path.absolute().parents if folder.is_dir())
 
 
+def refuse_occupied(out: Path) -> None:
+    """Refuse a folder for output that holds anything, or is a file: `output.exists`."""
+    if os.path.lexists(out) and (not out.is_dir() or any(out.iterdir())):
+        raise RequestError("output.exists", f"{out}: is not empty; choose another --out")
+
+
 def remove_temporaries(folder: Path) -> None:
     """Remove what killed processes left behind."""
     for path in folder.rglob(f"{TEMPORARY}*"):

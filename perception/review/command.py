@@ -12,7 +12,7 @@ import numpy as np
 from perception.core.errors import RequestError, SampleError
 from perception.core.types import Sample, SampleLabels, SampleRef
 from perception.evaluation import evaluate
-from perception.io.files import write_bytes
+from perception.io.files import refuse_occupied, write_bytes
 from perception.models.registry import RECORDERS
 from perception.readers import sources
 from perception.review import words
@@ -83,8 +83,7 @@ def show(
     """
     if frames < 1:
         raise RequestError("option.invalid", f"--frames {frames}: expected 1 or more")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RequestError("output.exists", f"{out}: is not empty; choose another --out")
+    refuse_occupied(out)
     counts = folder.read_counts(run)
     spec = folder.read_spec(run)
     plan = folder.read_plan(run, spec)

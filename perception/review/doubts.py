@@ -12,7 +12,6 @@ import numpy as np
 from perception.core import masks as masks_
 from perception.core.types import Float64, Instances, PictureLabels, SampleLabels, Status
 
-SMALL_PX, MEDIUM_PX = 32**2, 96**2  # COCO's sizes
 RANDOM_EVERY = 5  # of the labels shown: enough for an estimate, few enough to stay worst first
 SEED = 0
 
@@ -149,8 +148,3 @@ def turns(found: list[Candidate]) -> list[Turn]:
         taken.add(chosen)
         result.append(Turn(order[chosen], drawn))
     return result
-
-
-def size_name(area_px: int) -> str:
-    """Return COCO's name of a size."""
-    return "small" if area_px < SMALL_PX else "medium" if area_px < MEDIUM_PX else "large"

@@ -13,10 +13,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from perception.core.errors import RequestError, SampleError
+from perception.core.errors import SampleError
+from perception.core.sizes import size_name
 from perception.core.types import PictureLabels, Sample, SampleLabels, SampleRef, Status
 from perception.formats import number_or_none
-from perception.io.files import write_bytes
+from perception.io.files import refuse_occupied, write_bytes
 from perception.readers import sources
 from perception.review import crops, doubts, words
 from perception.review.doubts import Turn
@@ -54,8 +55,7 @@ def review(run: Path, out: Path, *, statuses: frozenset[Status] = REVIEWED) -> R
     Raises:
         RequestError: `output.exists`, `run.incomplete`, `run.damaged`.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RequestError("output.exists", f"{out}: is not empty; choose another --out")
+    refuse_occupied(out)
     spec = folder.read_spec(run)
     plan = folder.read_plan(run, spec)
     order = doubts.turns(
@@ -130,7 +130,7 @@ def _entry(number: int, turn: Turn, labels: SampleLabels, spec: RunSpec) -> dict
         "picture": picture.file_name,
         "class": spec.ontology.by_id(one.class_id).name,
         "status": one.status.name.lower(),
-        "size": doubts.size_name(one.area_px),
+        "size": size_name(one.area_px),
         "area_px": one.area_px,
         "reasons": [reason.split(".")[0] if "_of." in reason else reason for reason in one.reasons],
         "words": words.signal_words(picture.instances, one.row),

@@ -30,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from perception.core import masks as masks_
-from perception.core.errors import PerceptionError, RequestError
+from perception.core.errors import PerceptionError
 from perception.core.geometry import transform
 from perception.core.ontology import load_class_map, load_ontology, target_of
 from perception.core.types import (
@@ -45,7 +45,7 @@ from perception.core.types import (
 )
 from perception.formats import coco, kitti_label, semantic_kitti
 from perception.formats.kitti_label import KittiObjects
-from perception.io.files import write_bytes
+from perception.io.files import refuse_occupied, write_bytes
 from perception.synthetic.constants import TRUTH
 from perception.synthetic.drive import Frame, Objects, View
 from perception.synthetic.read import true_instances
@@ -81,8 +81,7 @@ def prepare(out: Path) -> None:
     Raises:
         RequestError: `output.exists` if it holds anything.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RequestError("output.exists", f"{out}: is not empty; give a new folder for the drive")
+    refuse_occupied(out)
     out.mkdir(parents=True, exist_ok=True)
 
 

@@ -167,7 +167,7 @@ def test_a_folder_that_holds_something_is_not_written_to(
 ) -> None:
     tokens = ["--segmenter", "x", "--out", str(image.parent), "--box", "1,1,5,5"]
     assert cli.run(["segment", str(image), *tokens]) == cli.USAGE
-    assert "run.occupied" in capsys.readouterr().err
+    assert "output.exists" in capsys.readouterr().err
 
 
 def test_a_model_for_boxes_only_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,4 +85,4 @@ def test_other_weights_and_a_folder_that_holds_something_are_refused(
     assert cli.run([*base, "grabcut", "--out", str(tmp_path / "x")]) == cli.USAGE
     assert "expected a SAM checkpoint" in capsys.readouterr().err
     assert cli.run([*base, str(checkpoint), "--out", str(checkpoint.parent)]) == cli.USAGE
-    assert "run.occupied" in capsys.readouterr().err
+    assert "output.exists" in capsys.readouterr().err

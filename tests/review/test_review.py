@@ -16,6 +16,7 @@ from perception import cli
 from perception.commands import label as commands
 from perception.commands.label import LabelRequest
 from perception.core.errors import RequestError
+from perception.core.sizes import size_name
 from perception.core.types import Status
 from perception.review import crops, doubts, words
 from perception.review.doubts import Candidate
@@ -57,7 +58,7 @@ def test_every_label_has_one_turn_and_every_fifth_is_drawn(count: int) -> None:
 
 
 def test_sizes_are_cocos() -> None:
-    assert [doubts.size_name(area) for area in (1, 1023, 1024, 9215, 9216)] == [
+    assert [size_name(area) for area in (1, 1023, 1024, 9215, 9216)] == [
         "small",
         "small",
         "medium",
