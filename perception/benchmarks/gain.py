@@ -192,7 +192,7 @@ def measure_gain(request: GainRequest, caster: Caster, tell: Callable[[str], Non
         tell: Called with a line before each step.
 
     Raises:
-        RequestError: `gain.mismatch`, `run.occupied` for an OUT that holds something else;
+        RequestError: `gain.mismatch`, `output.exists` for an OUT that holds something else;
             `gain.quarantined` if an image could not be labelled: the arms would differ in images.
     """
     out, config = request.out, request.config

@@ -62,7 +62,7 @@ def segment(request: SegmentRequest) -> list[dict[str, Any]]:
     """Write what was found, and return a row for each mask; prompt by prompt, or surest first.
 
     Raises:
-        RequestError: `prompt.invalid`, `run.occupied`, `weights.*`, `extra.missing`.
+        RequestError: `prompt.invalid`, `output.exists`, `weights.*`, `extra.missing`.
         SampleError: for an image that cannot be read.
     """
     if bool(request.prompts) == bool(request.grid):

@@ -160,7 +160,7 @@ def test_other_settings_and_other_folders_are_refused(
     with pytest.raises(RequestError, match=r"gain\.mismatch.*grabcut"):
         measure_gain(GainRequest(made[0], "bright", "grabcut", CONFIG), load_caster(), print)
     (tmp_path / "mine.txt").write_text("precious")
-    with pytest.raises(RequestError, match=r"run\.occupied"):
+    with pytest.raises(RequestError, match=r"output\.exists"):
         measure_gain(GainRequest(tmp_path, "bright", "boxes", CONFIG), load_caster(), print)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 

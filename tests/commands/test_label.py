@@ -654,6 +654,7 @@ def test_a_dry_run_refuses_what_the_run_would_refuse(tmp_path: Path, source: Pat
 
 
 def test_a_dry_run_opens_weights_in_a_process_of_their_own(tmp_path: Path, source: Path) -> None:
+    pytest.importorskip("onnxruntime")
     weights = tmp_path / "det.onnx"
     weights.write_bytes(b"\x08\x07")  # a version, and no network
     asked = request_of(source, tmp_path / "run", detector=str(weights))

@@ -162,7 +162,7 @@ def test_other_classes_a_full_folder_and_untrusted_weights_are_refused(tmp_path:
     data, val = export(tmp_path / "data", 1), export(tmp_path / "val", 1, "[car, bus]")
     with pytest.raises(RequestError, match=r"data\.mismatch"):
         train(TrainRequest(data, tmp_path / "out", "yolo11n.yaml", val=val))
-    with pytest.raises(RequestError, match=r"run\.occupied"):
+    with pytest.raises(RequestError, match=r"output\.exists"):
         train(TrainRequest(data, val, "yolo11n.yaml"))
     with pytest.raises(RequestError, match=r"weights\.missing"):
         train(TrainRequest(data, tmp_path / "out", str(tmp_path / "none.pt")))
