@@ -82,13 +82,20 @@ def _python_path(*first: Path) -> str:
 
 
 MARKS = ("models", "ray", "browser", "oracle", "slow")
+MARKED_BY = {
+    "oracle": {"oracle", "s3_server"},
+    "browser": {"browser"},
+    "slow": {"command", "in_worker"},  # they start processes
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what an oracle judges by its fixture, and as quick what has no other mark."""
+    """Mark tests by what they ask for, and as quick what has no other mark."""
     for item in items:
-        if {"oracle", "s3_server"} & set(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.oracle)
+        asked = set(getattr(item, "fixturenames", ()))
+        for mark, fixtures in MARKED_BY.items():
+            if fixtures & asked:
+                item.add_marker(getattr(pytest.mark, mark))
         if not any(item.get_closest_marker(mark) for mark in MARKS):
             item.add_marker(pytest.mark.quick)
 

@@ -135,6 +135,7 @@ def results(folder: Path, snapshot: Callable[[Path], dict[str, bytes]]) -> Resul
     return found
 
 
+@pytest.mark.slow
 def test_row_01_a_zero_byte_image_is_quarantined(results: Results) -> None:
     assert results.code("zero.jpg") == "image.empty"
 
@@ -206,6 +207,7 @@ def test_row_09_a_list_that_leads_out_of_its_folder_to_no_image_is_refused(
     assert error.code == "path.outside_root" and "root:x" not in error.message
 
 
+@pytest.mark.slow
 def test_row_09_a_link_that_leads_out_after_planning_is_quarantined(
     tmp_path: Path, draw: Draw, detector_does: Prepare
 ) -> None:
@@ -237,6 +239,7 @@ def coco_boxes(path: Path, boxes: list[Any], **image: Any) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_row_10_an_image_of_another_size_than_its_boxes_is_quarantined(
     tmp_path: Path, draw: Draw
 ) -> None:
@@ -247,6 +250,7 @@ def test_row_10_an_image_of_another_size_than_its_boxes_is_quarantined(
     assert re.search("64 x 48.*128 x 48", found.quarantine["a.png"]["message"])
 
 
+@pytest.mark.slow
 def test_row_10_an_image_of_another_size_than_its_calibration_is_quarantined(
     tmp_path: Path, draw: Draw
 ) -> None:
@@ -270,6 +274,7 @@ def test_row_11_a_picture_without_objects_is_recorded_as_empty(
     assert results.counts["samples"]["empty"] == 2  # the picture of one pixel is the other
 
 
+@pytest.mark.slow
 def test_row_14_boxes_that_are_none_are_dropped_and_counted(tmp_path: Path, draw: Draw) -> None:
     draw(tmp_path / "src" / "a.png", OBJECT)
     boxes = [
@@ -293,6 +298,7 @@ def test_row_14_boxes_that_are_none_are_dropped_and_counted(tmp_path: Path, draw
     }
 
 
+@pytest.mark.slow
 def test_row_15_masks_that_are_none_are_never_written_as_good_labels(
     tmp_path: Path, draw: Draw, in_worker: Prepare
 ) -> None:
@@ -321,6 +327,7 @@ def test_row_15_masks_that_are_none_are_never_written_as_good_labels(
     assert exported.annotations.iscrowd.all()
 
 
+@pytest.mark.slow
 def test_row_16_what_a_segmenter_does_to_its_boxes_is_not_stored(
     tmp_path: Path, draw: Draw, in_worker: Prepare
 ) -> None:
@@ -342,6 +349,7 @@ def test_row_16_what_a_segmenter_does_to_its_boxes_is_not_stored(
     np.testing.assert_array_equal(picture.instances.boxes_xyxy, [OBJECT[:4]])
 
 
+@pytest.mark.slow
 def test_row_17_a_class_map_that_misses_a_name_of_the_model_is_refused(
     tmp_path: Path, draw: Draw
 ) -> None:
@@ -350,6 +358,7 @@ def test_row_17_a_class_map_that_misses_a_name_of_the_model_is_refused(
     assert error.code == "class.unknown" and "'car'" in error.message
 
 
+@pytest.mark.slow
 def test_row_17_ignored_classes_are_counted_and_unknown_ones_refused(
     tmp_path: Path, kitti: Draw
 ) -> None:
@@ -373,6 +382,7 @@ def test_row_17_ignored_classes_are_counted_and_unknown_ones_refused(
     assert found.counts["classes_accepted"] == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "counts", ["P", "0" * 9, [3, -1, 48 * 64 - 2], [1, 2], [48 * 64 + 1], "\u00e9", 7]
 )
@@ -389,6 +399,7 @@ def test_row_18_hostile_run_lengths_are_refused_and_the_process_lives(
     assert found.counts["boxes_dropped"] == {"row.bbox": 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "polygon",
     [[0, 0, 1e9, 0, 9, 9], [0, 0, 9, 0, 9], [0, 0, 9, 0], [1, 1, 5, 5, 9, 9], ["x", 0, 9, 0, 9, 9]],
@@ -405,6 +416,7 @@ def test_row_19_hostile_polygons_are_refused(
     assert found.instances("a.png") == 1  # a prompt is its bbox
 
 
+@pytest.mark.slow
 def test_row_19_a_polygon_that_crosses_itself_is_accepted(tmp_path: Path, draw: Draw) -> None:
     draw(tmp_path / "src" / "a.png", OBJECT)
     shape = {"bbox": [10, 10, 20, 20], "segmentation": [[10, 10, 30, 30, 30, 10, 10, 30, 20, 5]]}
@@ -450,6 +462,7 @@ def states(sample: SampleLabels) -> list[int]:
     return [int(state) for state in sample.points.states]
 
 
+@pytest.mark.slow
 def test_row_07_a_missing_sweep_is_quarantined(drive: Results) -> None:
     assert drive.code("000011") == "io.not_found"
     assert "000011.bin" in drive.quarantine["000011"]["message"]
@@ -496,6 +509,7 @@ def test_quarantined_frames_are_in_the_order_of_the_plan_and_counted_by_code(
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [
@@ -594,6 +608,7 @@ def test_row_30_pages_and_halves_are_no_weights(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "deed",
     [
@@ -628,6 +643,7 @@ def test_row_34_a_frame_that_kills_its_worker_twice_is_quarantined_for_good(
     assert snapshot(run.folder) == before
 
 
+@pytest.mark.slow
 def test_row_34_a_frame_that_hangs_is_quarantined_and_the_others_are_labelled(
     tmp_path: Path, pictures: Draw, detector_does: Prepare
 ) -> None:
@@ -641,6 +657,7 @@ def test_row_34_a_frame_that_hangs_is_quarantined_and_the_others_are_labelled(
     assert "hung" in poison.read_text() and "in detect" in poison.read_text()  # and where
 
 
+@pytest.mark.slow
 def test_row_34_two_poisonous_frames_of_one_shard_are_both_found(
     tmp_path: Path, pictures: Draw, detector_does: Prepare
 ) -> None:
@@ -651,6 +668,7 @@ def test_row_34_two_poisonous_frames_of_one_shard_are_both_found(
     assert found.instances("002.png") == 2
 
 
+@pytest.mark.slow
 def test_row_34_a_worker_that_dies_once_costs_nothing(
     tmp_path: Path, pictures: Draw, detector_does: Prepare
 ) -> None:
@@ -663,6 +681,7 @@ def test_row_34_a_worker_that_dies_once_costs_nothing(
     assert not (tmp_path / "run" / "poison").exists()
 
 
+@pytest.mark.slow
 def test_row_34_an_ordinary_exception_is_quarantined_with_its_words(
     tmp_path: Path, pictures: Draw, detector_does: Prepare
 ) -> None:
@@ -677,6 +696,7 @@ def test_row_34_an_ordinary_exception_is_quarantined_with_its_words(
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "shown"),
     [
@@ -704,6 +724,7 @@ def test_row_37_a_run_is_not_resumed_with_other_settings(
     assert snapshot(run) == before
 
 
+@pytest.mark.slow
 def test_row_37_other_boxes_under_the_same_name_are_another_run(tmp_path: Path, draw: Draw) -> None:
     draw(tmp_path / "src" / "a.png", OBJECT)
     source = f"images:{tmp_path / 'src'}"

@@ -176,6 +176,7 @@ def driven(code: str, *arguments: object, python_path: Callable[..., str]) -> An
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 @needs_fork
 def test_row_33_a_kill_at_any_step_of_the_write_protocol_changes_no_byte(
     tmp_path: Path, pictures: Callable[[Path, int], Path], python_path: Callable[..., str]
@@ -186,6 +187,7 @@ def test_row_33_a_kill_at_any_step_of_the_write_protocol_changes_no_byte(
     assert figures["steps"] / EVERY >= 30 and figures["left"] > 0  # kills that did leave something
 
 
+@pytest.mark.slow
 @needs_fork
 def test_row_33_every_other_verb_that_writes_is_resumed_to_the_same_bytes(
     tmp_path: Path, pictures: Callable[[Path, int], Path], python_path: Callable[..., str]

@@ -45,6 +45,7 @@ def run(*command: str, cwd: Path = ROOT, timeout_s: float = 300) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", ["perception", *INTEGRATIONS])
 def test_importing_every_module_loads_nothing_heavy(package: str) -> None:
     if package == "perception_sam":
@@ -267,6 +268,7 @@ def test_set_up_that_fails_at_the_end_starts_again_next_time(system: System) -> 
     assert system.set_up().returncode == 0
 
 
+@pytest.mark.slow
 def test_the_public_face_gives_what_readers_of_the_readme_import_and_loads_nothing_before() -> None:
     code = (
         "import sys, perception\n"

@@ -49,6 +49,7 @@ def test_a_gain_is_paired_over_objects() -> None:
     assert found.low == pytest.approx(0.1) and found.high == pytest.approx(0.1)
 
 
+@pytest.mark.slow
 def test_a_run_is_lifted_again_from_its_evidence(
     tmp_path: Path, kitti: Callable[[Path, int], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -65,6 +66,7 @@ def test_a_run_is_lifted_again_from_its_evidence(
     assert "gain" in ablation.lines(scores)[1]
 
 
+@pytest.mark.slow
 def test_a_run_without_known_objects_is_refused(
     tmp_path: Path, kitti: Callable[[Path, int], Path]
 ) -> None:

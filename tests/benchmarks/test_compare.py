@@ -30,6 +30,7 @@ def truth(source: Path) -> Path:
     return source.parent / "truth.json"
 
 
+@pytest.mark.slow
 def test_each_contender_has_the_figures_of_label_and_evaluate(
     source: Path, truth: Path, tmp_path: Path
 ) -> None:
@@ -49,6 +50,7 @@ def test_each_contender_has_the_figures_of_label_and_evaluate(
     assert next(line.split() for line in table if line.startswith("point mIoU"))[2:] == ["-", "-"]
 
 
+@pytest.mark.slow
 def test_boxes_that_differ_are_no_contest(source: Path, truth: Path, tmp_path: Path) -> None:
     request = LabelRequest(str(source), tmp_path / "runs", "", "bright")
     compare.compete(request, ("boxes",), str(truth))
@@ -80,6 +82,7 @@ def test_contenders_have_names_of_their_own(
         compare.compete(request, names, str(truth))
 
 
+@pytest.mark.slow
 def test_the_verb_prints_a_table_or_one_object(
     source: Path, truth: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -100,6 +100,7 @@ def test_a_folder_without_truth_is_refused(
     assert "weights.missing" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_growth_in_boxes_is_measured_for_each_number(capsys: pytest.CaptureFixture[str]) -> None:
     common = ["bench", "segment", "--segmenter", "boxes"]
     assert cli.run([*common, "--size", "4K"]) == 2

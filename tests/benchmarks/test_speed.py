@@ -23,6 +23,7 @@ def test_the_devkits_way_projects_as_ours_does() -> None:
     np.testing.assert_allclose(uv, ours[kept], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_loops_find_the_boxes_as_the_lift_does() -> None:
     points, boxes = speed._sweep()
     view = speed._view(boxes)

@@ -16,6 +16,7 @@ def at_home(monkeypatch: pytest.MonkeyPatch, python_path: Callable[..., str]) ->
     monkeypatch.setenv("PYTHONPATH", python_path())
 
 
+@pytest.mark.slow
 def test_a_run_that_is_decided_again_has_the_bytes_of_a_fresh_one(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -25,12 +26,14 @@ def test_a_run_that_is_decided_again_has_the_bytes_of_a_fresh_one(
     assert found["relabel_ms"] > 0 and found["export_peak_bytes"] > 1e7
 
 
+@pytest.mark.slow
 def test_a_command_that_fails_says_why(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"io\.not_found|run\.damaged") as caught:
         throughput.command("relabel", tmp_path / "none")
     assert caught.value.code == "bench.failed"
 
 
+@pytest.mark.slow
 def test_models_that_sleep_are_counted_once_all_are_at_work(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -63,6 +66,7 @@ def test_models_that_finish_together_and_keep_their_pace_do_not_grow(
         assert found.start_s == pytest.approx(1.53)
 
 
+@pytest.mark.slow
 def test_too_few_frames_are_no_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray, "SHARD", 2)
     with pytest.raises(RequestError, match="use more --frames"):
@@ -80,6 +84,7 @@ def test_pictures_are_copied_once_and_linked_after_that(
     assert first.samefile(last) and not first.samefile(pictures[0])
 
 
+@pytest.mark.slow
 def test_two_workers_are_compared_with_one(
     tmp_path: Path, pictures: Callable[[Path, int], Path]
 ) -> None:

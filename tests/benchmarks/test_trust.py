@@ -1,6 +1,7 @@
 """Is the judge of trust fair? Labels whose chance of being right is known by construction."""
 
 import numpy as np
+import pytest
 
 from perception.benchmarks.trust import judge
 from perception.commands.calibrate import Checked
@@ -8,6 +9,7 @@ from perception.labeling.trust.features import FEATURES
 from perception.labeling.trust.fit import Examples
 
 
+@pytest.mark.slow
 def test_two_signals_that_each_say_half_beat_the_better_one_on_scenes_not_seen() -> None:
     rng, n = np.random.default_rng(0), 400
     features = np.full((n, len(FEATURES)), np.nan)

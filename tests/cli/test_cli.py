@@ -61,6 +61,7 @@ def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str
     assert "--json" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_run_says_what_it_found_and_where(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -72,6 +73,7 @@ def test_a_run_says_what_it_found_and_where(
     assert errors.splitlines() == ["0/3 samples", "3/3 samples"]  # plain lines: no terminal
 
 
+@pytest.mark.slow
 def test_key_value_pairs_are_options(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -91,6 +93,7 @@ def test_a_picture_with_an_equals_sign_in_its_name_is_a_picture(
     assert spell_options(["source=1.png", "out=run"], cli.app) == ["source=1.png", "--out=run"]
 
 
+@pytest.mark.slow
 def test_json_is_one_object_on_stdout_and_nothing_else(
     source: Path, tmp_path: Path, command: Start
 ) -> None:
@@ -107,6 +110,7 @@ def test_json_is_one_object_on_stdout_and_nothing_else(
         assert key in json.loads(answer) and answer.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_quarantined_samples_are_told_and_exit_with_1(
     tmp_path: Path, pictures: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -122,6 +126,7 @@ def test_quarantined_samples_are_told_and_exit_with_1(
     assert cli.run(["relabel", str(tmp_path / "run"), "--json"]) == cli.QUARANTINED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tokens", "words"),
     [
@@ -208,6 +213,7 @@ def test_weights_are_listed_and_verified(
     assert "is not in the list of known weights" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_doctor_says_what_is_there_and_what_is_missing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -35,6 +35,7 @@ def test_row_41_the_doctor_gives_cause_and_fix_in_one_line(
     assert FAULTS[fault] in out and "Traceback" not in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault[:24])
 def test_row_41_a_first_run_gives_cause_and_fix_in_one_line(
     tmp_path: Path,

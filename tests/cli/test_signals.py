@@ -80,6 +80,7 @@ def resumed(folder: Path, snapshot: Callable[[Path], dict[str, bytes]]) -> bool:
     return snapshot(folder / "run") == snapshot(folder / "clean")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_row_39_one_signal_lets_the_shard_in_hand_be_finished(
     tmp_path: Path,
@@ -100,6 +101,7 @@ def test_row_39_one_signal_lets_the_shard_in_hand_be_finished(
     assert resumed(tmp_path, snapshot)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_row_39_two_signals_end_the_run_at_once(
     tmp_path: Path,
@@ -119,6 +121,7 @@ def test_row_39_two_signals_end_the_run_at_once(
     assert resumed(tmp_path, snapshot)
 
 
+@pytest.mark.slow
 def test_row_39_the_shard_in_hand_has_seconds_and_not_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

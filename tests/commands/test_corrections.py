@@ -67,6 +67,7 @@ def instances(run: Path, sample: str) -> Instances:
     return found[sample].pictures[0].instances
 
 
+@pytest.mark.slow
 def test_decisions_replace_ours_and_stay_whatever_is_decided_later(
     run: Path, decide: Decide
 ) -> None:
@@ -393,6 +394,7 @@ def one_instance(masks: Masks, prompt: int) -> Instances:
     return replace(picture, **columns, reasons=((),), masks=masks, signals=unknown_signals(1))
 
 
+@pytest.mark.slow
 def test_people_s_decisions_fit_trust_again_and_fewer_do_not(
     tmp_path: Path, pictures: Callable[[Path, int], Path]
 ) -> None:
@@ -422,6 +424,7 @@ def test_people_s_decisions_fit_trust_again_and_fewer_do_not(
     assert "48 checked labels" in corrections.apply(run, path).trust
 
 
+@pytest.mark.slow
 def test_samples_that_are_not_called_as_their_picture_are_decided_too(
     tmp_path: Path, kitti: Callable[[Path, int], Path]
 ) -> None:

@@ -36,6 +36,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, kitti: Callable[..., Path]) ->
     return root / "run"
 
 
+@pytest.mark.slow
 def test_all_formats_come_back_whole(run: Path, tmp_path: Path) -> None:
     done = exports.export(run, "all", tmp_path / "all")
     assert [one.to for one in done] == list(exports.FORMATS)
@@ -45,6 +46,7 @@ def test_all_formats_come_back_whole(run: Path, tmp_path: Path) -> None:
         assert "unchanged" in one.lines()[0] and one.card.is_file()
 
 
+@pytest.mark.slow
 def test_all_leaves_out_points_where_there_is_no_sweep(
     tmp_path: Path, pictures: Callable[..., Path]
 ) -> None:
@@ -247,6 +249,7 @@ def twins(tmp_path_factory: pytest.TempPathFactory, draw: Callable[..., Path]) -
     return two_stems(tmp_path_factory.mktemp("twins"), draw)
 
 
+@pytest.mark.slow
 def test_pictures_of_one_stem_keep_their_ending_in_their_name(twins: Path, tmp_path: Path) -> None:
     done = {one.to: one for one in exports.export(twins, "all", tmp_path / "all")}
     for one in done.values():
@@ -314,6 +317,7 @@ def test_a_lock_that_its_holder_removes_meanwhile_is_no_lock(
     assert not lock.exists()
 
 
+@pytest.mark.slow
 def test_what_was_quarantined_is_named_in_every_export(
     tmp_path: Path, draw: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -65,6 +65,7 @@ def run(finished: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished, tmp_path / "run"))
 
 
+@pytest.mark.slow
 def test_a_run_counts_every_sample_and_every_object(finished: Path) -> None:
     counts = json.loads((finished / "run.json").read_bytes())["counts"]
     assert counts["samples"] == {"input": 6, "ok": 4, "empty": 2, "quarantined": 0}
@@ -92,6 +93,7 @@ def test_a_second_call_does_nothing_and_changes_no_byte(
     assert (timings["samples_done_now"], timings["samples_resumed"]) == (0, 6)
 
 
+@pytest.mark.slow
 def test_the_same_request_into_two_folders_is_the_same_bytes(
     finished: Path, source: Path, tmp_path: Path, snapshot: Snapshot
 ) -> None:
@@ -122,6 +124,7 @@ def flip(data: bytes) -> bytes:
     return data[:40] + bytes([data[40] ^ 4]) + data[41:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage",
     [
@@ -159,6 +162,7 @@ def test_row_36_what_is_missing_or_damaged_is_made_again_as_it_was(
     assert snapshot(run) == before
 
 
+@pytest.mark.slow
 def test_row_36_only_the_damaged_shard_is_done_again(run: Path, source: Path) -> None:
     kept = run / "evidence" / "000001.parquet"
     stamp = kept.stat().st_mtime_ns
@@ -169,6 +173,7 @@ def test_row_36_only_the_damaged_shard_is_done_again(run: Path, source: Path) ->
     assert (timings["samples_done_now"], timings["samples_resumed"]) == (2, 4)
 
 
+@pytest.mark.slow
 def test_evidence_that_is_there_is_never_rewritten(
     run: Path, source: Path, detector_does: Callable[[str], None]
 ) -> None:
@@ -192,6 +197,7 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = 30) ->
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 def test_row_33_a_run_that_was_stopped_half_way_ends_as_if_it_had_not_been(
     tmp_path: Path,
@@ -228,6 +234,7 @@ def test_row_33_a_run_that_was_stopped_half_way_ends_as_if_it_had_not_been(
     assert snapshot(stopped) == snapshot(tmp_path / "clean")
 
 
+@pytest.mark.slow
 def test_relabelling_gives_the_bytes_of_a_run_labelled_so(
     run: Path, source: Path, tmp_path: Path, snapshot: Snapshot
 ) -> None:
@@ -311,6 +318,7 @@ def test_relabelling_with_another_class_map_counts_what_it_ignores(
     assert counts["samples"] == {"input": 6, "ok": 4, "empty": 2, "quarantined": 0}
 
 
+@pytest.mark.slow
 def test_relabelling_needs_neither_pictures_nor_weights(
     tmp_path: Path, pictures: Draw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -322,6 +330,7 @@ def test_relabelling_needs_neither_pictures_nor_weights(
     assert counts["statuses"] == {"accepted": 2, "rejected": 1}
 
 
+@pytest.mark.slow
 def test_row_37_another_setting_is_refused_shown_and_started_beside_or_instead(
     run: Path, source: Path, snapshot: Snapshot
 ) -> None:
@@ -340,6 +349,7 @@ def test_row_37_another_setting_is_refused_shown_and_started_beside_or_instead(
     assert snapshot(run) == fresh
 
 
+@pytest.mark.slow
 def test_overwriting_discards_a_damaged_run_too(
     run: Path, source: Path, snapshot: Snapshot
 ) -> None:
@@ -357,6 +367,7 @@ def test_evidence_without_the_settings_it_was_made_with_is_not_used(
     assert code_of(lambda: label(source, run, overrides=SMALL)) == "run.occupied"
 
 
+@pytest.mark.slow
 def test_a_deletion_killed_half_way_leaves_a_run(
     run: Path, source: Path, monkeypatch: pytest.MonkeyPatch, snapshot: Snapshot
 ) -> None:
@@ -395,6 +406,7 @@ def test_a_run_folder_inside_the_source_is_refused(
     assert snapshot(tmp_path) == before
 
 
+@pytest.mark.slow
 def test_nothing_is_written_outside_the_run_folder(
     tmp_path: Path,
     kitti: Draw,
@@ -433,6 +445,7 @@ def test_a_dry_run_writes_nothing_and_says_what_is_left(
     assert snapshot(run) == before
 
 
+@pytest.mark.slow
 def test_a_limit_takes_the_first_samples_and_no_negative_one(source: Path, tmp_path: Path) -> None:
     counts = label(source, tmp_path / "run", limit=2).counts
     assert counts["samples"] == {"input": 2, "ok": 1, "empty": 1, "quarantined": 0}
@@ -465,6 +478,7 @@ def test_a_request_that_cannot_be_served_leaves_nothing_behind(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_boxes_that_a_person_gave_take_the_place_of_the_detector(
     tmp_path: Path, kitti: Draw
 ) -> None:
@@ -497,6 +511,7 @@ ROAD = target_of(load_ontology(), None)
 SHOWN = (Status.ACCEPTED, Status.REJECTED)
 
 
+@pytest.mark.slow
 def test_coco_loads_in_pycocotools_with_the_same_masks(driven: Path, tmp_path: Path) -> None:
     out = tmp_path / "coco.json"
     (done,) = commands.export(driven, "coco", out)
@@ -617,6 +632,7 @@ def test_statuses_are_separated_by_commas() -> None:
     assert commands.parse_statuses("accepted, rejected") == SHOWN
 
 
+@pytest.mark.slow
 def test_a_first_start_that_was_refused_leaves_nothing_behind(tmp_path: Path, source: Path) -> None:
     unfit = tmp_path / "unfit.yaml"
     unfit.write_text("source: mine\ntarget: road\nmap: {bus: bus}\n")
@@ -634,6 +650,7 @@ def request_of(source: Path, out: Path, **options: Any) -> commands.LabelRequest
     return commands.LabelRequest(str(source), out, **options)
 
 
+@pytest.mark.slow
 def test_a_dry_run_refuses_what_the_run_would_refuse(tmp_path: Path, source: Path) -> None:
     unfit = tmp_path / "unfit.yaml"
     unfit.write_text("source: mine\ntarget: road\nmap: {bus: bus}\n")
@@ -653,6 +670,7 @@ def test_a_dry_run_refuses_what_the_run_would_refuse(tmp_path: Path, source: Pat
     assert commands.plan(replace(other, overwrite=True)).samples == 6
 
 
+@pytest.mark.slow
 def test_a_dry_run_opens_weights_in_a_process_of_their_own(tmp_path: Path, source: Path) -> None:
     pytest.importorskip("onnxruntime")
     weights = tmp_path / "det.onnx"
@@ -664,6 +682,7 @@ def test_a_dry_run_opens_weights_in_a_process_of_their_own(tmp_path: Path, sourc
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_run_says_the_first_message_of_each_reason(
     tmp_path: Path, pictures: Draw, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -688,6 +707,7 @@ def test_an_export_does_not_mix_with_what_is_there(run: Path, to: str, tmp_path:
     assert [path.name for path in out.iterdir()] == ["old.txt"]
 
 
+@pytest.mark.slow
 def test_relabelling_in_two_processes_gives_the_same_bytes(
     tmp_path: Path, pictures: Draw, snapshot: Snapshot
 ) -> None:
@@ -703,6 +723,7 @@ def test_relabelling_in_two_processes_gives_the_same_bytes(
     assert seen == list(range(18))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [2, 4])
 def test_several_local_workers_give_the_same_bytes(
     tmp_path: Path, pictures: Draw, snapshot: Snapshot, workers: int
@@ -714,6 +735,7 @@ def test_several_local_workers_give_the_same_bytes(
     assert snapshot(several.folder) == snapshot(one.folder)
 
 
+@pytest.mark.slow
 def test_a_worker_with_other_libraries_is_refused(
     tmp_path: Path, pictures: Draw, in_worker: Callable[[str], None]
 ) -> None:
@@ -728,6 +750,7 @@ def test_a_worker_with_other_libraries_is_refused(
     assert caught.value.code == "worker.mismatch"
 
 
+@pytest.mark.slow
 def test_row_34_a_run_in_which_no_shard_is_finished_is_ended_with_the_stacks_of_its_workers(
     tmp_path: Path, pictures: Draw, detector_does: Callable[[str], None]
 ) -> None:

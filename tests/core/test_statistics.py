@@ -36,6 +36,7 @@ def test_the_interval_of_a_constant_is_the_constant() -> None:
     assert mean_of(counts[:1]) == pytest.approx((0.3, 0.3, 0.3))  # one scene says nothing
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 5)), min_size=1, max_size=20))
 def test_the_interval_holds_the_point(rows: list[tuple[int, int]]) -> None:
     value, low, high = mean_of(np.array(rows, np.float64))

@@ -193,6 +193,7 @@ def test_images_without_objects_have_no_recall_and_only_false_alarms(
     assert values["yield/all/yield at 95"] is None
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_report_and_intervals_hold_their_figures(
     make: SimpleNamespace,
 ) -> None:
@@ -309,6 +310,7 @@ def label(drive: Path, run: Path, command: Callable[..., Any], *more: str) -> No
     assert process.returncode in (0, 1), out + err  # 1: a frame was quarantined
 
 
+@pytest.mark.slow
 def test_a_run_is_evaluated_from_disk_quarantined_frames_included(
     drive: Path, tmp_path: Path, command: Callable[..., Any]
 ) -> None:
@@ -333,6 +335,7 @@ def test_a_run_is_evaluated_from_disk_quarantined_frames_included(
     assert values["points.all.iou/mIoU/all"] == 1.0
 
 
+@pytest.mark.slow
 def test_a_run_and_a_truth_that_share_no_image_are_refused(
     drive: Path, tmp_path: Path, command: Callable[..., Any]
 ) -> None:

@@ -97,6 +97,7 @@ def test_boxes_judge_boxes_and_dont_care_is_neither_right_nor_false(
     assert report.figure("points.seen.iou", "car", "all").value == 3 / 5
 
 
+@pytest.mark.slow
 def test_kitti_alone_means_the_root_of_the_run(root: Path, tmp_path: Path) -> None:
     (root / "training" / "image_2" / "000001.png").unlink()
     run = tmp_path / "run"

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from perception.commands import label
 from perception.execution.ahead import AHEAD
@@ -16,6 +17,7 @@ def test_the_bound_is_that_of_the_formula() -> None:
     assert working_bytes(1000, 2, 8) == (6 + 2) * 3 * 1000 + 2 * 8 * 4 * 1000 + 128_000_000
 
 
+@pytest.mark.slow
 def test_a_worker_stays_within_the_bound_for_its_images(
     tmp_path: Path, draw: Callable[..., Path]
 ) -> None:

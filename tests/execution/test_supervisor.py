@@ -72,6 +72,7 @@ def is_alive(pid: int) -> bool:
     return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
+@pytest.mark.slow
 def test_one_process_serves_all_shards_and_ends_with_the_context(job: Job) -> None:
     begun: list[int] = []
     with Supervisor(job) as supervisor:
@@ -99,6 +100,7 @@ def test_an_interrupt_while_it_waits_leaves_nothing_that_exit_waits_for(
 
 
 # Of the module, the function whose first call stands still: writing a shard, finishing a sample.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "slow"), [("runs.evidence", "write"), ("labeling.pipeline", "image_statistics")]
 )
@@ -129,6 +131,7 @@ def test_the_models_see_the_next_shard_while_one_is_finished(
     assert done(job) == [0, 1] and (tmp_path / "replaced").exists()
 
 
+@pytest.mark.slow
 def test_a_worker_killed_between_shards_is_replaced(job: Job) -> None:
     with Supervisor(job) as supervisor:
         supervisor.do_shard(0)
@@ -172,6 +175,7 @@ def test_row_17_a_worker_that_refuses_its_job_says_why_and_leaves_no_process(
     assert done(job) == []
 
 
+@pytest.mark.slow
 def test_what_a_library_prints_does_not_mix_with_the_answers(
     job: Job, detector_does: Prepare
 ) -> None:
@@ -182,6 +186,7 @@ def test_what_a_library_prints_does_not_mix_with_the_answers(
     assert done(job) == [0, 1]
 
 
+@pytest.mark.slow
 def test_row_35_a_disk_that_cannot_be_written_ends_the_run_with_its_name(job: Job) -> None:
     (Path(job.run) / "evidence").write_text("a file where a folder should be")
     with pytest.raises(RequestError, match="evidence") as caught, Supervisor(job) as supervisor:
@@ -189,6 +194,7 @@ def test_row_35_a_disk_that_cannot_be_written_ends_the_run_with_its_name(job: Jo
     assert caught.value.code == "io.write"
 
 
+@pytest.mark.slow
 def test_what_a_worker_leaves_in_its_temporary_folder_goes_with_it(
     job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, detector_does: Prepare
 ) -> None:
@@ -202,6 +208,7 @@ def test_what_a_worker_leaves_in_its_temporary_folder_goes_with_it(
     assert list(temporary.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_of_several_samples_side_by_side_the_one_that_kills_is_found(
     job: Job, detector_does: Prepare, tmp_path: Path, draw: Callable[..., Path]
 ) -> None:

@@ -103,6 +103,7 @@ def test_row_16_a_segmenter_cannot_write_into_its_prompt_boxes(
     assert outcome.code == "internal.error" and "read-only" in outcome.message
 
 
+@pytest.mark.slow
 def test_previews_are_named_by_sample_and_kept_apart(
     tmp_path: Path, draw: Callable[..., Path]
 ) -> None:
@@ -118,6 +119,7 @@ def test_previews_are_named_by_sample_and_kept_apart(
     ]
 
 
+@pytest.mark.slow
 def test_only_the_first_samples_have_a_preview(
     tmp_path: Path, pictures: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,6 +194,7 @@ def test_the_models_see_no_more_samples_at_once_than_there_are_lanes(
     assert max(most) == max(lanes, 1) and begun == list(range(9))
 
 
+@pytest.mark.slow
 def test_a_picture_that_changed_its_size_since_has_no_preview(
     tmp_path: Path, draw: Callable[..., Path]
 ) -> None:

@@ -67,6 +67,7 @@ def test_resuming_with_other_pictures_names_them(
     assert name in caught.value.message and "plan_sha256" not in caught.value.message
 
 
+@pytest.mark.slow
 def test_a_run_that_is_quarantined_whole_says_why(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

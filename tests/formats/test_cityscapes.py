@@ -85,6 +85,7 @@ def test_cityscapesscripts_read_the_instances_and_paint_the_polygons(
     np.testing.assert_array_equal(painted, values)  # the bridge over the person is painted over
 
 
+@pytest.mark.slow
 @given(hnp.arrays(np.uint8, (12, 15), elements=st.integers(0, 3)))
 def test_the_pixels_come_back_whole(
     tmp_path_factory: pytest.TempPathFactory, picture: Picture, sample: Sample, owners: np.ndarray

@@ -196,6 +196,7 @@ def test_what_was_not_written_so_is_not_read_so(
         list(coco.read_written(path))
 
 
+@pytest.mark.slow
 def test_row_27_memory_does_not_grow_with_an_export(
     tmp_path: Path, picture: Picture, sample: Sample, block: Block, target: Target
 ) -> None:

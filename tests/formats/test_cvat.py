@@ -57,6 +57,7 @@ def test_datumaro_reads_masks_classes_and_attributes(
     assert item.annotations[2].attributes["status"] == "review"
 
 
+@pytest.mark.slow
 @given(hnp.arrays(np.uint8, (7, 9), elements=st.integers(0, 3)))
 def test_reading_gives_back_what_was_written(
     tmp_path_factory: pytest.TempPathFactory,

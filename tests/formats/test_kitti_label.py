@@ -60,6 +60,7 @@ ROW = st.tuples(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(ROW, max_size=4))
 def test_reading_gives_back_what_was_written(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple]

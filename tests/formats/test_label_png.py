@@ -36,6 +36,7 @@ def test_instances_of_a_class_are_numbered_from_0(
     assert (summary.labels, summary.ignored, summary.left_out) == (3, 1, ())
 
 
+@pytest.mark.slow
 @given(hnp.arrays(np.uint8, (7, 9), elements=st.integers(0, 3)))
 def test_reading_gives_back_what_was_written(
     tmp_path_factory: pytest.TempPathFactory,

@@ -243,6 +243,7 @@ json.dump(found, open(result, "w"))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("ultralytics") is None, reason="ultralytics is not installed")
 def test_ultralytics_own_loader_finds_the_same_objects_classes_and_pixels(
     tmp_path: Path, picture: Picture, sample: Sample, block: Block, target: Target

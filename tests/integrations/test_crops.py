@@ -27,6 +27,7 @@ def whole(low: Float32, view: View) -> Float32:
     return upsample(low, view, range(view.window_hw[0]), range(view.window_hw[1]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size_hw", SIZES)
 def test_upsampling_and_stability_are_those_of_the_segment_anything_package(
     size_hw: tuple[int, int],

@@ -54,6 +54,7 @@ def shards_of(snapshot: dict[str, bytes]) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.slow
 def test_images_in_a_bucket_give_the_bytes_of_a_local_run(
     tmp_path: Path, pictures: Draw, put: Put, snapshot: Snapshot
 ) -> None:
@@ -69,6 +70,7 @@ def test_images_in_a_bucket_give_the_bytes_of_a_local_run(
     assert address in plan and "perception-copy-of" not in plan
 
 
+@pytest.mark.slow
 def test_a_kitti_drive_in_a_bucket_has_its_points_labels_and_exports(
     tmp_path: Path, kitti: Draw, put: Put, snapshot: Snapshot
 ) -> None:
@@ -119,6 +121,7 @@ def test_patterns_lists_and_single_images_are_planned_as_on_a_disk(
     ]
 
 
+@pytest.mark.slow
 def test_an_image_that_is_gone_or_damaged_is_quarantined_by_its_address(
     tmp_path: Path, pictures: Draw, put: Put
 ) -> None:
@@ -236,6 +239,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pkgutil, "resolve_name", lambda name: engines.get(name) or plain(name))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("patient")
 def test_a_run_in_a_bucket_has_the_bytes_of_a_local_one_and_every_verb_reads_it(
     tmp_path: Path, pictures: Draw, put: Put, snapshot: Snapshot, capsys: pytest.CaptureFixture[str]
@@ -263,6 +267,7 @@ def test_a_run_in_a_bucket_has_the_bytes_of_a_local_one_and_every_verb_reads_it(
     assert {n for n, data in bytes_there(out).items() if data != again[n]} <= {"timings.json"}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("patient")
 def test_a_run_in_a_bucket_says_why_samples_are_missing_and_is_begun_anew(
     tmp_path: Path, pictures: Draw, put: Put, capsys: pytest.CaptureFixture[str]
@@ -280,6 +285,7 @@ def test_a_run_in_a_bucket_says_why_samples_are_missing_and_is_begun_anew(
     assert "preview/zzz.png.jpg" not in files_there(out) and "lock.json" not in files_there(out)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("patient")
 def test_a_relabelled_run_in_a_bucket_has_the_bytes_of_a_local_one(
     tmp_path: Path, pictures: Draw, put: Put, snapshot: Snapshot
@@ -296,6 +302,7 @@ def test_a_relabelled_run_in_a_bucket_has_the_bytes_of_a_local_one(
     assert len(names) == 13 and all(there[name] == here[name] for name in names)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("cut", ["evidence/000001.json", "labels/", "evidence/000001.parquet"])
 def test_what_a_kill_left_between_data_and_marker_is_made_again_and_nothing_else(
@@ -335,6 +342,7 @@ def test_a_second_run_is_refused_and_names_the_holder(
     label(f"images:{source}", out, break_lock=True)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("patient")
 def test_a_new_run_in_a_bucket_begins_beside_one_with_other_settings_and_resumes_its_own(
     tmp_path: Path, pictures: Draw, put: Put
@@ -372,6 +380,7 @@ def test_a_place_that_is_taken_or_inside_the_source_is_refused(
     assert set(files_there(address)) == {"000.png"}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("patient")
 def test_trust_and_corrections_take_a_run_in_a_bucket_as_one_in_a_folder(
     tmp_path: Path, pictures: Draw, put: Put, snapshot: Snapshot, capsys: pytest.CaptureFixture[str]
@@ -413,6 +422,7 @@ def same_but_times(there: dict[str, bytes], here: dict[str, bytes]) -> bool:
     return {**there, "timings.json": b""} == {**files, "timings.json": b""} != {}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("patient")
 def test_workers_that_share_no_disk_put_the_shards_of_a_local_run_into_the_bucket(
     tmp_path: Path, pictures: Draw, put: Put, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
@@ -437,6 +447,7 @@ def test_workers_that_share_no_disk_put_the_shards_of_a_local_run_into_the_bucke
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("patient")
 def test_a_sample_that_killed_one_worker_twice_is_not_shown_to_another(
     tmp_path: Path,
@@ -475,6 +486,7 @@ def test_a_worker_whose_bucket_fails_tells_the_driver(
     assert failure.startswith("bucket.unreachable\n") and out in failure
 
 
+@pytest.mark.slow
 def test_the_command_line_takes_addresses_and_ends_clean(
     tmp_path: Path, pictures: Draw, put: Put, command: Callable[..., Any]
 ) -> None:

@@ -37,6 +37,7 @@ def label(folder: Path, name: str) -> commands.Run:
     return commands.label(request)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("error", "code", "words"),
     [
@@ -73,6 +74,7 @@ def test_row_35_a_disk_that_fails_half_way_stops_the_run_which_can_be_resumed(
     assert snapshot(tmp_path / "run") == snapshot(tmp_path / "clean")
 
 
+@pytest.mark.slow
 def test_row_35_a_full_temporary_folder_is_no_fault_of_the_sample(
     tmp_path: Path,
     pictures: Callable[[Path, int], Path],
@@ -101,6 +103,7 @@ def test_row_35_a_folder_without_permission_says_so(
     assert "disk.read_only" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_row_35_an_export_that_does_not_fit_leaves_nothing_half(
     tmp_path: Path, pictures: Callable[[Path, int], Path], python_path: Callable[..., str]
 ) -> None:

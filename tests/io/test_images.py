@@ -672,6 +672,7 @@ WHOLE = [encoded(extension) for extension in (".jpg", ".png", ".bmp", ".webp", "
 WHOLE += [tiff(picture()), encoded(".tiff"), turned_png(6), turned_webp(6)]
 
 
+@pytest.mark.slow
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     data=st.sampled_from(WHOLE),

@@ -145,6 +145,7 @@ def cars(
     return root
 
 
+@pytest.mark.slow
 def test_all_cameras_of_a_key_frame_are_labelled_together(tmp_path: Path, cars: Path) -> None:
     run = label.label(label.LabelRequest(f"nuscenes:{cars}", tmp_path / "run", "boxes", "bright"))
     assert run.counts["samples"]["ok"] == 2
@@ -278,6 +279,7 @@ def test_tables_that_are_no_lists_of_objects_are_refused(
     assert caught.value.code == "source.invalid"
 
 
+@pytest.mark.slow
 def test_row_27_a_table_larger_than_the_memory_is_read_row_by_row(
     tmp_path: Path, nuscenes_tables: Tables, write_nuscenes: Write
 ) -> None:
@@ -409,6 +411,7 @@ def test_row_42_what_a_plan_carries_is_checked_when_it_is_read(
         assert re.search(words if calibration[0] == "{" else "is not JSON", caught.value.message)
 
 
+@pytest.mark.slow
 def test_in_a_bucket_it_has_the_labels_and_exports_of_a_local_one(
     tmp_path: Path, cars: Path, put: Callable[..., str], snapshot: Callable[..., dict[str, bytes]]
 ) -> None:

@@ -133,6 +133,7 @@ def test_row_26_a_frame_without_a_time_of_its_own_is_quarantined(
     assert caught.value.code == code
 
 
+@pytest.mark.slow
 def test_labels_are_exported_where_semantic_kitti_api_looks(
     tmp_path: Path, draw: Callable[..., Path]
 ) -> None:

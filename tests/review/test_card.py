@@ -25,6 +25,7 @@ def run(tmp_path: Path, draw: Callable[..., Path]) -> Path:
     return tmp_path / "run"
 
 
+@pytest.mark.slow
 def test_the_card_counts_by_class_and_reason_and_shows_examples(run: Path, tmp_path: Path) -> None:
     shown = show(run, tmp_path / "page")
     text = shown.page.read_text()
@@ -41,6 +42,7 @@ def test_the_card_counts_by_class_and_reason_and_shows_examples(run: Path, tmp_p
     assert any("s a sample (3 samples" in line for line in shown.made)
 
 
+@pytest.mark.slow
 def test_a_source_that_is_gone_leaves_a_card_without_examples(run: Path, tmp_path: Path) -> None:
     for path in (tmp_path / "src").iterdir():
         path.unlink()
@@ -56,6 +58,7 @@ def test_the_curve_says_what_precision_to_expect() -> None:
     assert "no trust curve" in card._curve([]) and "no trust curve" in card._curve([0.5, np.nan])
 
 
+@pytest.mark.slow
 def test_a_run_without_labels_has_a_card(tmp_path: Path, pictures: Callable[..., Path]) -> None:
     source = pictures(tmp_path / "src", 1)
     label.label(LabelRequest(f"images:{source}", tmp_path / "run", "boxes", detector="bright"))

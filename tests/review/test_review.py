@@ -82,6 +82,7 @@ def data(out: Path) -> dict[str, Any]:
     return value
 
 
+@pytest.mark.slow
 def test_a_label_has_its_crop_its_edge_its_points_and_words(drive: Path, tmp_path: Path) -> None:
     done = review(drive, tmp_path / "out")
     held = data(tmp_path / "out")
@@ -105,6 +106,7 @@ def test_a_label_has_its_crop_its_edge_its_points_and_words(drive: Path, tmp_pat
         assert base64.b64decode(near["codes"]) == bytes([crops.OWN])
 
 
+@pytest.mark.slow
 def test_a_source_that_is_gone_leaves_the_words(
     tmp_path: Path, pictures: Callable[..., Path]
 ) -> None:
@@ -118,6 +120,7 @@ def test_a_source_that_is_gone_leaves_the_words(
     assert [one["pictures"] for one in lost] == [[]] and lost[0]["words"]
 
 
+@pytest.mark.slow
 def test_frames_of_one_recording_have_neighbours_and_others_none(
     drive: Path, tmp_path: Path, kitti: Callable[..., Path]
 ) -> None:
@@ -209,6 +212,7 @@ def crowd(root: Path, images: int, each: int, draw: Callable[..., Path]) -> Path
     return root / "run"
 
 
+@pytest.mark.slow
 def test_chromium_filters_decides_and_downloads(
     page: Any, tmp_path: Path, draw: Callable[..., Path]
 ) -> None:
@@ -270,6 +274,7 @@ def test_chromium_filters_decides_and_downloads(
     assert page.inner_text("#progress") == "5 of 24 checked, 3 wrong"
 
 
+@pytest.mark.slow
 def test_chromium_draws_the_points(page: Any, drive: Path, tmp_path: Path) -> None:
     review(drive, tmp_path / "out")
     page.goto((tmp_path / "out" / "index.html").as_uri())
@@ -285,6 +290,7 @@ def test_chromium_draws_the_points(page: Any, drive: Path, tmp_path: Path) -> No
     assert page.locator("#edge polygon").count() == 0
 
 
+@pytest.mark.slow
 def test_two_thousand_labels_open_in_three_seconds_and_keys_are_quick(
     page: Any, tmp_path: Path, draw: Callable[..., Path]
 ) -> None:
@@ -312,6 +318,7 @@ def test_two_thousand_labels_open_in_three_seconds_and_keys_are_quick(
     assert np.median(waits_ms) < 100, waits_ms
 
 
+@pytest.mark.slow
 def test_a_run_without_labels_is_a_page_too(
     page: Any, tmp_path: Path, pictures: Callable[..., Path]
 ) -> None:

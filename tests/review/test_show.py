@@ -60,6 +60,7 @@ def data(out: Path) -> dict[str, Any]:
     return value
 
 
+@pytest.mark.slow
 def test_a_sweep_arrives_where_it_was_with_the_colour_of_its_class(
     drive: Path, tmp_path: Path
 ) -> None:
@@ -123,6 +124,7 @@ def test_points_that_do_not_fit_are_left_out(
     assert len(base64.b64decode(packed["codes"])) == shown
 
 
+@pytest.mark.slow
 def test_pictures_without_sweeps_and_truth_make_a_page(photos: Path, tmp_path: Path) -> None:
     shown = show(photos, tmp_path, frames=3)
     text = page(tmp_path)
@@ -143,6 +145,7 @@ def test_pictures_without_sweeps_and_truth_make_a_page(photos: Path, tmp_path: P
     assert "10 samples: 6 with objects, 4 without, 0 could not be used." in shown.made
 
 
+@pytest.mark.slow
 def test_a_run_in_which_nothing_was_found_makes_a_page(
     tmp_path: Path, pictures: Callable[..., Path]
 ) -> None:
@@ -152,6 +155,7 @@ def test_a_run_in_which_nothing_was_found_makes_a_page(
     assert (tmp_path / "report" / "pictures" / "000-0.jpg").is_file()
 
 
+@pytest.mark.slow
 def test_a_run_in_which_nothing_could_be_used_says_why(tmp_path: Path) -> None:
     source = tmp_path / "src"
     source.mkdir()
@@ -163,6 +167,7 @@ def test_a_run_in_which_nothing_could_be_used_says_why(tmp_path: Path) -> None:
     assert not (tmp_path / "report" / "pictures").exists()
 
 
+@pytest.mark.slow
 def test_a_hostile_file_name_stays_a_text(tmp_path: Path, draw: Callable[..., Path]) -> None:
     draw(tmp_path / "src" / HOSTILE, (4, 8, 20, 30, 255))
     run = labelled(f"images:{tmp_path / 'src'}", tmp_path / "run")
@@ -200,6 +205,7 @@ def test_with_truth_the_page_has_sentences_and_the_tables(photos: Path, tmp_path
     assert not any(line.startswith("Point IoU") for line in shown.good)  # no sweeps, no figure
 
 
+@pytest.mark.slow
 def test_a_source_that_went_or_changed_is_said_and_the_rest_is_shown(
     tmp_path: Path, pictures: Callable[..., Path], draw: Callable[..., Path]
 ) -> None:
@@ -307,6 +313,7 @@ for kind in ("tcp", "tcp6", "udp", "udp6"):  # its runtime has a pair of its own
 """
 
 
+@pytest.mark.slow
 def test_a_recording_holds_the_points_with_their_classes_and_asks_nobody(
     drive: Path, tmp_path: Path
 ) -> None:
@@ -394,6 +401,7 @@ for (const paint of ["label", "instance", "trust", "state"]) {
 </script></body>"""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 def test_a_browser_opens_the_page_from_disk_and_draws_the_points(
     drive: Path, tmp_path: Path

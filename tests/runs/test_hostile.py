@@ -275,6 +275,7 @@ def mutate(run: Path, chance: Random) -> str:
     return f"{path.relative_to(run)}: {changed[:200]!r}"
 
 
+@pytest.mark.slow
 def test_row_42_no_change_of_a_run_folder_ends_in_a_traceback(
     whole: Path,
     tmp_path: Path,
@@ -605,6 +606,7 @@ def test_row_42_a_link_in_the_run_leads_no_write_out_of_it(
     assert sorted(outside.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_row_42_a_link_below_the_previews_leads_no_write_out(
     hostile: Path, tmp_path: Path, draw: Callable[..., Path]
 ) -> None:

@@ -142,6 +142,7 @@ def test_a_file_system_without_links_has_locks_too(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @needs_proc
 def test_row_38_two_labellings_of_one_folder_and_one_after_a_kill(
     tmp_path: Path,

@@ -71,6 +71,7 @@ def test_the_first_look_warns_once_and_not_before_it_has_seen_enough() -> None:
     assert sanity.FirstLook().add({}) == ()
 
 
+@pytest.mark.slow
 def test_a_run_says_its_doubts_and_ends_well(
     draw: Callable[..., Path],
     tmp_path: Path,

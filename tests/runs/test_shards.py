@@ -42,6 +42,7 @@ def read_labels(run: Path, label_set: str, written: list[Any]) -> list[Any]:
 bitmap_lists = st.lists(arrays(np.bool_, (6, 9)), max_size=4)
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(bitmap_lists, max_size=2), min_size=1, max_size=3))
 @settings(max_examples=25)
 def test_evidence_comes_back_as_it_was_written(
@@ -58,6 +59,7 @@ def test_evidence_comes_back_as_it_was_written(
         same(list(evidence.read(Path(folder), 3, refs_of(written))), written)
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.tuples(st.lists(bitmap_lists, max_size=2), st.integers(0, 7)), min_size=1, max_size=3

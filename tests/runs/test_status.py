@@ -47,6 +47,7 @@ def unfinished(run: Path) -> None:
         path.unlink()
 
 
+@pytest.mark.slow
 def test_a_finished_run_tells_its_samples_its_classes_and_its_speed(finished: Path) -> None:
     status = read_status(finished)
     assert (status.state, status.holder) == ("finished", "")

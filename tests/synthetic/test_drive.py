@@ -89,6 +89,7 @@ def test_nothing_at_all_renders(caster: Caster) -> None:
     assert not frame.views[0].instance_ids.any()
 
 
+@pytest.mark.slow
 def test_seen_points_of_an_object_project_into_its_mask(frames: list[Frame]) -> None:
     for frame in frames:
         view, sweep = frame.views[0], frame.sweep
@@ -133,6 +134,7 @@ def test_boxes_hold_their_points_but_for_noise_and_motion(frames: list[Frame]) -
             assert away.max(initial=0) < 0.15
 
 
+@pytest.mark.slow
 def test_a_frame_is_the_same_whatever_was_rendered_before(
     renderers: list[Renderer], frames: list[Frame], caster: Caster
 ) -> None:
@@ -145,6 +147,7 @@ def test_a_frame_is_the_same_whatever_was_rendered_before(
     assert other.ego_m_s != renderers[0].stage.world.ego_m_s
 
 
+@pytest.mark.slow
 def test_streets_are_as_full_and_as_hidden_as_promised(caster: Caster) -> None:
     counts, hidden = [], []
     for seed in (11, 12):
@@ -175,6 +178,7 @@ def test_ids_stay_over_time_and_headings_point_along_the_motion(renderers: list[
         np.testing.assert_allclose(step[0], expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_six_cameras_look_round(caster: Caster) -> None:
     frame = Renderer(_scene(_block(1, -10.0, 0.0, 2.0)), ring_rig(), caster)(0)
     shows = [bool((view.instance_ids == 1).any()) for view in frame.views]

@@ -27,6 +27,7 @@ def perception(*tokens: object) -> dict[str, object]:
     return value
 
 
+@pytest.mark.slow
 def test_a_drive_is_made_labelled_and_measured(tmp_path: Path) -> None:
     drive, run, page = tmp_path / "drive", tmp_path / "run", tmp_path / "report.html"
     card = perception("synthesize", drive, "--frames", 1, "--seed", 5)
@@ -47,6 +48,7 @@ def test_a_drive_is_made_labelled_and_measured(tmp_path: Path) -> None:
     assert page.read_text().startswith("<!")
 
 
+@pytest.mark.slow
 def test_the_truth_of_a_drive_is_exported_like_labels(tmp_path: Path) -> None:
     drive = tmp_path / "drive"
     tokens = ("--frames", 2, "--seed", 6, "--scene-frames", 1, "--stride", 5)

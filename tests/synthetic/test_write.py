@@ -39,6 +39,7 @@ def frame(caster: Caster) -> Frame:
     return Renderer(make_world(3, 0, 2.5), kitti_rig(), caster)(12)
 
 
+@pytest.mark.slow
 def test_the_kitti_reader_gives_the_sample_back(drive: Path, frame: Frame) -> None:
     refs = sources.find(sources.parse_source(f"kitti:{drive}"))
     assert [ref.id for ref in refs] == ["000000", "000001", "000002"]
@@ -107,6 +108,7 @@ def test_the_card_says_what_it_is(drive: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes(
     drive: Path, tmp_path: Path, caster: Caster, snapshot: Callable[[Path], dict[str, bytes]]
 ) -> None:

@@ -120,6 +120,7 @@ def test_a_run_states_the_mean_offset_of_each_camera() -> None:
     assert offsets.camera_offsets({}) == ()
 
 
+@pytest.mark.slow
 def test_strict_calibration_stops_a_run_and_a_plain_one_warns(
     tmp_path: Path, kitti: Callable[[Path, int], Path], in_worker: Callable[[str], None]
 ) -> None:

@@ -41,6 +41,7 @@ def all_instances(run: Path) -> list[Instances]:
     return [picture.instances for one in label.read_labels(run) for picture in one.pictures]
 
 
+@pytest.mark.slow
 def test_every_label_gets_its_probability_and_without_a_line_keeps_its_status(
     run: Path, tmp_path: Path
 ) -> None:
@@ -52,6 +53,7 @@ def test_every_label_gets_its_probability_and_without_a_line_keeps_its_status(
         assert new.statuses.tolist() == old.statuses.tolist() and new.reasons == old.reasons
 
 
+@pytest.mark.slow
 def test_the_line_sends_to_review_what_is_below_and_none_takes_it_away(
     run: Path, tmp_path: Path
 ) -> None:
@@ -68,6 +70,7 @@ def test_the_line_sends_to_review_what_is_below_and_none_takes_it_away(
     assert all((found.statuses == Status.ACCEPTED).all() for found in all_instances(run))
 
 
+@pytest.mark.slow
 def test_what_the_thresholds_doubt_is_accepted_if_the_model_does_not(
     run: Path, tmp_path: Path
 ) -> None:
@@ -81,6 +84,7 @@ def test_what_the_thresholds_doubt_is_accepted_if_the_model_does_not(
     assert all(np.isnan(f.trusts[1:]).all() for f in found)
 
 
+@pytest.mark.slow
 def test_a_rare_class_keeps_its_best_and_says_so(run: Path, tmp_path: Path) -> None:
     trust = trust_file(tmp_path / "t.json", 0.995)  # the scores are clamped to 0.99
     label.relabel(run, trust=trust, keep_per_class=4)
@@ -91,6 +95,7 @@ def test_a_rare_class_keeps_its_best_and_says_so(run: Path, tmp_path: Path) -> N
         label.relabel(run, trust="none", keep_per_class=4)
 
 
+@pytest.mark.slow
 def test_what_people_reject_does_not_lower_the_line_of_a_rare_class(
     run: Path, tmp_path: Path
 ) -> None:
@@ -114,6 +119,7 @@ def test_what_people_reject_does_not_lower_the_line_of_a_rare_class(
     assert lowered.class_lines == {"car": pytest.approx(sorted(trusts)[1])}
 
 
+@pytest.mark.slow
 def test_the_mix_of_classes_is_counted_before_and_after_each_gate(
     run: Path, tmp_path: Path
 ) -> None:
@@ -129,6 +135,7 @@ def test_the_mix_of_classes_is_counted_before_and_after_each_gate(
     assert "4 (100.0%)" in hygiene.class_mix(run).lines()[1]
 
 
+@pytest.mark.slow
 def test_a_new_run_can_begin_with_a_trust_model(
     tmp_path: Path, pictures: Callable[[Path, int], Path]
 ) -> None:

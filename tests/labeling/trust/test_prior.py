@@ -190,6 +190,7 @@ def test_signals_and_classes_of_one_side_only_are_kept_and_harm_no_label_that_la
     assert "car" in found.class_offsets
 
 
+@pytest.mark.slow
 def test_the_judge_starts_each_fit_from_the_prior_and_no_score() -> None:
     prior = fit(sampled(3000, 0, SIX), 0.75).model
     examples = sampled(160, 1, SIX)
@@ -232,6 +233,7 @@ def prior_file(path: Path, **changes: object) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_file_says_what_prior_it_rests_on_and_a_run_takes_it_alone(
     decided: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -251,6 +253,7 @@ def test_a_file_says_what_prior_it_rests_on_and_a_run_takes_it_alone(
     assert "trust stays: its fit began with the prior" in corrections.apply(run, checked).trust
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

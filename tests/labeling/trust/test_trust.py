@@ -373,6 +373,7 @@ def test_a_fit_is_judged_in_five_folds_of_whole_groups() -> None:
     assert len(set(_folds(few))) == 3  # fewer groups than folds
 
 
+@pytest.mark.slow
 def test_applying_needs_no_scikit_learn(python_path: object) -> None:
     code = (
         "import sys; import perception.execution.worker, perception.cli; "

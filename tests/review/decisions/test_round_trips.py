@@ -421,6 +421,7 @@ NO_SHRINKING = (Phase.explicit, Phase.reuse, Phase.generate)  # which takes long
 QUIET = (HealthCheck.function_scoped_fixture, HealthCheck.too_slow)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120 + 20 * EDIT_SETS)
 @pytest.mark.parametrize("name", TOOLS)
 @settings(max_examples=EDIT_SETS, deadline=None, phases=NO_SHRINKING, suppress_health_check=QUIET)
