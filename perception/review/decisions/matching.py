@@ -20,6 +20,7 @@ from perception.core.shapes import BOX, MASK, Shape
 from perception.core.types import Bool, Float64, Int32, Masks, Status
 
 SAME_IOU = 0.5  # an edited mask without our id is the label that it overlaps this much
+SAME_CLASS = 1e-3  # added to that IoU: of labels with the same pixels, the one of the row's class
 FAR_PX = 3  # differs by more than any tool: edited
 FEW = 5  # outlines that a tool moved tell more than a person who moved one
 
@@ -110,18 +111,20 @@ def match(rows: list[Row], versions: list[Version], size_hw: tuple[int, int]) ->
     labels = sorted({version.instance for version in versions})
     column = {instance: place for place, instance in enumerate(labels)}
     near: dict[tuple[int, int], list[tuple[Version, int]]] = {}
-    alike, by_id, iou = (np.zeros((len(rows), len(labels))) for _ in range(3))
+    alike, by_id, iou, named = (np.zeros((len(rows), len(labels))) for _ in range(4))
     open_ = [version for version in versions if version.now and version.status != Status.REJECTED]
     iou[:, [column[version.instance] for version in open_]] = _ious(rows, open_, size_hw)
     for i, row in enumerate(rows):
         for version in versions:
             place = i, column[version.instance]
+            named[place] = max(named[place], row.class_name == version.class_name)
             by_id[place] = 0 < row.shape.instance_id == version.instance_id
             off = _off_px(row, version.mask)
             if off < FAR_PX:
                 alike[place] = 1
                 near.setdefault(place, []).append((version, off))
     claim = np.where(iou >= SAME_IOU, iou, iou * (alike + by_id > 0)) + 4 * alike + 2 * by_id
+    claim += SAME_CLASS * named * (claim > 0)
     pairs = zip(*linear_sum_assignment(-claim), strict=True)
     return {
         int(i): Match(labels[j], tuple(near.get((int(i), int(j)), ())))
