@@ -315,6 +315,19 @@ def check(tool: Tool, plan: dict[str, Any], run: Path, path: Path) -> None:
     spec = folder.read_spec(run)
     stored = {(one.file_name, one.instance): one for one in stored_.read(run, spec)}
     now = {one.key: one for one in objects_of(run)}
+    foreign = {
+        name for name in ("cam0/a.png", "cam0/b.png")
+        if any(f"'{name}' of the run have no label in common" in note for note in applied.notes)
+    }  # fmt: skip
+    if foreign:  # a renamed picture of which no label is as it was: said, and nothing decided of it
+        as_it_was = [one for one in objects if one.done in ("leave", "confirm")]
+        assert not any(one.file_name in foreign for one in as_it_was)
+        assert applied.apart["picture of another folder"] == len(foreign)
+        assert not any(file_name in foreign for file_name, _ in stored)
+        objects, before, shown = (
+            [one for one in some if one.file_name not in foreign]
+            for some in (objects, before, shown)
+        )
     spoiled = [one for one in objects if one.spoiled]
 
     for one in objects:
@@ -355,7 +368,8 @@ def check(tool: Tool, plan: dict[str, Any], run: Path, path: Path) -> None:
         elif done[one.key] == "delete" and (one.status == "accepted" or shows_review):
             near = any(touch(one, other) for other in spoiled)
             assert ours is not None or near, f"{one.key} was deleted and is still there"
-    check_sums(applied, before, objects)
+    if not foreign:
+        check_sums(applied, before, objects)
     applied = corrections.apply(run, path, terms=corrections.Terms(allow_deletions=True))
     again = folder.read_spec(run)
     assert again.corrections == spec.corrections, "the same file again changes something"
@@ -423,6 +437,7 @@ SAME_PIXELS = {  # two of one class and one of another
     "ids": False,
     "shows_crowds": False,
 }
+ALL_CHANGED = {**SAME_PIXELS, "done": ["move"] * LABELS, "added": []}
 NO_SHRINKING = (Phase.explicit, Phase.reuse, Phase.generate)  # which takes longer than 1,000 sets
 QUIET = (HealthCheck.function_scoped_fixture, HealthCheck.too_slow)
 
@@ -433,6 +448,7 @@ QUIET = (HealthCheck.function_scoped_fixture, HealthCheck.too_slow)
 @settings(max_examples=EDIT_SETS, deadline=None, phases=NO_SHRINKING, suppress_health_check=QUIET)
 @given(plan=edit_sets)
 @example(plan=SAME_PIXELS)
+@example(plan=ALL_CHANGED)
 def test_no_edit_is_lost_and_nothing_else_is_touched(
     name: str, plan: dict[str, Any], fresh: Callable[[], Path]
 ) -> None:
