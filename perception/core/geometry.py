@@ -8,6 +8,7 @@ import numpy as np
 from numpy.polynomial import Polynomial
 from numpy.polynomial.polynomial import polyval
 
+from perception.core.errors import SampleError
 from perception.core.types import Camera, Float32, Float64, Lens
 
 Rows = np.ndarray[tuple[int], np.dtype[np.intp]]
@@ -46,6 +47,21 @@ def intrinsics_fault(K: Float64) -> str:
     if not np.allclose(K[2], [0, 0, 1]) or K[1, 0] != 0:
         return f"is no projection: in place of intrinsics stands {K.tolist()}"
     return ""
+
+
+def refuse_other_size(camera: Camera, file_name: str, size_hw: tuple[int, int]) -> None:
+    """Refuse an image of another size than the calibration of its camera is for.
+
+    Raises:
+        SampleError: `size.mismatch`, where the calibration states a size.
+    """
+    if any(camera.size_hw) and camera.size_hw != size_hw:
+        height, width = camera.size_hw
+        raise SampleError(
+            "size.mismatch",
+            f"{file_name} is {size_hw[1]} x {size_hw[0]} px, the calibration of {camera.name} is "
+            f"for {width} x {height}; use the images and the calibration that belong together",
+        )
 
 
 def quaternion_fault(quaternion_wxyz: Float64) -> str:

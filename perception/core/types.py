@@ -264,6 +264,8 @@ class Camera:
         distortion: (C,) float64 coefficients of `lens`; C is one of `LENS_COEFFICIENTS`.
         time_gap_s: When the image was taken, from the moment of the sweep; 0 where a dataset does
             not say. What moved by itself meanwhile is off by its speed times this.
+        size_hw: Height and width in pixels of the images that K is for; (0, 0) where the
+            calibration does not say.
     """
 
     name: str
@@ -272,6 +274,7 @@ class Camera:
     lens: Lens = Lens.PINHOLE
     distortion: Float64 = field(default_factory=lambda: np.zeros(0))
     time_gap_s: float = 0.0
+    size_hw: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
         """Check shapes and make the arrays read-only."""

@@ -1,18 +1,18 @@
-"""Reads samples before the models ask for them: files and decoders need no model."""
+"""Reads the pictures of samples before the models ask for them."""
 
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from perception.core.types import Sample, SampleRef
+from perception.core.types import Picture, SampleRef
 from perception.readers import sources
 
 READERS = 2  # threads: one decodes while the other waits for a disk or an object store
-AHEAD = 3  # samples in memory before they are needed, at most
+AHEAD = 3  # samples whose pictures are in memory before they are needed, at most
 
 
 class Readers:
-    """Threads that load samples in the order in which they will be asked for."""
+    """Threads that load the pictures of samples in the order in which they are asked for."""
 
     def __init__(self) -> None:
         """Start none yet: they start with the first sample, and are kept."""
@@ -24,20 +24,20 @@ class Readers:
 
 
 class ReadAhead:
-    """Samples on their way: call it with each in turn."""
+    """Pictures that are being read, sample by sample."""
 
     def __init__(self, pool: ThreadPoolExecutor, refs: Iterable[SampleRef]) -> None:
         self._coming = iter(refs)
         self._pool = pool
-        self._waiting: deque[Future[Sample]] = deque()
+        self._waiting: deque[Future[tuple[Picture, ...]]] = deque()
         self._fill()
 
-    def take(self) -> Callable[[SampleRef], Sample]:
-        """Return what gives the next sample of the order, and raises as loading it did."""
+    def take(self) -> Callable[[SampleRef], tuple[Picture, ...]]:
+        """Return a function that gives the next pictures of the order, or raises as loading did."""
         coming = self._waiting.popleft()
         self._fill()
         return lambda ref: coming.result()
 
     def _fill(self) -> None:
         while len(self._waiting) < AHEAD and (ref := next(self._coming, None)) is not None:
-            self._waiting.append(self._pool.submit(sources.load_sample, ref))
+            self._waiting.append(self._pool.submit(sources.load_pictures, ref))

@@ -1,11 +1,11 @@
 """The process that does the work: a Worker that hears of shards on stdin and answers on stdout.
 
 Lines of JSON both ways. In: the job, then {"shard": 3, "poisoned": [2], "alone": false} per shard.
-Out: {"ready": true}, {"shard": 3, "begin": place} before the models see a sample, {"shard": 3,
-"taken": true} when they are left with its last ones and the next shard is wanted, {"shard": 3,
-"observed": true} when they have seen all, {"shard": 3, "done": {effort}} when it is whole, or
-{"error": {...}}. A shard is written and decided while the models see the next one, unless it is to
-be done alone.
+Out: {"ready": true}, {"shard": 3, "begin": place} before the models see a sample and before its
+sweep is read, {"shard": 3, "taken": true} when the models are left with its last ones and the next
+shard is wanted, {"shard": 3, "observed": true} when they have seen all, {"shard": 3,
+"done": {effort}} when it is whole, or {"error": {...}}. A shard is written and decided while the
+models see the next one, unless it is to be done alone.
 
 It runs apart from its supervisor because a model can crash, exit or be killed, and the frame that
 did it must be found.
@@ -75,7 +75,7 @@ def main() -> None:
 def _serve(job: Job, answer: _Answers) -> None:
     from perception.execution.effort import Meter
     from perception.execution.job import require_match
-    from perception.execution.worker import Seen, Worker
+    from perception.execution.worker import Begin, Seen, Worker
 
     # The thread of the models must not wait for those that read and write: by default for 5 ms.
     sys.setswitchinterval(SWITCH_S)
@@ -85,13 +85,13 @@ def _serve(job: Job, answer: _Answers) -> None:
     meter.lap()
     answer(ready=True)
 
-    def finish(index: int, seen: Seen | None) -> None:
+    def finish(index: int, seen: Seen | None, begin: Begin) -> None:
         with answer.last():
-            for sample in seen.looked if seen is not None else ():
+            for sample in seen.answers if seen is not None else ():
                 sample.result()
             effort = meter.lap()
             answer(shard=index, observed=True)
-            worker.finish(index, seen)
+            worker.finish(index, seen, begin)
             answer(shard=index, done=effort.to_dict())
 
     behind: Future[None] = Future()
@@ -109,7 +109,7 @@ def _serve(job: Job, answer: _Answers) -> None:
             seen = worker.observe(index, frozenset(request["poisoned"]), begin, ahead=not alone)
             answer(shard=index, taken=True)
             behind.result()  # one shard waits to be written, and no more: memory stays bounded
-            behind = finishing.submit(finish, index, seen)
+            behind = finishing.submit(finish, index, seen, begin)
 
 
 if __name__ == "__main__":

@@ -164,14 +164,14 @@ class Child:
             else:
                 with self._lock:
                     self._answers[message.get("shard", _NO_SHARD)].put(message)
-        obituary = self._obituary()  # waits for the end of a killed child, too: no zombie stays
-        self._how = self._hung or obituary
+        death = self._death_message()  # waits for the end of a killed child, too: no zombie stays
+        self._how = self._hung or death
         with self._lock:
             self.has_ended = True
             for answers in self._answers.values():
                 answers.put({})
 
-    def _obituary(self) -> str:
+    def _death_message(self) -> str:
         code = self._process.wait()
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         size = os.fstat(self._stderr.fileno()).st_size

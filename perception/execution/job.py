@@ -21,6 +21,7 @@ from perception.runs import copies, corrections, folder
 from perception.runs.copies import RunCopy
 from perception.runs.folder import Plan, RunSpec
 
+NO_SAMPLE = -1  # the place that stands for none, while a shard is written
 PREVIEW_SAMPLES = 100  # overlays of a run: enough to judge it by eye, few enough to cost nothing
 
 

@@ -15,13 +15,12 @@ from typing import Self
 
 from perception.core.errors import RequestError
 from perception.execution.effort import Effort
-from perception.execution.handle import Child, ChildDiedError
-from perception.execution.job import Job
+from perception.execution.handle import Child, ChildDiedError, Message
+from perception.execution.job import NO_SAMPLE, Job
 from perception.runs import poison
 
 LANES = 2  # threads that keep a child at work: one for the models, one for what comes after
 DEATHS_ALLOWED = 1  # the second death in the same sample's hands is its fault
-NO_SAMPLE = -1  # in whose hands decisions and the disk are
 
 
 class AbandonedError(Exception):
@@ -53,7 +52,7 @@ class Supervisor:
         Raises:
             RequestError: what the child raised while loading, or `process.crash` if it died.
         """
-        self._living()
+        self._running_child()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -109,26 +108,28 @@ class Supervisor:
         Returns:
             What waits until it is whole; None if the child died meanwhile.
         """
-        child, alone, place = self._living(), index in self._alone, NO_SAMPLE
+        child, alone, place = self._running_child(), index in self._alone, NO_SAMPLE
 
-        def hear_until(word: str) -> None:
+        def hear_until(word: str) -> Message:
             nonlocal place
             while word not in (message := child.answer(index)):
                 place = message["begin"]
-                begin(place)
+                if place != NO_SAMPLE:
+                    begin(place)
+            return message
 
         def whole() -> Effort:
             nonlocal place
             hear_until("observed")
             place = NO_SAMPLE
-            return Effort(**child.answer(index)["done"])
+            return Effort(**hear_until("done")["done"])
 
         try:
             child.send(shard=index, poisoned=sorted(self._poisoned(index)), alone=alone)
             hear_until("taken")
             effort = whole() if alone else None
         except ChildDiedError as death:
-            self._bury(index, place, str(death))
+            self._record_death(index, place, str(death))
             return None
         if effort is not None:
             return lambda: effort
@@ -137,19 +138,19 @@ class Supervisor:
             try:
                 return whole()
             except ChildDiedError as death:
-                self._bury(index, place, str(death))
+                self._record_death(index, place, str(death))
             return self.do_shard(index)
 
         return wait
 
-    def _bury(self, index: int, place: int, how: str) -> None:
+    def _record_death(self, index: int, place: int, how: str) -> None:
         if self._abandoned:
             raise AbandonedError
         self._deaths[index, place] += 1
         if index not in self._alone:  # perhaps another shard's fault, or a sample's read ahead
             self._alone.add(index)
         elif self._deaths[index, place] > DEATHS_ALLOWED:
-            if place == NO_SAMPLE:  # decisions or the disk: nothing to leave out
+            if place == NO_SAMPLE:  # the disk: no sample to leave out
                 raise RequestError("process.crash", f"shard {index}: the worker died twice: {how}")
             name = poison.write(self._run, index, place, how)
             if self._copy is not None:
@@ -160,7 +161,7 @@ class Supervisor:
             self._copy.bring_new(self._run / poison.FOLDER)
         return poison.places(self._run, index)
 
-    def _living(self) -> Child:
+    def _running_child(self) -> Child:
         """Return the child, a new one if it has died."""
         with self._restart:
             if self._abandoned:

@@ -13,25 +13,31 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
 from perception.core.errors import BucketError, RequestError, SampleError
-from perception.core.types import Evidence, Sample, SampleLabels, SampleRef
+from perception.core.types import EMPTY_SCENE, Evidence, Picture, SampleLabels, SampleRef, Scene
 from perception.execution.ahead import Readers
 from perception.execution.effort import Meter
-from perception.execution.job import PREVIEW_SAMPLES, Job, load_models, rules_of
+from perception.execution.job import NO_SAMPLE, PREVIEW_SAMPLES, Job, load_models, rules_of
 from perception.execution.memory import KEPT_BYTES
 from perception.io.files import is_storage_fault, refuse_link_out, write_bytes
 from perception.labeling import pipeline
 from perception.labeling.pipeline import AT_ONCE, Models
 from perception.models.lanes import Lanes, Turn
 from perception.readers import sources
-from perception.runs import evidence, labels, shards
+from perception.runs import evidence, labels, poison, shards
 from perception.runs.folder import Plan, RunSpec, read_plan, read_shard
 from perception.runs.shards import Outcome
 from perception.visualization import drawing
 
 DRAWERS = 2  # threads: one draws while the other waits for the disk
 Observed = tuple[Outcome, tuple[Evidence, ...]]
-Load = Callable[[SampleRef], Sample]
-NOTHING_READ: Mapping[str, Sample] = MappingProxyType({})
+Pictures = tuple[Picture, ...]
+Load = Callable[[SampleRef], Pictures]
+Begin = Callable[[int], None]  # takes the place of a sample in its shard, before it is worked on
+NOTHING_READ: Mapping[str, Pictures] = MappingProxyType({})
+
+
+def _tell_nobody(place: int) -> None:
+    pass
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,32 +45,31 @@ class Seen:
     """What the models saw of one shard.
 
     Attributes:
-        looked: In the order of the plan; the last ones may still be on their way.
-        samples: Some of those that will be drawn, by id; the others are read again for that.
+        answers: In the order of the plan; the last ones may not be there yet.
+        pictures: Of some samples that will be drawn, by id; others are read again for that.
     """
 
-    looked: list[Future[Observed]]
-    samples: Mapping[str, Sample]
+    answers: list[Future[Observed]]
+    pictures: Mapping[str, Pictures]
 
 
 class _Kept:
-    """Samples that are kept for their previews, as many as `KEPT_BYTES` hold; for any thread."""
+    """Pictures that are kept for previews, as many as `KEPT_BYTES` hold; for any thread."""
 
     def __init__(self) -> None:
-        self.samples: dict[str, Sample] = {}
+        self.pictures: dict[str, Pictures] = {}
         self._room = KEPT_BYTES
         self._lock = threading.Lock()
 
-    def load(self, load: Load, ref: SampleRef) -> Sample:
-        """Load a sample, and keep it if there is room."""
-        sample = load(ref)
-        size = sum(picture.image_rgb.nbytes for picture in sample.pictures)
-        size += sample.scene.points_lidar.nbytes
+    def load(self, load: Load, ref: SampleRef) -> Pictures:
+        """Load the pictures of a sample, and keep them if there is room."""
+        pictures = load(ref)
+        size = sum(picture.image_rgb.nbytes for picture in pictures)
         with self._lock:
             if size <= self._room:
                 self._room -= size
-                self.samples[ref.id] = sample
-        return sample
+                self.pictures[ref.id] = pictures
+        return pictures
 
 
 class Worker:
@@ -83,7 +88,7 @@ class Worker:
         self._copy = job.run_copy()
 
     def observe(
-        self, index: int, poisoned: frozenset[int], begin: Callable[[int], None], *, ahead: bool
+        self, index: int, poisoned: frozenset[int], begin: Begin, *, ahead: bool
     ) -> Seen | None:
         """Show one shard to the models; None if its evidence is stored already.
 
@@ -106,23 +111,23 @@ class Worker:
         healthy = [ref for place, ref in enumerate(refs) if place not in poisoned]
         reading = self._readers.ahead(healthy if ahead else ())
         kept, first = _Kept(), index * self._plan.shard_size
-        looked: list[Future[Observed]] = []
+        answers: list[Future[Observed]] = []
         for place, ref in enumerate(refs):
             ill = place in poisoned
-            load = reading.take() if ahead and not ill else sources.load_sample
+            load = reading.take() if ahead and not ill else sources.load_pictures
             if first + place < PREVIEW_SAMPLES:
                 load = partial(kept.load, load)
             observe = partial(observe_one, ref, self._models, ill, load)
             if ahead:
                 call = partial(self._observe_in_turn, observe, partial(begin, place))
-                looked.append(self._lanes.hand(call))
+                answers.append(self._lanes.hand(call))
             else:
                 begin(place)  # before it is read: that may end the process, too
-                looked.append(self._lanes.hand(observe))
-                looked[-1].result()
-        for answer in looked[: -self._see]:
+                answers.append(self._lanes.hand(observe))
+                answers[-1].result()
+        for answer in answers[: -self._see]:
             answer.result()
-        return Seen(looked, kept.samples)
+        return Seen(answers, kept.pictures)
 
     def _observe_in_turn(
         self,
@@ -144,16 +149,27 @@ class Worker:
                 self._exit = error
                 raise
 
-    def finish(self, index: int, seen: Seen | None) -> None:
-        """Make a shard whole: write its evidence, then decide from what was written."""
+    def finish(
+        self,
+        index: int,
+        seen: Seen | None,
+        begin: Begin = _tell_nobody,
+    ) -> None:
+        """Make a shard whole: write its evidence, then decide from what was written.
+
+        Args:
+            index: Number of the shard.
+            seen: What the models saw; None if its evidence is stored already.
+            begin: As in `decide_shard`.
+        """
         folders = evidence.folder_of(self._run), labels.folder_of(self._run, self._spec.label_set())
         copy = self._copy
         if seen is not None:
-            evidence.write(self._run, index, [answer.result() for answer in seen.looked])
+            evidence.write(self._run, index, [answer.result() for answer in seen.answers])
             if copy is not None:
                 copy.put_shard(folders[0], index)
-        samples = NOTHING_READ if seen is None else seen.samples
-        decide_shard(self._run, self._spec, self._plan, index, samples)
+        pictures = NOTHING_READ if seen is None else seen.pictures
+        decide_shard(self._run, self._spec, self._plan, index, begin, pictures)
         if copy is not None:
             first = index * self._plan.shard_size
             drawn = self._plan.shard(index)[: max(0, PREVIEW_SAMPLES - first)]
@@ -167,18 +183,17 @@ def observe_one(
     ref: SampleRef,
     models: Models,
     poisoned: bool,
-    load: Load = sources.load_sample,
+    load: Load = sources.load_pictures,
     turn: AbstractContextManager[None] = AT_ONCE,
 ) -> Observed:
-    """Load a sample and observe it; whatever goes wrong becomes its status row."""
+    """Load the pictures of a sample and observe them; whatever fails becomes its status row."""
     if poisoned:
-        message = "killed its worker process twice (crash, exit, out of memory or hang)"
-        return Outcome(ref.id, "quarantined", "process", "process.crash", message), ()
+        return _killed_its_worker(ref), ()
     stage = "load"
     try:
-        sample = load(ref)
+        pictures = load(ref)
         stage = "observe"
-        seen = pipeline.observe(sample, models, turn)
+        seen = pipeline.observe(pictures, models, turn)
     except Exception as error:  # one bad sample must not end the run; its reason is kept
         if is_storage_fault(error) or isinstance(error, BucketError):  # not the sample's fault
             raise
@@ -192,7 +207,8 @@ def decide_shard(
     spec: RunSpec,
     plan: Plan,
     index: int,
-    samples: Mapping[str, Sample] = NOTHING_READ,
+    begin: Begin = _tell_nobody,
+    pictures: Mapping[str, Pictures] = NOTHING_READ,
 ) -> bool:
     """Decide one shard from its stored evidence, unless this label set has it.
 
@@ -201,7 +217,9 @@ def decide_shard(
         spec: Its settings.
         plan: Its samples.
         index: Number of the shard.
-        samples: Those that need not be read to be drawn, by id.
+        begin: Called with a sample's place before its sweep is read, and with `NO_SAMPLE` when
+            all are decided.
+        pictures: Those that need not be read to be drawn, by the id of their sample.
 
     Returns:
         Whether there was anything to decide.
@@ -210,12 +228,20 @@ def decide_shard(
         return False
     rules = rules_of(run, spec)
     decided: list[tuple[Outcome, SampleLabels]] = []
-    refs = plan.shard(index)
-    for ref, (outcome, seen) in zip(refs, evidence.read(run, index, refs), strict=True):
+    scenes: dict[str, Scene] = {}
+    refs, first = plan.shard(index), index * plan.shard_size
+    stored = zip(refs, evidence.read(run, index, refs), strict=True)
+    poisoned = poison.places(run, index)
+    for place, (ref, (outcome, seen)) in enumerate(stored):
         stage, sample_labels = "load", labels.no_labels(ref.id)
+        if outcome.status != "quarantined" and place in poisoned:
+            outcome = _killed_its_worker(ref)
         if outcome.status != "quarantined":
+            begin(place)
             try:
                 scene = sources.load_scene(ref)
+                if first + place < PREVIEW_SAMPLES:
+                    scenes[ref.id] = scene
                 stage = "decide"
                 sample_labels = pipeline.decide(ref.id, seen, scene, rules)
             except RequestError:  # a bucket that is away, a class or a layout that nobody knows
@@ -223,7 +249,8 @@ def decide_shard(
             except Exception as error:  # as in observe_one
                 outcome = _quarantined(ref, stage, error)
         decided.append((outcome, sample_labels))
-    _draw(run, spec, plan, index, decided, samples)
+    begin(NO_SAMPLE)
+    _draw(run, spec, plan, index, decided, pictures, scenes)
     labels.write(run, spec.label_set(), index, decided, _names(spec))
     return True
 
@@ -232,7 +259,7 @@ def draw_shard(run: Path, spec: RunSpec, plan: Plan, index: int) -> None:
     """Draw the previews of a shard that was decided before."""
     if index * plan.shard_size < PREVIEW_SAMPLES:
         decided = list(read_shard(run, spec, plan, index))
-        _draw(run, spec, plan, index, decided, NOTHING_READ)
+        _draw(run, spec, plan, index, decided)
 
 
 def _draw(
@@ -241,11 +268,15 @@ def _draw(
     plan: Plan,
     index: int,
     decided: list[tuple[Outcome, SampleLabels]],
-    samples: Mapping[str, Sample],
+    pictures: Mapping[str, Pictures] = NOTHING_READ,
+    scenes: Mapping[str, Scene] = MappingProxyType({}),
 ) -> None:
     names, first = _names(spec), index * plan.shard_size
     drawings = [
-        partial(write_preview, run, ref, sample_labels, names, samples.get(ref.id))
+        partial(
+            write_preview,
+            *(run, ref, sample_labels, names, pictures.get(ref.id), scenes.get(ref.id)),
+        )
         for place, (ref, (_, sample_labels)) in enumerate(
             zip(plan.shard(index), decided, strict=True), start=first
         )
@@ -258,6 +289,11 @@ def _draw(
 
 def _names(spec: RunSpec) -> dict[int, str]:
     return {entry.id: entry.name for entry in spec.ontology.classes}
+
+
+def _killed_its_worker(ref: SampleRef) -> Outcome:
+    message = "killed its worker process twice (crash, exit, out of memory or hang)"
+    return Outcome(ref.id, "quarantined", "process", "process.crash", message)
 
 
 def _quarantined(ref: SampleRef, stage: str, error: Exception) -> Outcome:
@@ -276,7 +312,8 @@ def write_preview(
     ref: SampleRef,
     sample_labels: SampleLabels,
     names: dict[int, str],
-    sample: Sample | None = None,
+    pictures: Pictures | None = None,
+    scene: Scene | None = None,
 ) -> None:
     """Write the overlays of a sample, and its points from above where it has a sweep.
 
@@ -285,26 +322,28 @@ def write_preview(
         ref: The sample.
         sample_labels: Its labels.
         names: Class id to name.
-        sample: The sample, if somebody has it; else it is read.
+        pictures: Its pictures, if they were read already.
+        scene: Its scene, likewise.
     """
     if not sample_labels.pictures:
         return
+    has_sweep = bool(len(sample_labels.points))
     try:
-        sample = sources.load_sample(ref) if sample is None else sample
+        pictures = sources.load_pictures(ref) if pictures is None else pictures
+        if scene is None:
+            scene = sources.load_scene(ref) if has_sweep else EMPTY_SCENE
     except SampleError:  # the source changed since; the labels do not need it
         return
     sizes = [picture.size_hw for picture in sample_labels.pictures]
-    if [picture.size_hw for picture in sample.pictures] != sizes:  # changed since, too
+    if [picture.size_hw for picture in pictures] != sizes:  # changed since, too
         return
-    several = len(sample.pictures) > 1
-    for picture, picture_labels in zip(sample.pictures, sample_labels.pictures, strict=True):
+    several = len(pictures) > 1
+    for picture, picture_labels in zip(pictures, sample_labels.pictures, strict=True):
         stem = f"{ref.id}-{picture.camera}" if several else ref.id
         overlay = drawing.overlay(picture.image_rgb, picture_labels, names)
         _write_drawing(run, f"{_file_stem(stem)}.jpg", drawing.to_jpeg(overlay))
-    if len(sample.scene.points_lidar):
-        view = drawing.birds_eye(
-            sample.scene.points_drawn, sample_labels.points, names, all_round=several
-        )
+    if has_sweep:
+        view = drawing.birds_eye(scene.points_drawn, sample_labels.points, names, all_round=several)
         _write_drawing(run, f"{_file_stem(ref.id)}.birds-eye.png", drawing.to_png(view))
 
 

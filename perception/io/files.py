@@ -7,6 +7,7 @@ import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,11 +26,40 @@ def opened(path: Path) -> Iterator[BinaryIO]:
     Raises:
         SampleError: `io.not_found`, `io.denied`, `io.failed`.
     """
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would block, a folder has no bytes
-            raise SampleError("io.not_found", f"{path}: is no file")
+    with _read_faults(path):
+        _stat(path)
         with path.open("rb") as stream:
             yield stream
+
+
+def read_shared(path: Path, most_bytes: int) -> bytes:
+    """Return the first bytes of a file that many frames share: opened once, until it changes.
+
+    Raises:
+        SampleError: as `opened`.
+    """
+    with _read_faults(path):
+        about = _stat(path)
+        return _first_bytes(path, most_bytes, about.st_ino, about.st_mtime_ns, about.st_size)
+
+
+@lru_cache(maxsize=16)  # of a drive all frames share one or two
+def _first_bytes(path: Path, most_bytes: int, inode: int, written_ns: int, size: int) -> bytes:
+    with path.open("rb") as stream:
+        return stream.read(most_bytes)
+
+
+def _stat(path: Path) -> os.stat_result:
+    about = path.stat()
+    if not stat.S_ISREG(about.st_mode):  # a pipe would block, a folder has no bytes
+        raise SampleError("io.not_found", f"{path}: is no file")
+    return about
+
+
+@contextmanager
+def _read_faults(path: Path) -> Iterator[None]:
+    try:
+        yield
     except PermissionError as error:
         raise SampleError("io.denied", f"{path}: no permission to read it") from error
     except (FileNotFoundError, NotADirectoryError) as error:

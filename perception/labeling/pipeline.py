@@ -8,6 +8,7 @@ import numpy as np
 
 from perception.core import boxes as boxes_
 from perception.core.config import DecideConfig
+from perception.core.geometry import refuse_other_size
 from perception.core.ontology import ClassMap, Ontology
 from perception.core.types import (
     Camera,
@@ -101,21 +102,21 @@ class _Judged:
 
 def label_sample(sample: Sample, models: Models, rules: Rules) -> SampleLabels:
     """See, then decide. Pure: no globals, no clock; images and sweep are already loaded."""
-    return decide(sample.id, observe(sample, models), sample.scene, rules)
+    return decide(sample.id, observe(sample.pictures, models), sample.scene, rules)
 
 
 def observe(
-    sample: Sample, models: Models, turn: AbstractContextManager[None] = AT_ONCE
+    pictures: tuple[Picture, ...], models: Models, turn: AbstractContextManager[None] = AT_ONCE
 ) -> tuple[Evidence, ...]:
     """Run the models over the images of a sample; no threshold that a person might move.
 
     Args:
-        sample: Loaded.
-        models: What it is shown to.
+        pictures: Decoded.
+        models: What they are shown to.
         turn: Held while they are at work. The rest needs no model.
     """
     with turn:
-        answers = [_ask(picture, models) for picture in sample.pictures]
+        answers = [_ask(picture, models) for picture in pictures]
     return tuple(
         Evidence(
             camera=picture.camera,
@@ -127,7 +128,7 @@ def observe(
             dropped=answer.dropped,
             changes=picture.changes,
         )
-        for picture, answer in zip(sample.pictures, answers, strict=True)
+        for picture, answer in zip(pictures, answers, strict=True)
     )
 
 
@@ -152,8 +153,14 @@ def decide(
         rules: Thresholds and class maps.
 
     Raises:
-        SampleError: `class.unknown` for a class that the class map does not know.
+        SampleError: `class.unknown` for a class that the class map does not know;
+            `size.mismatch` for an image that its calibration is not for.
     """
+    cameras = {camera.name: camera for camera in scene.cameras}
+    located = [row for row, seen in enumerate(evidence) if seen.camera in cameras]
+    for row in located:
+        seen = evidence[row]
+        refuse_other_size(cameras[seen.camera], seen.file_name, seen.size_hw)
     first_ids = np.cumsum([1, *(len(seen.detections) for seen in evidence)])
     judged = [
         _judge_picture(
@@ -161,8 +168,6 @@ def decide(
         )
         for seen, first in zip(evidence, first_ids, strict=False)
     ]
-    cameras = {camera.name: camera for camera in scene.cameras}
-    located = [row for row, seen in enumerate(evidence) if seen.camera in cameras]
     views = [
         _view(cameras[evidence[row].camera], judged[row].instances, rules.ontology)
         for row in located

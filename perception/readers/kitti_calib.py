@@ -22,7 +22,7 @@ import numpy as np
 from perception.core.errors import SampleError
 from perception.core.geometry import intrinsics_fault, inverse, rigid, rotation_fault
 from perception.core.types import Camera, Float64
-from perception.io.files import opened
+from perception.io.files import read_shared
 
 MAX_CALIBRATION_BYTES = 1 << 20
 OBJECT_VARIANT = "the object benchmark's calib (P2, R0_rect, Tr_velo_to_cam)"
@@ -130,8 +130,7 @@ def read_calibration(path: Path) -> Calibration:
     Raises:
         SampleError: `calib.invalid` for what is no text; `io.not_found`, `io.denied`.
     """
-    with opened(path) as stream:
-        data = stream.read(MAX_CALIBRATION_BYTES + 1)
+    data = read_shared(path, MAX_CALIBRATION_BYTES + 1)
     if len(data) > MAX_CALIBRATION_BYTES:
         raise SampleError(
             "calib.invalid",

@@ -9,15 +9,15 @@ of the pair is found, an object-style calib.txt in the drive. The pair wins: it 
 the image too. Frames whose sweep KITTI dropped are planned, and loading says what is missing.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from perception.core.errors import RequestError, SampleError
+from perception.core.errors import RequestError
 from perception.core.geometry import rigid
 from perception.core.types import Camera, PictureRef, SampleRef, Scene
 from perception.io.clouds import NO_SWEEP, read_sweep
-from perception.io.images import probe_image
 from perception.readers import frame_images, frame_sweeps
 from perception.readers.kitti_calib import (
     camera_of_projection,
@@ -64,46 +64,17 @@ def find(root: Path) -> tuple[SampleRef, ...]:
 
 
 def load_scene(ref: SampleRef) -> Scene:
-    """Read the camera and the points of a frame; of the image, its header.
+    """Read the camera and the points of a frame.
 
     Raises:
-        SampleError: `calib.invalid`, `size.mismatch`, `cloud.malformed`, `io.not_found`,
-            `io.denied`; `image.*` where the size of the image is checked and cannot be read.
+        SampleError: `calib.invalid`, `cloud.malformed`, `io.not_found`, `io.denied`.
     """
     root = Path(ref.root)
-    _check_size(ref)
     sweep = NO_SWEEP
     if ref.sweep_file:
         sweep = read_sweep(root / ref.sweep_file, ref.columns or COLUMNS)
     cameras, remarks = _cameras(root, ref.calib_files)
     return Scene(cameras, sweep.points_lidar, remarks=remarks + sweep.remarks)
-
-
-def expected_size(ref: SampleRef) -> tuple[int, int] | None:
-    """Return the (height, width) that the calibration is for; None where it does not say.
-
-    Raises:
-        SampleError: `calib.invalid`, `io.not_found`, `io.denied`.
-    """
-    if len(ref.calib_files) < 2:
-        return None
-    path = Path(ref.root) / ref.calib_files[0]
-    width, height = read_calibration(path).matrix("S_rect_02", (2,), CAM_VARIANT)
-    return int(height), int(width)
-
-
-def _check_size(ref: SampleRef) -> None:
-    expected = expected_size(ref)
-    if expected is None:
-        return
-    path = Path(ref.root) / ref.pictures[0].file_name
-    found = probe_image(path)
-    if found != expected:
-        raise SampleError(
-            "size.mismatch",
-            f"{path} is {found[1]} x {found[0]} px, the calibration {ref.calib_files[0]} is for "
-            f"{expected[1]} x {expected[0]} (S_rect_02); use the calibration of the drive's date",
-        )
 
 
 def _calib_files(root: Path) -> tuple[str, ...]:
@@ -132,4 +103,6 @@ def _cameras(
     T_ref_from_lidar = rigid(velo.rotation("R", VELO_VARIANT), velo.matrix("T", (3,), VELO_VARIANT))
     refuse_inverse(T_ref_from_lidar, "R", velo)
     T_rect_from_lidar = rigid(rectification, np.zeros(3)) @ T_ref_from_lidar
-    return (camera_of_projection(CAMERA, P, T_rect_from_lidar, "P_rect_02", cam),), ()
+    camera = camera_of_projection(CAMERA, P, T_rect_from_lidar, "P_rect_02", cam)
+    width, height = cam.matrix("S_rect_02", (2,), CAM_VARIANT)
+    return (replace(camera, size_hw=(int(height), int(width))),), ()

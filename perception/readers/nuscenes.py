@@ -39,7 +39,6 @@ from perception.core.geometry import (
 from perception.core.types import EMPTY_SCENE, Camera, Float64, Lens, PictureRef, SampleRef, Scene
 from perception.io import schemas
 from perception.io.clouds import read_sweep
-from perception.io.images import probe_image
 from perception.io.tables import JsonObject, read_table
 from perception.readers import check_name
 from perception.readers.known_layouts import hint_for
@@ -165,12 +164,11 @@ def find(root: Path) -> tuple[SampleRef, ...]:
 
 
 def load_scene(ref: SampleRef) -> Scene:
-    """Read the cameras and the points of a key frame; of the images, their headers.
+    """Read the cameras and the points of a key frame.
 
     Raises:
         SampleError: `calib.invalid`, `sync.gap` for a pose that is missing and times that do not
-            belong together, `size.mismatch`, `cloud.malformed`, `io.not_found`, `io.denied`;
-            `image.*` where the size of an image cannot be read.
+            belong together, `cloud.malformed`, `io.not_found`, `io.denied`.
     """
     root, frame = Path(ref.root), _frame_of(ref)
     where = root / frame.version
@@ -267,13 +265,6 @@ def _camera(
             f"{calibration}: {shot.mount.channel}: camera_distortion is "
             f"{list(shot.mount.distortion)}, expected none, 5 or 8 finite numbers, 4 of a fisheye",
         )
-    found = probe_image(root / shot.file_name)
-    if found != shot.size_hw:
-        raise SampleError(
-            "size.mismatch",
-            f"{root / shot.file_name} is {found[1]} x {found[0]} px, sample_data.json says "
-            f"{shot.size_hw[1]} x {shot.size_hw[0]}; use the images that the tables belong to",
-        )
     T_world_from_cam = _T_world_from_sensor(shot, frame, where)
     return Camera(
         name=shot.mount.channel,
@@ -282,6 +273,7 @@ def _camera(
         lens=lens,
         distortion=np.array(shot.mount.distortion, np.float64),
         time_gap_s=gap_s,
+        size_hw=shot.size_hw,
     )
 
 

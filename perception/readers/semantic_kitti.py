@@ -17,7 +17,7 @@ from pathlib import Path
 from perception.core.errors import RequestError, SampleError
 from perception.core.types import Camera, PictureRef, SampleRef, Scene
 from perception.io.clouds import NO_SWEEP, read_sweep
-from perception.io.files import opened
+from perception.io.files import read_shared
 from perception.readers import frame_images, frame_sweeps
 from perception.readers.kitti_calib import camera_of_projection, read_calibration, refuse_inverse
 from perception.readers.known_layouts import hint_for
@@ -105,8 +105,7 @@ def _camera(path: Path) -> Camera:
 
 def _check_time(path: Path, ref: SampleRef) -> None:
     """Refuse a frame that the times leave out, or that is no later than the one before it."""
-    with opened(path) as stream:
-        lines = stream.read(MAX_TIMES_BYTES).split()
+    lines = read_shared(path, MAX_TIMES_BYTES).split()
     frame = ref.id.rpartition("/")[2]
     number = int(frame) if frame.isascii() and frame.isdigit() else len(lines)
     try:

@@ -1,6 +1,7 @@
 """Sources: from what a person types to a run's plan, and from a line of the plan to a sample.
 
-parse_source("kitti:/data/kitti") -> Source;  find -> SampleRef, ...;  load_sample -> Sample
+parse_source("kitti:/data/kitti") -> Source;  find -> SampleRef, ...
+load_pictures -> Picture, ... for the models;  load_scene -> Scene for the decisions
 """
 
 import atexit
@@ -17,13 +18,14 @@ from pydantic import Field, ValidationError
 
 from perception.core.config import Settings, load_yaml
 from perception.core.errors import COPY_OF, RequestError, SampleError
+from perception.core.geometry import refuse_other_size
 from perception.core.limits import MAX_MEGAPIXELS
 from perception.core.ontology import data_folder
 from perception.core.types import Picture, PictureRef, Sample, SampleRef, Scene
 from perception.io import buckets, scratch
 from perception.io.buckets import Bucket
 from perception.io.files import storage_faults
-from perception.io.images import Reading, read_image
+from perception.io.images import Reading, probe_image, read_image
 from perception.readers import images, links, nuscenes
 from perception.synthetic.read import DRIVE_FILES, DRIVE_LICENCE, is_drive
 
@@ -35,7 +37,6 @@ LAYOUTS: dict[str, str] = {
     "nuscenes": "perception.readers.nuscenes",
     "semantic-kitti": "perception.readers.semantic_kitti",
 }
-READ_SIZES = {"kitti-raw", "nuscenes"}  # layouts that compare an image with what is said of it
 LABEL_FOLDERS = {"label_2", "label_02"}  # of KITTI object and tracking
 WILDCARDS = "*?["
 UPRIGHT = Reading(upright=True)
@@ -180,12 +181,12 @@ def survey(source: Source, reading: Reading = UPRIGHT) -> Found:
 
 
 @contextmanager
-def at_hand(ref: SampleRef, *, pictures: bool = True) -> Iterator[SampleRef]:
-    """Give a sample whose files are local: itself, or a copy of it that goes at the end.
+def at_hand(ref: SampleRef, names: Sequence[str]) -> Iterator[SampleRef]:
+    """Give a sample with local files: itself, or a copy of some files that goes at the end.
 
     Args:
         ref: The sample.
-        pictures: Whether its pictures are wanted.
+        names: The files that are wanted, relative to its root.
 
     Raises:
         BucketError: `bucket.*`. Objects that are missing are missing in the copy too.
@@ -193,9 +194,7 @@ def at_hand(ref: SampleRef, *, pictures: bool = True) -> Iterator[SampleRef]:
     if not buckets.is_bucket(ref.root):
         yield ref
         return
-    names = [picture.file_name for picture in ref.pictures] if pictures else []
-    names += [*([ref.sweep_file] if ref.sweep_file else []), *ref.calib_files]
-    with buckets.fetched(buckets.parse(ref.root), names) as root:
+    with buckets.fetched(buckets.parse(ref.root), list(names)) as root:
         yield replace(ref, root=str(root))
 
 
@@ -203,12 +202,17 @@ def load_scene(ref: SampleRef) -> Scene:
     """Read the cameras and the points of a sample.
 
     Raises:
-        SampleError: `path.outside_root`, `calib.invalid`, `cloud.malformed`, `size.mismatch`,
+        SampleError: `path.outside_root`, `calib.invalid`, `cloud.malformed`, `sync.gap`,
             `io.not_found`, `io.denied`, `io.failed`.
         BucketError: `bucket.*`.
     """
-    with at_hand(ref, pictures=ref.layout in READ_SIZES) as here:
-        return _load_scene(here)
+    sweeps = [ref.sweep_file] if ref.sweep_file else []
+    with at_hand(ref, [*sweeps, *ref.calib_files]) as here:
+        for name in sweeps:
+            links.confined(here, name)
+        for name in ref.calib_files:
+            links.confined(here, name, above=1)  # drives of one date share a calibration beside
+        return _reader(ref.layout).load_scene(here)
 
 
 def with_columns(refs: tuple[SampleRef, ...], columns: int) -> tuple[SampleRef, ...]:
@@ -227,24 +231,39 @@ def remarks(refs: Sequence[SampleRef]) -> tuple[str, ...]:
         if not (ref.sweep_file or ref.calib_files or ref.calibration):
             continue
         try:
-            said.update(dict.fromkeys(load_scene(ref).remarks))
+            scene = load_scene(ref)
+            _probe_sizes(ref, scene)
+            said.update(dict.fromkeys(scene.remarks))
         except SampleError as error:
             said[f"sample {ref.id} will be quarantined: {error}"] = None
     return tuple(said)
 
 
-def load_sample(ref: SampleRef) -> Sample:
-    """Load a sample: its images decoded, its scene read.
+def _probe_sizes(ref: SampleRef, scene: Scene) -> None:
+    """Read the headers of pictures whose size the calibration states, and compare."""
+    stated = {camera.name: camera for camera in scene.cameras if any(camera.size_hw)}
+    chosen = [picture for picture in ref.pictures if picture.camera in stated]
+    with at_hand(ref, [picture.file_name for picture in chosen]) as here:
+        for picture in chosen:
+            size_hw = probe_image(links.confined(here, picture.file_name))
+            refuse_other_size(stated[picture.camera], picture.file_name, size_hw)
+
+
+def load_pictures(ref: SampleRef) -> tuple[Picture, ...]:
+    """Decode the images of a sample: what the models see.
 
     Raises:
-        SampleError: as `load_scene`; `image.*`, see `read_image`.
+        SampleError: `path.outside_root`, `io.*`; `image.*`, see `read_image`.
         BucketError: `bucket.*`.
     """
-    with at_hand(ref) as here:
-        pictures = tuple(
-            _load_picture(here, picture, reading_of(here)) for picture in here.pictures
-        )
-        return Sample(id=ref.id, pictures=pictures, scene=_load_scene(here))
+    reading = reading_of(ref)
+    with at_hand(ref, [picture.file_name for picture in ref.pictures]) as here:
+        return tuple(_load_picture(here, picture, reading) for picture in here.pictures)
+
+
+def load_sample(ref: SampleRef) -> Sample:
+    """Load a sample, images and scene; raises as `load_pictures` and `load_scene`."""
+    return Sample(ref.id, load_pictures(ref), load_scene(ref))
 
 
 def reading_of(ref: SampleRef) -> Reading:
@@ -255,16 +274,6 @@ def reading_of(ref: SampleRef) -> Reading:
 def _load_picture(ref: SampleRef, picture: PictureRef, reading: Reading) -> Picture:
     decoded = read_image(links.confined(ref, picture.file_name), reading)
     return Picture(picture.camera, picture.file_name, decoded.image_rgb, decoded.changes)
-
-
-def _load_scene(ref: SampleRef) -> Scene:
-    if ref.sweep_file:
-        links.confined(ref, ref.sweep_file)
-    for name in ref.calib_files:
-        links.confined(ref, name, above=1)  # raw drives of one date share a calibration beside them
-    for picture in ref.pictures:
-        links.confined(ref, picture.file_name)
-    return _reader(ref.layout).load_scene(ref)
 
 
 @lru_cache(maxsize=1)

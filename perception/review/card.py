@@ -151,7 +151,7 @@ def _draw(
 ) -> list[Example]:
     picture = labels.pictures[one.picture]
     try:
-        loaded = sources.load_sample(plan.samples[one.sample]).pictures[one.picture]
+        loaded = sources.load_pictures(plan.samples[one.sample])[one.picture]
     except SampleError:  # the source changed since the run, which the frames below say
         return []
     if loaded.size_hw != picture.size_hw:

@@ -81,7 +81,8 @@ def test_one_process_serves_all_shards_and_ends_with_the_context(job: Job) -> No
             supervisor.do_shard(index, begun.append)
         assert child_of(supervisor) == pid and is_alive(pid)
     assert not is_alive(pid)
-    assert done(job) == [0, 1] and begun == [0, 0]
+    # Each shard holds one sample, which is begun before its picture and before its sweep is read.
+    assert done(job) == [0, 1] and begun == [0, 0, 0, 0]
 
 
 def test_an_interrupt_while_it_waits_leaves_nothing_that_exit_waits_for(
@@ -246,3 +247,29 @@ def test_a_worker_whose_weights_are_others_than_the_runs_is_refused(
         with pytest.raises(RequestError, match=f"weights of the .*{part}.*{sha256} here") as caught:
             require_match(asked.model_copy(update={"spec": spec}))
         assert caught.value.code == "worker.mismatch"
+
+
+@pytest.mark.slow
+def test_a_sweep_that_kills_the_worker_is_found_when_decisions_read_it(
+    job: Job, in_worker: Prepare, tmp_path: Path, kitti: Callable[[Path, int], Path]
+) -> None:
+    plan = Plan(sources.find(sources.parse_source(f"kitti:{kitti(tmp_path / 'kitti', 3)}")), 3)
+    config = job.spec.config.model_copy(update={"shard_size": 3})
+    sha256 = records.sha256(plan.to_bytes())
+    spec = job.spec.model_copy(update={"config": config, "source": "kitti", "plan_sha256": sha256})
+    run = tmp_path / "sweeps"
+    folder.begin(run, spec, plan)
+    in_worker(
+        "import os\n"
+        "from perception.readers import kitti_object\n"
+        "plain = kitti_object.read_sweep\n"
+        "def read(path, columns):\n"
+        f"    path.stem == {plan.samples[1].id!r} and os._exit(5)\n"
+        "    return plain(path, columns)\n"
+        "kitti_object.read_sweep = read\n"
+    )
+    with Supervisor(job.model_copy(update={"run": str(run), "spec": spec})) as supervisor:
+        supervisor.do_shard(0)
+    assert [outcome.code for outcome, _ in evidence.read(run, 0, plan.shard(0))] == ["", "", ""]
+    decided = [outcome.code for outcome, _ in folder.read_shard(run, spec, plan, 0)]
+    assert decided == ["", "process.crash", ""]

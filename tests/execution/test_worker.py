@@ -150,8 +150,8 @@ def test_samples_that_fit_are_kept_for_their_previews_and_not_read_again(
     monkeypatch.setattr(worker, "PREVIEW_SAMPLES", 3)
     working = worker.Worker(job, Meter())
     seen = working.observe(0, frozenset(), lambda place: None, ahead=False)
-    assert seen is not None and sorted(seen.samples) == ["0.png", "1.png"]
-    for kept in seen.samples:
+    assert seen is not None and sorted(seen.pictures) == ["0.png", "1.png"]
+    for kept in seen.pictures:
         (tmp_path / "src" / kept).unlink()
     working.finish(0, seen)
     drawn = sorted(path.name for path in (tmp_path / "run" / "preview").iterdir())
@@ -185,10 +185,10 @@ def test_the_models_see_no_more_samples_at_once_than_there_are_lanes(
     working = worker.Worker(job, Meter())
     seen = working.observe(0, frozenset(), begun.append, ahead=True)
     assert seen is not None
-    assert not seen.looked[-1].done(), "it waited for the last sample"
-    assert all(answer.done() for answer in seen.looked[: -max(lanes, 1)])
+    assert not seen.answers[-1].done(), "it waited for the last sample"
+    assert all(answer.done() for answer in seen.answers[: -max(lanes, 1)])
     go.set()
-    assert [answer.result()[0].sample_id for answer in seen.looked] == [
+    assert [answer.result()[0].sample_id for answer in seen.answers] == [
         f"{i:03d}.png" for i in range(9)
     ]
     assert max(most) == max(lanes, 1) and begun == list(range(9))

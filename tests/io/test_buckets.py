@@ -189,7 +189,7 @@ def test_a_plan_cannot_reach_beyond_the_folder_above_its_root(
 ) -> None:
     address = put(pictures(tmp_path / "src", 1), prefix="a/b/drive")
     ref = SampleRef("x", "kitti", f"{address}/deep", (), calib_files=("../../000.png",))
-    with sources.at_hand(ref) as here:
+    with sources.at_hand(ref, ref.calib_files) as here:
         found = [path for path in Path(here.root).parents[4].rglob("*") if path.is_file()]
         assert [path.name for path in found] == [
             ".perception-owner.json"

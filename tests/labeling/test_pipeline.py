@@ -114,7 +114,7 @@ def test_a_label_says_what_the_pixels_the_other_boxes_and_a_second_model_say_of_
 def test_to_label_is_to_decide_over_what_was_observed() -> None:
     sample = sample_of(drawn((10, 20, 30, 40)), drawn((5, 5, 25, 25), camera="rear"))
     at_once = label_sample(sample, FAKES, RULES)
-    later = decide(sample.id, observe(sample, FAKES), sample.scene, RULES)
+    later = decide(sample.id, observe(sample.pictures, FAKES), sample.scene, RULES)
     assert at_once.id == later.id
     for one, other in zip(at_once.pictures, later.pictures, strict=True):
         for name in ("instance_ids", "class_ids", "statuses", "scores", "boxes_xyxy"):
@@ -134,7 +134,7 @@ def test_boxes_that_cannot_prompt_are_dropped_and_counted_and_the_others_are_kep
         ("car", (10, 10, 10.5, 30), 0.9),
         ("bus", (-20, 40, 30, 200), 0.8),
     ]
-    (seen,) = observe(sample_of(drawn()), with_rows(rows))
+    (seen,) = observe(sample_of(drawn()).pictures, with_rows(rows))
     assert seen.dropped == (
         ("box.inverted", 1),
         ("box.nan", 1),
@@ -162,7 +162,7 @@ def test_the_boxes_and_the_image_of_the_caller_are_unchanged() -> None:
 
 
 def test_an_image_without_objects_has_empty_evidence_and_empty_labels() -> None:
-    (seen,) = observe(sample_of(drawn()), FAKES)
+    (seen,) = observe(sample_of(drawn()).pictures, FAKES)
     assert (len(seen.detections), len(seen.segments), seen.dropped) == (0, 0, ())
     (found,) = decide("s", (seen,), EMPTY_SCENE, RULES).pictures
     assert len(found.instances) == 0
@@ -194,7 +194,7 @@ def test_an_id_outlives_every_threshold_and_every_ignored_neighbour() -> None:
         ("car", (50, 10, 70, 30), 0.9),
     ]
     sample = sample_of(drawn(), drawn(camera="rear"))
-    evidence = observe(sample, with_rows(rows))
+    evidence = observe(sample.pictures, with_rows(rows))
     for min_score in (0.2, 0.5, 0.95):
         labels = decide("s", evidence, EMPTY_SCENE, rules(min_score))
         ids = [picture.instances.instance_ids.tolist() for picture in labels.pictures]
@@ -202,7 +202,7 @@ def test_an_id_outlives_every_threshold_and_every_ignored_neighbour() -> None:
 
 
 def test_a_higher_threshold_rejects_but_keeps_the_row() -> None:
-    evidence = observe(sample_of(drawn()), with_rows([("car", (10, 10, 30, 30), 0.3)]))
+    evidence = observe(sample_of(drawn()).pictures, with_rows([("car", (10, 10, 30, 30), 0.3)]))
     found = decide("s", evidence, EMPTY_SCENE, rules(0.5)).pictures[0].instances
     assert found.statuses.tolist() == [Status.REJECTED]
     assert found.reasons == (("score.low",),)
@@ -228,7 +228,7 @@ def test_an_image_of_ignored_classes_only_has_no_instances() -> None:
 
 
 def test_a_class_that_is_neither_mapped_nor_ignored_is_an_error_that_names_it() -> None:
-    evidence = observe(sample_of(drawn()), with_rows([("unicorn", (0, 0, 10, 10), 0.9)]))
+    evidence = observe(sample_of(drawn()).pictures, with_rows([("unicorn", (0, 0, 10, 10), 0.9)]))
     with pytest.raises(SampleError, match="'unicorn'") as caught:
         decide("s", evidence, EMPTY_SCENE, RULES)
     assert caught.value.code == "class.unknown"
@@ -341,7 +341,7 @@ def test_a_segmenter_that_answers_to_fewer_boxes_is_caught() -> None:
 
     models = with_rows([("car", (10, 10, 30, 30), 0.9)], Short())
     with pytest.raises(ShapeError, match="1 boxes, 0 answers"):
-        observe(sample_of(drawn()), models)
+        observe(sample_of(drawn()).pictures, models)
 
 
 K = np.array([[100, 0, 50], [0, 100, 40], [0, 0, 1.0]])

@@ -14,11 +14,15 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from perception.commands import label
+from perception.core.config import DecideConfig
 from perception.core.errors import RequestError, SampleError
 from perception.core.geometry import points_in_view
+from perception.core.ontology import load_class_map, load_ontology
 from perception.core.types import Float64, Lens, SampleRef
 from perception.io import buckets
 from perception.io.buckets import Bucket
+from perception.labeling.pipeline import Models, Rules, label_sample
+from perception.models.fakes import BoxFiller, BrightDetector
 from perception.readers import nuscenes, sources
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "nuscenes"
@@ -360,8 +364,10 @@ def test_rows_24_to_26_a_key_frame_that_cannot_be_placed_is_quarantined(
     for name, rows in nuscenes_tables.items():
         (tmp_path / "v1.0-mini" / f"{name}.json").write_text(json.dumps(rows))
     refs = {ref.id: ref for ref in planned(tmp_path)}
+    models = Models(BrightDetector(), BoxFiller())
+    rules = Rules(DecideConfig(), load_ontology(), load_class_map("coco80-to-road"))
     with pytest.raises(SampleError, match=match) as caught:
-        sources.load_scene(refs["bbb"])
+        label_sample(sources.load_sample(refs["bbb"]), models, rules)
     assert caught.value.code == code
 
 

@@ -17,6 +17,7 @@ from perception.readers.sources import (
     Source,
     find,
     load_manifest,
+    load_pictures,
     load_sample,
     load_scene,
     parse_source,
@@ -168,7 +169,7 @@ def test_row_09_no_file_outside_the_root_is_opened(tmp_path: Path, name: str) ->
     absolute = str(tmp_path / "out.png")
     for bad in (name, absolute):
         wrong = replace(ref, pictures=(PictureRef("camera", bad),))
-        for load in (load_sample, load_scene):
+        for load in (load_sample, load_pictures):
             with pytest.raises(SampleError) as caught:
                 load(wrong)
             assert caught.value.code == "path.outside_root"

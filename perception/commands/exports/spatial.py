@@ -1,7 +1,7 @@
 """Exports that need sweep or calibration as well: KITTI's 3D boxes, coloured clouds."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -121,7 +121,7 @@ def _objects(
 def _rect_from_lidar(ref: SampleRef, camera: str) -> Float64:
     """Return KITTI's rectified frame where there is one, else the camera's own."""
     if ref.layout == "kitti" and ref.calib_files:
-        with sources.at_hand(replace(ref, sweep_file=""), pictures=False) as here:
+        with sources.at_hand(ref, ref.calib_files) as here:
             return kitti_object.rect_from_lidar(here)
     cameras = {one.name: one for one in sources.load_scene(ref).cameras}
     return cameras[camera].T_cam_from_lidar if camera in cameras else np.eye(4)
