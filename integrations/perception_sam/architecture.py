@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from perception.core.errors import RequestError
+from perception.models import weights
 from perception.models.import_guard import harden, refuse_compromised
 from perception.models.weights import SAFETENSORS, SAM2_TENSOR, beside_tensors, names_tensor
 
@@ -137,10 +138,10 @@ def read_state(path: Path) -> Any:
     refuse_compromised(ultralytics.__version__)
     if path.suffix == SAFETENSORS:
         return unwrapped(_read_safetensors(path), str(path))
+    with weights.opened(path) as file:
+        is_zip = zipfile.is_zipfile(file)
     try:
-        state = torch.load(
-            path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
-        )
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
     except Exception as error:  # of many kinds, with advice to run the file's code: not repeated
         others = ", ".join(beside_tensors(path)[:3])
         what = f"holds more than tensors ({others})" if others else "cannot be read"

@@ -27,10 +27,10 @@ from perception.models.weights.checks import (
     identify,
     licence_of,
     require_trusted_pickle,
-    sha256_of,
 )
 from perception.models.weights.download import pull
 from perception.models.weights.onnx_file import onnx_metadata, onnx_parts
+from perception.models.weights.opened import opened, sha256_of
 
 __all__ = [
     "CARD",
@@ -52,6 +52,7 @@ __all__ = [
     "network_class",
     "onnx_metadata",
     "onnx_parts",
+    "opened",
     "pull",
     "require_trusted_pickle",
     "sha256_of",

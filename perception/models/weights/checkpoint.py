@@ -11,6 +11,8 @@ import zipfile
 from contextlib import suppress
 from pathlib import Path
 
+from perception.models.weights.opened import opened
+
 SAM2_TENSOR = "image_encoder.trunk.patch_embed.proj.weight"  # in SAM 2 and 2.1 only
 SAFETENSORS = ".safetensors"
 _MAX_HEADER_BYTES = 1 << 26  # names and shapes of the largest SAM take 100 kB
@@ -77,7 +79,11 @@ def _classes(path: Path) -> list[str] | None:
 
 def _pickle(path: Path) -> bytes | None:
     """Return the pickle of a PyTorch archive; None for what is none."""
-    with suppress(zipfile.BadZipFile, OSError), zipfile.ZipFile(path) as archive:
+    with (
+        suppress(zipfile.BadZipFile, OSError),
+        opened(path) as file,
+        zipfile.ZipFile(file) as archive,
+    ):
         pickles = [entry for entry in archive.namelist() if entry.endswith("/data.pkl")]
         if pickles and archive.getinfo(pickles[0]).file_size <= _MAX_HEADER_BYTES:
             return archive.read(pickles[0])
@@ -85,7 +91,7 @@ def _pickle(path: Path) -> bytes | None:
 
 
 def _safetensors_header(path: Path) -> bytes | None:
-    with path.open("rb") as file:
+    with opened(path) as file:
         length = file.read(8)
         if len(length) < 8:
             return None

@@ -13,17 +13,12 @@ from perception.models.weights import catalogue
 from perception.models.weights.catalogue import KnownWeights, by_file_name, by_hash
 from perception.models.weights.checkpoint import SAFETENSORS, is_safetensors
 from perception.models.weights.onnx_file import external_files
+from perception.models.weights.opened import opened, sha256_of
 
 CARD = "card.json"  # beside the weights that `perception train` makes
 UNKNOWN_LICENCE = "unknown"
 _MAX_CARD_BYTES = 1 << 20
 _MAX_LICENCE = 100  # characters: an SPDX expression
-
-
-def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file in hexadecimal, read piece by piece."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digest_of(path: Path) -> str:
@@ -115,10 +110,11 @@ def _damage(path: Path, published: KnownWeights | None) -> str:
     """Say what is wrong with a file of unknown hash; "" if it could be weights."""
     if path.suffix == SAFETENSORS and is_safetensors(path):
         return ""
-    with path.open("rb") as file:
+    with opened(path) as file:
         head = file.read(64)
+        is_zip = zipfile.is_zipfile(file)  # the directory of a zip file is at its end
     if head.startswith(b"PK\x03\x04"):
-        if not zipfile.is_zipfile(path):  # the directory of a zip file is at its end
+        if not is_zip:
             return "is cut off"
         # Only under a published name: who trains weights may save them without checksums.
         return "has damaged contents" if published and not _checksums_agree(path) else ""
@@ -135,7 +131,7 @@ def _damage(path: Path, published: KnownWeights | None) -> str:
 
 def _checksums_agree(path: Path) -> bool:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with opened(path) as file, zipfile.ZipFile(file) as archive:
             return archive.testzip() is None
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, ValueError):
         return False

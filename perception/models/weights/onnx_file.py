@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from perception.core.errors import RequestError
+from perception.models.weights.opened import opened
 
 _METADATA_FIELD = 14
 _MAX_METADATA_BYTES = 1 << 20
@@ -53,7 +54,7 @@ def onnx_metadata(path: Path) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             for field, size in _fields(file, _end(file)):
                 if field != _METADATA_FIELD:
                     file.seek(size, 1)
@@ -74,7 +75,7 @@ def onnx_parts(path: Path) -> Parts:
     operators: set[str] = set()
     locations: set[str] = set()
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             for message, text in _walk(file, _end(file), _MODEL, 0):
                 (operators if message == _NODE else locations).add(text)
     except ValueError as error:
