@@ -42,7 +42,7 @@ class OnnxDetector:
 
         Args:
             path: An existing .onnx file.
-            config: `detect_engine` and `threads` (resolved), `device`, `min_score`, `nms_iou`.
+            config: `detect_backend` and `threads` (resolved), `device`, `min_score`, `nms_iou`.
             class_names: Stand for those of the file; () for the file's own, else COCO's.
 
         Raises:

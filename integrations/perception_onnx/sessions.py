@@ -154,18 +154,18 @@ def open_session(path: Path, config: ObserveConfig) -> Session:
 
     Args:
         path: An existing file.
-        config: `detect_engine` (resolved), `threads` (resolved, at least 1), `device`.
+        config: `detect_backend` (resolved), `threads` (resolved, at least 1), `device`.
 
     Raises:
         RequestError: `extra.missing`, `weights.invalid`.
     """
     harden()
     try:
-        return SESSIONS[config.detect_engine](path, config)
+        return SESSIONS[config.detect_backend](path, config)
     except ModuleNotFoundError as error:
         raise RequestError(
             "extra.missing",
-            f"--detect-engine {config.detect_engine} needs {error.name}: "
+            f"--detect-backend {config.detect_backend} needs {error.name}: "
             "pip install 'driving-perception[onnx]' for onnxruntime, [openvino] for openvino",
         ) from error
     except Exception as error:  # of either library, in its own types: the file is at fault
@@ -179,7 +179,7 @@ def open_session(path: Path, config: ObserveConfig) -> Session:
                 "without TensorRT's suppression",
             ) from error
         raise RequestError(
-            "weights.invalid", f"{path}: {config.detect_engine} cannot load it: {cause(error)}"
+            "weights.invalid", f"{path}: {config.detect_backend} cannot load it: {cause(error)}"
         ) from error
 
 

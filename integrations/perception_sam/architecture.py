@@ -12,12 +12,12 @@ from typing import Any
 from perception.core.errors import RequestError
 from perception.models import weights
 from perception.models.import_guard import harden, refuse_compromised
-from perception.models.weights import SAFETENSORS, SAM2_TENSOR, beside_tensors, names_tensor
+from perception.models.weights import SAFETENSORS, beside_tensors, names_tensor
 
 _VIT_KEY = "image_encoder.patch_embed.proj.weight"
 TINY_TENSOR = "image_encoder.patch_embed.seq.0.c.weight"
 _VIT_BUILDERS = {768: "build_sam_vit_b", 1024: "build_sam_vit_l", 1280: "build_sam_vit_h"}
-_HIERA_KEY = SAM2_TENSOR
+HIERA_KEY = "image_encoder.trunk.patch_embed.proj.weight"  # in SAM 2 and 2.1 only
 _HIERA_BLOCK = re.compile(r"image_encoder\.trunk\.blocks\.(\d+)\.norm1\.weight")
 # Channels and blocks: the tiny and the small one differ in their blocks only.
 _HIERA_BUILDERS = {
@@ -52,9 +52,9 @@ def builder_name(shapes: dict[str, tuple[int, ...]], where: str) -> str:
             "weights.invalid",
             f"{where}: {_VIT_KEY} has {width} channels, expected one of {sorted(_VIT_BUILDERS)}",
         )
-    if _HIERA_KEY in shapes:
+    if HIERA_KEY in shapes:
         blocks = sum(bool(_HIERA_BLOCK.fullmatch(key)) for key in shapes)
-        size = shapes[_HIERA_KEY][0], blocks
+        size = shapes[HIERA_KEY][0], blocks
         if size in _HIERA_BUILDERS:
             return _HIERA_BUILDERS[size]
         raise RequestError(
@@ -66,7 +66,7 @@ def builder_name(shapes: dict[str, tuple[int, ...]], where: str) -> str:
     raise RequestError(
         "weights.invalid",
         f"{where}: is no SAM checkpoint: expected the key {_VIT_KEY} (ViT-B/L/H), {TINY_TENSOR} "
-        f"(MobileSAM) or {_HIERA_KEY} (SAM 2), found {found}",
+        f"(MobileSAM) or {HIERA_KEY} (SAM 2), found {found}",
     )
 
 
@@ -94,8 +94,8 @@ def is_sam2(path: Path) -> bool:
     Raises:
         RequestError: `extra.missing`, `weights.invalid` for what is no state dict.
     """
-    named = names_tensor(path, _HIERA_KEY)
-    return _HIERA_KEY in read_state(path) if named is None else named
+    named = names_tensor(path, HIERA_KEY)
+    return HIERA_KEY in read_state(path) if named is None else named
 
 
 def load_sam(path: Path, device: str) -> Any:
@@ -179,7 +179,7 @@ def unwrapped(state: Any, where: str) -> dict[str, Any]:
     prefixes = {
         key.removesuffix(anchor)
         for key in state
-        for anchor in (_VIT_KEY, TINY_TENSOR, _HIERA_KEY)
+        for anchor in (_VIT_KEY, TINY_TENSOR, HIERA_KEY)
         if key == anchor or key.endswith(f".{anchor}")
     }
     if len(prefixes) > 1:

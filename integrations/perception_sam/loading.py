@@ -5,25 +5,25 @@ from pathlib import Path
 from perception.core.config import ObserveConfig
 from perception.models.protocols import Promptable, Segmenter
 from perception_sam.architecture import is_sam2
-from perception_sam.engines import load_engine
+from perception_sam.backends import load_backend
 from perception_sam.prompting import PromptedSam
 from perception_sam.sam2 import load_sam2
 from perception_sam.segmenter import SamSegmenter
 
 
 def load_segmenter(path: Path, config: ObserveConfig) -> Segmenter:
-    """Load a checkpoint of MobileSAM, SAM, SAM 2 or 2.1 into the engine that the settings name.
+    """Load a checkpoint of MobileSAM, SAM, SAM 2 or 2.1 into the backend that the settings name.
 
     Raises:
         RequestError: `extra.missing`, `weights.invalid`, `precision.unavailable`.
     """
     if is_sam2(path):
         return load_sam2(path, config)
-    return SamSegmenter(load_engine(path, config), config)
+    return SamSegmenter(load_backend(path, config), config)
 
 
 def load_promptable(path: Path, config: ObserveConfig) -> Promptable:
     """Load a checkpoint for any prompt; raises as `load_segmenter`."""
     if is_sam2(path):
         return load_sam2(path, config)
-    return PromptedSam(load_engine(path, config), config)
+    return PromptedSam(load_backend(path, config), config)

@@ -15,8 +15,8 @@ import numpy as np
 from perception.core.config import ObserveConfig
 from perception.core.errors import RequestError
 from perception.core.types import Answers, Float32, Prompt, Segments, UInt8
+from perception_sam.backends import Backend, Int64, decode_in_chunks
 from perception_sam.crops import Finished, finish
-from perception_sam.engines import Engine, Int64, decode_in_chunks
 from perception_sam.segmenter import BOX_KINDS, joined
 from perception_sam.views import CELL_PX, SIDE_PX, View, pixels_of, square
 from perception_sam.wobble import jitter, steadiness
@@ -30,21 +30,21 @@ class PromptedSam:
 
     def __init__(
         self,
-        engine: Engine,
+        backend: Backend,
         config: ObserveConfig,
         view_of: Callable[[tuple[int, int]], View] = square,
         *,
         pads_boxes: bool = False,
     ) -> None:
-        """Keep an engine.
+        """Keep an backend.
 
         Args:
-            engine: What computes.
+            backend: What computes.
             config: `prompt_chunk` bounds the memory.
             view_of: Size of an image to how it lies in the square.
             pads_boxes: Whether the model expects a token without a point beside a box, too.
         """
-        self._engine = engine
+        self._backend = backend
         self._config = config
         self._view_of = view_of
         self._pads_boxes = pads_boxes
@@ -52,8 +52,8 @@ class PromptedSam:
     def embed(self, image_rgb: UInt8) -> "EmbeddedImage":
         """Encode an image once."""
         view = self._view_of((image_rgb.shape[0], image_rgb.shape[1]))
-        embedding = self._engine.encode(pixels_of(image_rgb, view))
-        return EmbeddedImage(self._engine, embedding, view, self._config, self._pads_boxes)
+        embedding = self._backend.encode(pixels_of(image_rgb, view))
+        return EmbeddedImage(self._backend, embedding, view, self._config, self._pads_boxes)
 
     def __call__(self, image_rgb: UInt8, boxes_xyxy: Float32) -> Segments:
         """Return one mask per box; without boxes nothing is encoded."""
@@ -75,9 +75,9 @@ class EmbeddedImage:
     """An encoded image that answers prompts; see `perception.models.protocols.Embedded`."""
 
     def __init__(
-        self, engine: Engine, embedding: Any, view: View, config: ObserveConfig, pads_boxes: bool
+        self, backend: Backend, embedding: Any, view: View, config: ObserveConfig, pads_boxes: bool
     ) -> None:
-        self._engine = engine
+        self._backend = backend
         self._embedding = embedding
         self._view = view
         self._chunk = config.prompt_chunk
@@ -101,7 +101,7 @@ class EmbeddedImage:
         found: dict[int, list[tuple[Finished, float, View]]] = {}
         for rows in alike.values():
             parts = decode_in_chunks(
-                self._engine,
+                self._backend,
                 self._embedding,
                 np.stack([tokens[row][0] for row in rows]),
                 np.stack([tokens[row][1] for row in rows]),
@@ -132,7 +132,7 @@ class EmbeddedImage:
             moved = jitter(boxes_xyxy[rows], count, self._view.window_hw).reshape(-1, 4)
             tokens, kinds = zip(*(self._tokens(_boxed(box)) for box in moved), strict=True)
             parts = decode_in_chunks(
-                self._engine, self._embedding, np.stack(tokens), np.stack(kinds), self._chunk
+                self._backend, self._embedding, np.stack(tokens), np.stack(kinds), self._chunk
             )
             low = np.concatenate([logits[:, 0] for logits, _ in parts])
             steady[:, rows] = steadiness(own[rows], low, self._view.filled_hw)

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from perception.core.config import ObserveConfig
-from perception.core.errors import RequestError
 from perception.core.types import Float32
 from perception_sam.architecture import load_sam
-from perception_sam.engines import Int64
+from perception_sam.backends import Int64
 from perception_sam.prompting import PromptedSam
 from perception_sam.views import SIDE_PX, View
 
@@ -24,8 +23,8 @@ def stretched(size_hw: tuple[int, int]) -> View:
     return View((0, 0, size_hw[1], size_hw[0]), (SIDE_PX, SIDE_PX), (SIDE_PX, SIDE_PX))
 
 
-class Sam2Engine:
-    """PyTorch, on any device; see `perception_sam.engines.Engine`."""
+class Sam2Backend:
+    """PyTorch, on any device; see `perception_sam.backends.Backend`."""
 
     def __init__(self, sam: Any, config: ObserveConfig) -> None:
         self._sam = sam
@@ -50,7 +49,7 @@ class Sam2Engine:
         masks_each: int,
         low_logits: Float32 | None,
     ) -> tuple[Float32, Float32]:
-        """See `Engine`; the last token of each prompt stands for no point."""
+        """See `Backend`; the last token of each prompt stands for no point."""
         import torch
 
         def tensor(array: Any) -> Any:
@@ -84,16 +83,10 @@ class Sam2Engine:
 def load_sam2(path: Path, config: ObserveConfig) -> PromptedSam:
     """Load a SAM 2 or 2.1 checkpoint.
 
-    It runs in PyTorch and sees the whole image, whatever `inference` and `mode` say: those are of
-    SAM, and a run resolves them without looking into the file.
+    It runs in PyTorch and sees the whole image, whatever `mode` says, which is of SAM.
 
     Raises:
-        RequestError: `extra.missing`, `weights.invalid`, `precision.unavailable`.
+        RequestError: `extra.missing`, `weights.invalid`.
     """
-    if config.precision in ("bf16", "mixed"):
-        raise RequestError(
-            "precision.unavailable",
-            f"{path}: is SAM 2, which runs in fp32 here, not {config.precision}",
-        )
-    engine = Sam2Engine(load_sam(path, config.device), config)
-    return PromptedSam(engine, config, stretched, pads_boxes=True)
+    backend = Sam2Backend(load_sam(path, config.device), config)
+    return PromptedSam(backend, config, stretched, pads_boxes=True)

@@ -15,8 +15,8 @@ import numpy as np
 from perception.core.boxes import paired_ious
 from perception.core.config import ObserveConfig
 from perception.core.types import Float32, LogitCrops, Masks, Segments, UInt8
+from perception_sam.backends import Backend, decode_in_chunks
 from perception_sam.crops import Finished, finish
-from perception_sam.engines import Engine, decode_in_chunks
 from perception_sam.views import (
     CELL_PX,
     PATCH_PX,
@@ -29,15 +29,15 @@ from perception_sam.views import (
 )
 from perception_sam.wobble import jitter, part_around, steadiness
 
-BOX_KINDS = (2, 3)  # of a box's two corners, see `Engine.decode`
+BOX_KINDS = (2, 3)  # of a box's two corners, see `Backend.decode`
 WORSE_FIT = 0.1  # of the IoU with the box: by more a second decoding has left its object
 
 
 class SamSegmenter:
     """One encode per view, boxes decoded in chunks."""
 
-    def __init__(self, engine: Engine, config: ObserveConfig) -> None:
-        self._engine = engine
+    def __init__(self, backend: Backend, config: ObserveConfig) -> None:
+        self._backend = backend
         self._config = config
 
     def __call__(self, image_rgb: UInt8, boxes_xyxy: Float32) -> Segments:
@@ -46,7 +46,7 @@ class SamSegmenter:
         answers: dict[int, tuple[Finished, float, View]] = {}
         steady = np.full((2, len(boxes_xyxy)), np.nan, np.float32)
         for view, rows in self._views(size_hw, boxes_xyxy):
-            embedding = self._engine.encode(pixels_of(image_rgb, view))
+            embedding = self._backend.encode(pixels_of(image_rgb, view))
             place = 0
             for first, ious, last in self._decode(embedding, view, boxes_xyxy[rows]):
                 for one, iou, low in zip(first[:, 0], ious[:, 0], last[:, 0], strict=True):
@@ -75,11 +75,11 @@ class SamSegmenter:
         corners = view.to_input(boxes_xyxy.astype(np.float64).reshape(-1, 2, 2))
         kinds = np.array([BOX_KINDS] * len(boxes_xyxy))
         chunk, start = self._config.prompt_chunk, 0
-        for first, ious in decode_in_chunks(self._engine, embedding, corners, kinds, chunk):
+        for first, ious in decode_in_chunks(self._backend, embedding, corners, kinds, chunk):
             last, part = first, slice(start, start + len(first))
             if view.twice:
                 again = decode_in_chunks(
-                    self._engine, embedding, corners[part], kinds[part], chunk, 1, first[:, 0]
+                    self._backend, embedding, corners[part], kinds[part], chunk, 1, first[:, 0]
                 )
                 last = np.concatenate([logits for logits, _ in again])
             yield first, ious, last
@@ -99,7 +99,7 @@ class SamSegmenter:
         corners = view.to_input(moved.astype(np.float64).reshape(-1, 2, 2)) - start_xy
         kinds = np.array([BOX_KINDS] * len(corners))
         part = embedding[:, :, y0:y1, x0:x1]
-        parts = decode_in_chunks(self._engine, part, corners, kinds, self._config.prompt_chunk)
+        parts = decode_in_chunks(self._backend, part, corners, kinds, self._config.prompt_chunk)
         others = np.concatenate([logits[:, 0] for logits, _ in parts])
         cells = PATCH_PX // CELL_PX
         mine = own[None, cells * y0 : cells * y1, cells * x0 : cells * x1]

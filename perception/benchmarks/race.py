@@ -167,7 +167,7 @@ def run_race(
     laps = take_turns(contenders_of(task), rounds, lap)
     tell("the exact view in fp32 PyTorch, to compare masks with")
     reference = scratch / "reference"
-    _label(task, reference, {"mode": "exact", "inference": "torch"})
+    _label(task, reference, {"mode": "exact", "backend": "torch"})
     likeness: dict[str, Likeness] = {
         mode: compare_masks(scratch / f"{mode}-{rounds - 1}" / "run", reference) for mode in MODES
     }
@@ -219,7 +219,7 @@ def _label(task: Task, out: Path, observe: dict[str, Any]) -> Path:
         "min_score": task.min_score,
         "nms_iou": task.nms_iou,
         "threads": task.threads,
-        "detect_engine": "onnxruntime",  # int8 boxes differ between runtimes
+        "detect_backend": "onnxruntime",  # int8 boxes differ between runtimes
         "detect_tiles": "off",
     }
     request = LabelRequest(

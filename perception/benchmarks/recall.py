@@ -32,6 +32,7 @@ from perception.evaluation.report import text_table
 from perception.evaluation.truth import NOT_JUDGED
 from perception.io.images import decode_image
 from perception.models import registry
+from perception.models.backends import detector_resolved
 from perception.models.fakes import BoxFiller
 from perception.models.protocols import Detector
 
@@ -147,7 +148,7 @@ def measure(
     for number, (text, tiles, streets) in enumerate(jobs, start=1):
         choice = registry.choose_detector(text, trust_weights=False)
         settings = ObserveConfig.model_validate({"threads": threads, "detect_tiles": tiles})
-        settings = registry.resolve_engine(settings, choice.spec.kind)
+        settings = detector_resolved(settings, choice.can)
         detector = registry.load_detector(choice.spec.kind, choice.path, settings)
         class_map.check_names(detector.class_names)
         results.append(_look(streets, detector, choice.spec.file_name, tiles, ontology, class_map))

@@ -26,7 +26,7 @@ from perception.core.types import Bool, Float32, Masks, Prompt, UInt8
 from perception.evaluation.report import text_table
 from perception.io.images import decode_image
 from perception.models import registry
-from perception.models.inference import has_bf16
+from perception.models.backends import has_bf16
 
 ENTRY = "perception.benchmarks.settings:measure_one"
 PROMPTS = ("box", "1 point", "3 points", "box and point")
@@ -39,14 +39,14 @@ class Setting:
 
     Attributes:
         mode: As `observe.mode`.
-        inference: As `observe.inference`, but for auto.
+        backend: As `observe.backend`, but for auto.
         precision: As `observe.precision`, but for auto.
         side_px: What the longest side of the images is scaled to before; 0 for not at all.
         prompt: One of `PROMPTS`.
     """
 
     mode: Mode
-    inference: str
+    backend: str
     precision: str
     side_px: int = 0
     prompt: str = "box"
@@ -91,14 +91,14 @@ class Row:
 
 def settings_of(sides_px: Sequence[int]) -> tuple[Setting, ...]:
     """Return every mode, engine and precision that this machine has, then every kind of prompt."""
-    engines = [("openvino", "fp32"), ("torch", "fp32")]
+    backends = [("openvino", "fp32"), ("torch", "fp32")]
     if has_bf16():
-        engines[1:1] = [("openvino", "mixed"), ("openvino", "bf16")]
+        backends[1:1] = [("openvino", "mixed"), ("openvino", "bf16")]
     ways = tuple(
-        Setting(mode, inference, precision, side_px)
+        Setting(mode, backend, precision, side_px)
         for side_px in sides_px
         for mode in get_args(Mode)
-        for inference, precision in engines
+        for backend, precision in backends
     )
     return ways + tuple(Setting("exact", "openvino", "fp32", 0, prompt) for prompt in PROMPTS)
 
@@ -163,7 +163,7 @@ def _looker(segmenter: str, setting: Setting) -> Callable[[UInt8, list[Prompt]],
     config = ObserveConfig.model_validate(
         {
             "mode": setting.mode,
-            "inference": setting.inference,
+            "backend": setting.backend,
             "precision": setting.precision,
             "threads": timed_process.cores(),
         }
@@ -256,7 +256,7 @@ def lines(rows: Sequence[Row]) -> list[str]:
         figures = [row.mean_iou(), *(row.mean_iou(name) for name in SIZES_PX)]
         cells.append(
             [
-                *(one.mode, one.inference, one.precision, str(one.side_px or "own"), one.prompt),
+                *(one.mode, one.backend, one.precision, str(one.side_px or "own"), one.prompt),
                 *("-" if figure is None else f"{figure:.3f}" for figure in figures),
                 f"{row.images_per_s:.2f}",
                 "-" if row.peak_gb is None else f"{row.peak_gb:.2f}",

@@ -15,7 +15,7 @@ from perception.cli.terminal import (
     show_progress,
     stopping_between_shards,
 )
-from perception.core.config import Inference, Mode, Precision
+from perception.core.config import Backend, Mode, Precision
 
 if TYPE_CHECKING:
     from perception.commands.label import Planned, Run
@@ -39,9 +39,9 @@ def label(
     threads: int | None = None,
     chunk: int | None = None,
     mode: Mode | None = None,
-    inference: Inference | None = None,
+    backend: Backend | None = None,
     precision: Precision | None = None,
-    detect_engine: str | None = None,
+    detect_backend: str | None = None,
     detect_tiles: str | None = None,
     engine: str = "local",
     workers: int = 1,
@@ -86,10 +86,10 @@ def label(
         mode: What SAM is shown: detail (tiles of native resolution where the objects are, of
             twice that where they are small), exact (as segment-anything: the whole image in a
             square of 1024), or fast (the part of that square that the image fills).
-        inference: Who computes SAM: openvino, torch, or auto: OpenVINO on a CPU.
+        backend: Who computes SAM: openvino, torch, or auto: OpenVINO on a CPU.
         precision: Of SAM in OpenVINO: fp32, bf16, mixed (only the encoder in bf16), or auto: where
             the processor has it bf16 in mode fast and mixed in mode detail.
-        detect_engine: Of .onnx detectors: onnxruntime, openvino, or auto: openvino where it is
+        detect_backend: Of .onnx detectors: onnxruntime, openvino, or auto: openvino where it is
             installed and the device is the CPU.
         detect_tiles: native: the detector looks at tiles of its own input size too, where images
             are larger; off. YOLO-seg weights as segmenter know no object that only a tile shows.
@@ -132,9 +132,9 @@ def label(
                 "observe.threads": threads,
                 "observe.prompt_chunk": chunk,
                 "observe.mode": mode,
-                "observe.inference": inference,
+                "observe.backend": backend,
                 "observe.precision": precision,
-                "observe.detect_engine": detect_engine,
+                "observe.detect_backend": detect_backend,
                 "observe.detect_tiles": detect_tiles,
                 "observe.wobble": wobble,
                 "observe.orientation": "stored" if keep_orientation else None,

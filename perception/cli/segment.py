@@ -21,7 +21,7 @@ def segment(
     min_region_px: int | None = None,
     device: str = "cpu",
     threads: int = 0,
-    inference: str = "auto",
+    backend: str = "auto",
     as_json: AsJson = False,
 ) -> int:
     """Segment one image from boxes, points, or everything: overlay, COCO masks, cut-outs.
@@ -46,7 +46,7 @@ def segment(
         min_region_px: With --everything: smaller holes and islands go (0: all stay).
         device: cpu, cuda:0, ...
         threads: 0 for all cores.
-        inference: auto, openvino or torch.
+        backend: auto, openvino or torch.
         as_json: Print one JSON object for programs.
     """
     from perception.cli.terminal import nested
@@ -62,7 +62,7 @@ def segment(
             "min_region_px": min_region_px,
         }
     )
-    observe = {"device": device, "threads": threads, "inference": inference}
+    observe = {"device": device, "threads": threads, "backend": backend}
     rows = run(
         SegmentRequest(
             image,

@@ -10,7 +10,7 @@ from perception.commands.request import MAX_LANES
 from perception.core.config import ObserveConfig
 from perception.core.version import __version__
 from perception.execution.memory import FORMULA, working_bytes
-from perception.models.inference import choose_inference
+from perception.models.backends import choose_backend
 from perception.models.remedies import remedy
 
 EXTRAS = {
@@ -61,8 +61,8 @@ def examine() -> tuple[Finding, ...]:
     found += [_package(name, extra) for name, extra in EXTRAS.items()]
     found += [_imports(name) for name in ("cv2", "pycocotools.mask", "open3d")]
     found.append(_device())
-    sam = choose_inference(ObserveConfig())
-    found.append(Finding("SAM runs on", True, f"{sam.engine}: {sam.reason}"))
+    sam = choose_backend("auto", ("openvino", "torch"), "cpu")
+    found.append(Finding("SAM runs on", True, f"{sam.name}: {sam.reason}"))
     found.append(Finding("memory of a worker", True, _memory(cores)))
     found.append(Finding("licence", True, LICENCE_NOTICE))
     return tuple(found)

@@ -15,8 +15,9 @@ from perception.core.types import SampleRef
 from perception.execution.job import Job
 from perception.io.images import Reading
 from perception.labeling.trust.model import read_model
-from perception.models import given_boxes, registry, weights
-from perception.models.inference import choose_inference, choose_precision
+from perception.models import given_boxes, registry
+from perception.models.backends import detector_resolved, segmenter_resolved
+from perception.models.capabilities import Capabilities
 from perception.models.registry import Choice
 from perception.readers import sources
 from perception.readers.sources import Source
@@ -78,6 +79,15 @@ class LabelRequest:
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """The models of a request; without a detector boxes are given."""
+
+    detector: Choice | None
+    segmenter: Choice
+    second: Choice | None
+
+
+@dataclass(frozen=True)
 class Resolved:
     """A request that can be served.
 
@@ -110,10 +120,10 @@ def resolve(request: LabelRequest) -> Resolved:
     refs = _with_columns(found.refs[: request.limit or None], settings.observe.columns)
     run, root = Path(request.out).resolve(), refs[0].root
     _keep_out_of_the_source(run, origin, root)
-    settings = _resolve_threads(_resolve_inference(settings), run, request)
-    settings = _resolve_looks(settings, registry.choose_segmenter(request.segmenter))
+    chosen = _choose(request)
+    settings = _resolve_models(_resolve_threads(settings, run, request), chosen)
     plan = Plan(refs, settings.shard_size)
-    job, notices = _job(request, origin, root, plan, settings)
+    job, notices = _job(request, origin, root, plan, settings, chosen)
     if request.new_run:
         job = job.model_copy(update={"run": str(_free_folder(run, job.spec))})
     return Resolved(job, plan, (*found.notices, *sources.remarks(refs), *notices))
@@ -160,13 +170,6 @@ def _keep_out_of_the_source(run: Path, origin: Source, source: str) -> None:
         )
 
 
-def _resolve_inference(settings: Config) -> Config:
-    """Fix SAM's engine, which changes the last bits; what cannot be had is refused here."""
-    chosen = choose_inference(settings.observe).engine
-    observe = settings.observe.model_copy(update={"inference": chosen})
-    return settings.model_copy(update={"observe": observe})
-
-
 def _resolve_threads(settings: Config, run: Path, request: LabelRequest) -> Config:
     """Fix the threads per model: they change the last bits, so a resumed run keeps its own."""
     if settings.observe.threads:
@@ -179,18 +182,32 @@ def _resolve_threads(settings: Config, run: Path, request: LabelRequest) -> Conf
     return settings.model_copy(update={"observe": observe})
 
 
-def _resolve_looks(settings: Config, segmenter: Choice) -> Config:
-    """Fix SAM's precision, and how many samples are looked at side by side.
+def _choose(request: LabelRequest) -> Chosen:
+    """Look at the weights that were asked for, once."""
+    if bool(request.detector) == bool(request.boxes):
+        raise RequestError("config.invalid", "give either --detector WEIGHTS or --boxes FILE")
+    if request.names and request.boxes:
+        raise RequestError(
+            "config.invalid", "--names names the classes of --detector; --boxes has its own"
+        )
+    detector, trusted = request.detector, request.trust_weights
+    return Chosen(
+        registry.choose_detector(detector, trusted, request.names) if detector else None,
+        registry.choose_segmenter(request.segmenter),
+        registry.choose_segmenter(request.second) if request.second else None,
+    )
 
-    OpenVINO's bytes do not depend on the latter; others' might.
+
+def _resolve_models(settings: Config, chosen: Chosen) -> Config:
+    """Fix what computes the models, how precisely, and for how many samples side by side.
 
     Raises:
-        RequestError: `config.invalid` for lanes that the models do not have.
+        RequestError: `config.invalid`, `extra.missing`, `precision.unavailable`.
     """
-    observe = settings.observe
-    is_sam = segmenter.spec.kind == "sam"
-    can = is_sam and observe.inference == "openvino"
-    can = can and not weights.names_tensor(segmenter.path, weights.SAM2_TENSOR)
+    segmenter = chosen.segmenter.can
+    observe = segmenter_resolved(settings.observe, segmenter)
+    observe = detector_resolved(observe, chosen.detector.can if chosen.detector else Capabilities())
+    can = observe.backend in segmenter.lanes
     if observe.lanes > 1 and not can:
         raise RequestError(
             "config.invalid",
@@ -198,44 +215,34 @@ def _resolve_looks(settings: Config, segmenter: Choice) -> Config:
             "side; use 1",
         )
     lanes = observe.lanes or (min(observe.threads, MAX_LANES) if can else 1)
-    precision = choose_precision(observe) if can else observe.precision
-    precision = "fp32" if precision == "auto" else precision
-    observe = observe.model_copy(update={"lanes": lanes, "precision": precision})
-    return settings.model_copy(update={"observe": observe})
+    return settings.model_copy(update={"observe": observe.model_copy(update={"lanes": lanes})})
 
 
 def _job(
-    request: LabelRequest, origin: Source, root: str, plan: Plan, settings: Config
+    request: LabelRequest,
+    origin: Source,
+    root: str,
+    plan: Plan,
+    settings: Config,
+    chosen: Chosen,
 ) -> tuple[Job, tuple[str, ...]]:
     """Return what workers are told, and how the boxes were understood."""
-    if bool(request.detector) == bool(request.boxes):
-        raise RequestError("config.invalid", "give either --detector WEIGHTS or --boxes FILE")
-    if request.names and request.boxes:
-        raise RequestError(
-            "config.invalid", "--names names the classes of --detector; --boxes has its own"
-        )
-    ontology = load_ontology()
-    segmenting = registry.choose_segmenter(request.segmenter)
-    second = registry.choose_segmenter(request.second) if request.second else None
-    detector_path, boxes, notices = "", request.boxes, tuple[str, ...]()
-    if boxes:
-        looks, mapping, notices = _given(request, origin, root, plan, ontology)
+    ontology, second = load_ontology(), chosen.second
+    detector_path, boxes = "", request.boxes
+    if chosen.detector is None:
+        detector, mapping, notices = _given(request, origin, root, plan, ontology)
         boxes = boxes if boxes in given_boxes.OWN_FOLDERS else str(Path(boxes).resolve())
     else:
-        trusted, names = request.trust_weights, request.names
-        looking = registry.choose_detector(request.detector, trusted, names)
-        looks, detector_path = looking.spec, str(looking.path)
-        mapping, read_as = _detector_map(looks, request.class_map, ontology)
-        notices = (*looking.notices, *read_as)
-    observe = registry.resolve_engine(settings.observe, looks.kind)
-    settings = settings.model_copy(update={"observe": observe})
+        detector, detector_path = chosen.detector.spec, str(chosen.detector.path)
+        mapping, read_as = _detector_map(chosen.detector, request.class_map, ontology)
+        notices = (*chosen.detector.notices, *read_as)
     spec = RunSpec(
         libraries=folder.installed_libraries(),
         source=origin.layout,
         source_licence=origin.licence,
         plan_sha256=records.sha256(plan.to_bytes()),
-        detector=looks,
-        segmenter=segmenting.spec,
+        detector=detector,
+        segmenter=chosen.segmenter.spec,
         second=second.spec if second else None,
         config=settings,
         ontology=ontology,
@@ -246,7 +253,7 @@ def _job(
         run=str(Path(request.out).resolve()),
         spec=spec,
         detector_path=detector_path,
-        segmenter_path=str(segmenting.path),
+        segmenter_path=str(chosen.segmenter.path),
         second_path=str(second.path) if second else "",
         boxes=boxes,
         layout=origin.layout,
@@ -278,14 +285,15 @@ def _given(
 
 
 def _detector_map(
-    looks: ModelSpec, class_map: str, ontology: Ontology
+    detector: Choice, class_map: str, ontology: Ontology
 ) -> tuple[ClassMap, tuple[str, ...]]:
     """Return the map of a detector's classes, and how their names were understood."""
+    names = detector.spec.class_names
     if class_map:
-        return given_boxes.fit(load_class_map(class_map), looks.class_names)
-    if looks.class_names:
-        return given_boxes.class_map_for(looks.class_names, ontology, "the detector")
-    if looks.kind in {"onnx", "yolo"}:
+        return given_boxes.fit(load_class_map(class_map), names)
+    if names:
+        return given_boxes.class_map_for(names, ontology, "the detector")
+    if detector.can.coco_names:
         return load_class_map("coco80-to-road"), ()
     return given_boxes.class_map_for(("car",), ontology)
 

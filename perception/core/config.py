@@ -34,7 +34,7 @@ _CLOSING = (yaml.BlockEndToken, yaml.FlowMappingEndToken, yaml.FlowSequenceEndTo
 
 
 Mode = Literal["detail", "exact", "fast"]
-Inference = Literal["auto", "openvino", "torch"]
+Backend = Literal["auto", "openvino", "torch"]
 Precision = Literal["auto", "fp32", "mixed", "bf16"]
 
 
@@ -76,7 +76,7 @@ class ObserveConfig(Settings):
         description="jittered copies of each box, decoded again as a signal for trust",
     )
     mode: Mode = Field(default="detail", description="what SAM is shown of a picture")
-    inference: Inference = Field(
+    backend: Backend = Field(
         default="auto",
         description="what computes SAM; auto: OpenVINO on a CPU where it is installed",
     )
@@ -84,7 +84,7 @@ class ObserveConfig(Settings):
         default="auto",
         description="of SAM; auto: bfloat16 where the processor has it and masks stay",
     )
-    detect_engine: Literal["auto", "onnxruntime", "openvino"] = Field(
+    detect_backend: Literal["auto", "onnxruntime", "openvino"] = Field(
         default="auto",
         description="what computes an .onnx detector; their boxes differ slightly",
     )

@@ -4,7 +4,6 @@ Each function takes the weights' path and the `observe` settings and returns the
 end is a line here and a package in integrations/.
 """
 
-import importlib.util
 import pkgutil
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,6 +12,8 @@ from pathlib import Path
 from perception.core.config import ModelSpec, ObserveConfig
 from perception.core.errors import RequestError
 from perception.models import weights
+from perception.models.backends import detector_resolved, segmenter_resolved
+from perception.models.capabilities import Capabilities
 from perception.models.class_names import read_names
 from perception.models.protocols import Detector, Promptable, Segmenter, SizedDetector
 from perception.models.tiles import TiledDetector
@@ -23,13 +24,17 @@ DETECTORS = {
     "bright": "perception.models.fakes:load_bright_detector",
     "four-cars": "perception.models.fakes:load_four_cars",
 }
-SIZED = {"onnx", "yolo"}  # detectors that scale images to an input of their own: tiles help them
 SEGMENTERS = {
     "sam": "perception_sam.loading:load_segmenter",
     "yolo-seg": "perception_ultralytics.segmenter:load_segmenter",
     "grabcut": "perception.models.fakes:load_grabcut",
     "boxes": "perception.models.fakes:load_box_filler",
     "sleep": "perception.models.fakes:load_sleeper",
+}
+CAPABILITIES = {  # of kinds that are not here nothing is to be chosen
+    "onnx": "perception_onnx.capabilities:capabilities",
+    "yolo": "perception_ultralytics.capabilities:capabilities",
+    "sam": "perception_sam.capabilities:capabilities",
 }
 PROMPTABLES = {"sam": "perception_sam.loading:load_promptable"}
 EXPORTERS = {"sam": "perception_sam.exporter:export"}
@@ -41,6 +46,7 @@ RIVALS = {  # what `perception bench` races against
 }
 CASTERS = {"open3d": "perception_open3d.caster:load_caster"}
 RECORDERS = {"rerun": "perception_rerun.recorder:load_recorder"}
+NOTHING_TO_CHOOSE = Capabilities()
 ENGINES = {"local": "perception.execution.local:run", "ray": "perception_ray.engine:run"}
 
 
@@ -51,11 +57,13 @@ class Choice:
     Attributes:
         spec: What it is.
         path: Where its weights lie on this machine.
+        can: What it can do.
         notices: What was understood of it, one sentence each.
     """
 
     spec: ModelSpec
     path: Path
+    can: Capabilities = NOTHING_TO_CHOOSE
     notices: tuple[str, ...] = ()
 
 
@@ -123,36 +131,6 @@ def _refuse_other_pickles(path: Path) -> None:
     )
 
 
-def resolve_engine(config: ObserveConfig, kind: str) -> ObserveConfig:
-    """Fix `detect_engine` for a detector of a kind: the boxes depend on it.
-
-    ONNX files: OpenVINO where it is installed and the device is the CPU, since it takes about half
-    of ONNX Runtime's time there; else ONNX Runtime. Other kinds have no choice, and keep "auto".
-
-    Raises:
-        RequestError: `config.invalid` for an engine that this detector does not run in.
-    """
-    engine = config.detect_engine
-    if kind != "onnx":
-        if engine != "auto":
-            raise RequestError(
-                "config.invalid",
-                f"--detect-engine {engine} runs .onnx detectors; this one is of the kind {kind}: "
-                "leave it at auto, or export the weights to ONNX",
-            )
-        return config
-    if engine == "openvino" and config.device != "cpu":
-        raise RequestError(
-            "config.invalid",
-            f"--detect-engine openvino runs on the CPU, found --device {config.device}; "
-            "use --detect-engine onnxruntime",
-        )
-    if engine == "auto":
-        openvino = config.device == "cpu" and importlib.util.find_spec("openvino") is not None
-        engine = "openvino" if openvino else "onnxruntime"
-    return config.model_copy(update={"detect_engine": engine})
-
-
 def choose_segmenter(text: str) -> Choice:
     """Resolve `--segmenter`: "grabcut", "boxes", a SAM checkpoint, or YOLO-seg weights as ONNX.
 
@@ -199,7 +177,20 @@ def _with_weights(kind: str, path: Path) -> Choice:
     licence = weights.licence_of(path, digest)
     spec = ModelSpec(kind=kind, file_name=path.name, sha256=digest, licence=licence)
     # Links stay: in a cache of Hugging Face the name, and the files beside it, are the link's.
-    return Choice(spec, path.absolute())
+    return Choice(spec, path.absolute(), capabilities_of(kind, path))
+
+
+def capabilities_of(kind: str, path: Path) -> Capabilities:
+    """Return what the adapter of a kind can do with weights.
+
+    Args:
+        kind: Of a detector or a segmenter.
+        path: The weights; nothing where a kind has none.
+    """
+    if kind not in CAPABILITIES:
+        return NOTHING_TO_CHOOSE
+    found: Capabilities = pkgutil.resolve_name(CAPABILITIES[kind])(path)
+    return found
 
 
 def load_detector(
@@ -210,14 +201,15 @@ def load_detector(
     Args:
         kind: Key of `DETECTORS`.
         path: Its weights.
-        config: Its engine is resolved here where that is still open, see `resolve_engine`.
+        config: Its backend is resolved here where that is still open.
         class_names: What a person calls the classes; of kind "onnx" only.
     """
-    config = resolve_engine(config, kind)
+    can = capabilities_of(kind, path)
+    config = detector_resolved(config, can)
     load = pkgutil.resolve_name(DETECTORS[kind])
     if class_names:
         load = partial(load, class_names=class_names)
-    if kind in SIZED and config.detect_tiles == "native":
+    if can.scales_down and config.detect_tiles == "native":
         sized: SizedDetector = load(path, config)
         return TiledDetector(sized, config)
     detector: Detector = load(path, config)
@@ -226,6 +218,7 @@ def load_detector(
 
 def load_segmenter(kind: str, path: Path, config: ObserveConfig) -> Segmenter:
     """Build a segmenter."""
+    config = segmenter_resolved(config, capabilities_of(kind, path))
     segmenter: Segmenter = pkgutil.resolve_name(SEGMENTERS[kind])(path, config)
     return segmenter
 
@@ -238,13 +231,13 @@ def load_promptable(text: str, config: ObserveConfig) -> Promptable:
             `choose_segmenter`.
     """
     choice = choose_segmenter(text)
-    if choice.spec.kind not in PROMPTABLES:
+    if "point" not in choice.can.prompts:
         raise RequestError(
             "weights.invalid",
             f"--segmenter {text}: answers boxes only, in a run; expected a SAM checkpoint "
             "(.pt, .pth, .safetensors)",
         )
     promptable: Promptable = pkgutil.resolve_name(PROMPTABLES[choice.spec.kind])(
-        choice.path, config
+        choice.path, segmenter_resolved(config, choice.can)
     )
     return promptable

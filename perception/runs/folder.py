@@ -6,6 +6,7 @@ runs with the same settings are the same bytes; times go to `timings.json`.
 
 import importlib.metadata
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -39,6 +40,7 @@ LIBRARIES = (
 SHOWN = 12  # differences of a refused run
 NAMED = 3  # samples that stand for all that are more, or fewer
 SETTINGS, PLAN = "run.json", "plan.jsonl"
+VERSION = r"[0-9][0-9A-Za-z.+!-]{0,40}"  # PEP 440, roughly
 DIGEST = r"^([0-9a-f]{64})?$"
 
 
@@ -53,8 +55,6 @@ class RunSpec(Settings):
     detector: ModelSpec
     segmenter: ModelSpec
     second: ModelSpec | None = None  # asked for a second opinion
-    engine: str = "torch"
-    precision: str = "fp32"
     config: Config
     ontology: Ontology
     class_map: ClassMap
@@ -171,9 +171,29 @@ def read_summary(run: Path) -> Summary:
     """Read `run.json`.
 
     Raises:
-        RequestError: `run.damaged` for what is no run of this version.
+        RequestError: `run.damaged` for what is no run; `run.version` for one of another version
+            whose form was another.
     """
-    return records.read(run / SETTINGS, _SUMMARIES, "is this a run folder of this version?")
+    path = run / SETTINGS
+    try:
+        return records.read(path, _SUMMARIES, "is this a run folder?")
+    except RequestError:
+        _refuse_version(path)
+        raise
+
+
+def _refuse_version(path: Path) -> None:
+    """Refuse settings that another version wrote, `run.version`."""
+    stated = records.read_json(path)
+    spec = stated.get("spec") if isinstance(stated, dict) else None
+    version = spec.get("code_version") if isinstance(spec, dict) else None
+    if isinstance(version, str) and re.fullmatch(VERSION, version) and version != __version__:
+        raise RequestError(
+            "run.version",
+            f"{path}: was made by driving-perception {version}, and {__version__} does not read "
+            "its form; label again into another folder, or read it with "
+            f"pip install driving-perception=={version}",
+        )
 
 
 def read_spec(run: Path) -> RunSpec:

@@ -253,7 +253,7 @@ def test_the_boxes_of_every_exporter_are_those_of_the_street(
     answer = label_here(
         tmp_path / "photos",
         detector=str(path),
-        overrides={"observe": {"detect_tiles": "off", "detect_engine": engine, "threads": 1}},
+        overrides={"observe": {"detect_tiles": "off", "detect_backend": engine, "threads": 1}},
     )
     assert answer.labels["street.png"] == sorted(boxes_xywh.items())
     named = "names" in network.said
@@ -327,7 +327,7 @@ def test_what_is_not_read_is_refused_in_one_line(
 
 
 def settings(engine: str = "onnxruntime") -> ObserveConfig:
-    return ObserveConfig.model_validate({"threads": 1, "detect_engine": engine})
+    return ObserveConfig.model_validate({"threads": 1, "detect_backend": engine})
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", pytest.param("openvino", marks=OPENVINO)])

@@ -16,7 +16,7 @@ from perception.models.import_guard import harden
 harden()  # before anything below imports ultralytics
 
 from perception_sam import exporter
-from perception_sam.engines import load_engine
+from perception_sam.backends import load_backend
 
 pytestmark = pytest.mark.models
 
@@ -48,7 +48,7 @@ def test_the_files_answer_any_number_of_prompts_as_pytorch_does(
     assert all(file["difference"] <= 1e-4 and file["onnx_s"] > 0 for file in files)
     assert all(file["size_bytes"] == (out / file["name"]).stat().st_size for file in files)
 
-    engine = load_engine(checkpoint, ObserveConfig(threads=2, inference="torch"))
+    backend = load_backend(checkpoint, ObserveConfig(threads=2, backend="torch"))
     noise = np.random.default_rng(5).normal(size=(1, 256, 64, 64)).astype(np.float32)
     for name, masks_each in exporter.MASKS_EACH.items():
         session = onnxruntime.InferenceSession(str(out / name))
@@ -56,7 +56,7 @@ def test_the_files_answer_any_number_of_prompts_as_pytorch_does(
             xy = np.random.default_rng(count).uniform(0, 1024, (count, len(kinds), 2))
             inputs = (noise, xy.astype(np.float32), np.array([kinds] * count))
             ours = session.run(None, dict(zip(exporter.INPUTS, inputs, strict=True)))
-            expected = engine.decode(torch.from_numpy(noise), *inputs[1:], masks_each, None)
+            expected = backend.decode(torch.from_numpy(noise), *inputs[1:], masks_each, None)
             for found, wanted in zip(ours, expected, strict=True):
                 assert found.shape == wanted.shape
                 assert np.abs(found - wanted).max() <= 1e-4 * np.abs(wanted).max()

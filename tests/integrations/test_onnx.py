@@ -20,6 +20,7 @@ from perception.core.errors import RequestError
 from perception.core.types import Float32, Picture, UInt8
 from perception.io.images import decode_image
 from perception.models import registry
+from perception.models.backends import detector_resolved
 from perception.models.import_guard import harden
 from perception.models.tiles import TiledDetector
 
@@ -46,7 +47,7 @@ ENGINES = ["onnxruntime", pytest.param("openvino", marks=OPENVINO)]
 
 
 def settings(engine: str = "onnxruntime", **more: object) -> ObserveConfig:
-    return ObserveConfig.model_validate({"threads": 1, "detect_engine": engine, **more})
+    return ObserveConfig.model_validate({"threads": 1, "detect_backend": engine, **more})
 
 
 def weights(name: str) -> Path:
@@ -347,7 +348,7 @@ import numpy as np
 from perception.models import registry as backends
 from perception.core.config import ObserveConfig
 from perception.core.types import Picture
-config = ObserveConfig(threads=1, detect_engine={engine!r})
+config = ObserveConfig(threads=1, detect_backend={engine!r})
 detector = backends.load_detector("onnx", Path({str(POCKET)!r}), config)
 detector(Picture("", "", np.zeros((64, 64, 3), np.uint8)))
 assert {engine!r} in sys.modules
@@ -364,20 +365,21 @@ print(sorted(n for n in ("torch", "ultralytics", "openvino_telemetry") if sys.mo
 
 
 @OPENVINO
-def test_the_engine_is_chosen_by_the_device_and_what_is_installed(
+def test_the_backend_is_chosen_by_the_device_and_what_is_installed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def chosen(kind: str = "onnx", **more: object) -> str:
-        return registry.resolve_engine(settings(**{"engine": "auto", **more}), kind).detect_engine
+        can = registry.capabilities_of(kind, Path())
+        return detector_resolved(settings(**{"engine": "auto", **more}), can).detect_backend
 
     assert chosen() == "openvino"
     assert chosen(device="cuda:0") == "onnxruntime"
     assert chosen(engine="onnxruntime") == "onnxruntime"
     assert chosen("yolo") == chosen("boxes") == "auto"
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("perception.models.backends.find_spec", lambda name: None)
     assert chosen() == "onnxruntime"
     for kind, more in (("yolo", {}), ("onnx", {"device": "cuda:0"})):
-        with pytest.raises(RequestError, match=r"config\.invalid.*--detect-engine openvino"):
+        with pytest.raises(RequestError, match=r"config\.invalid.*--detect-backend openvino"):
             chosen(kind, engine="openvino", **more)
 
 

@@ -20,7 +20,7 @@ from perception.models.protocols import Embedded
 harden()  # before anything below imports ultralytics or OpenVINO
 
 from perception_sam.architecture import load_sam
-from perception_sam.engines import load_engine
+from perception_sam.backends import load_backend
 from perception_sam.loading import load_promptable
 from perception_sam.prompting import PromptedSam
 
@@ -86,7 +86,7 @@ def package_sam(model: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def embedded(mobile: tuple[Any, Path]) -> Embedded:
-    config = ObserveConfig(threads=2, inference="torch", prompt_chunk=2)
+    config = ObserveConfig(threads=2, backend="torch", prompt_chunk=2)
     return load_promptable(mobile[1], config).embed(picture())
 
 
@@ -150,12 +150,12 @@ def test_openvino_answers_logits_alone_as_pytorch_does(
     noise = np.random.default_rng(0).normal(size=(1, 256, 64, 64)).astype(np.float32)
     inputs = (np.zeros((2, 0, 2), np.float32), np.zeros((2, 0), np.int64), 1)
     answers = []
-    for inference in ("openvino", "torch"):
-        config = ObserveConfig.model_validate({"threads": 2, "inference": inference})
-        engine = load_engine(mobile[1], config)
-        embedding = noise if inference == "openvino" else torch.from_numpy(noise)
+    for backend in ("openvino", "torch"):
+        config = ObserveConfig.model_validate({"threads": 2, "backend": backend})
+        backend = load_backend(mobile[1], config)
+        embedding = noise if backend == "openvino" else torch.from_numpy(noise)
         answers.append(
-            engine.decode(embedding, *inputs, 20 * noise[0, :2].repeat(4, 1).repeat(4, 2))
+            backend.decode(embedding, *inputs, 20 * noise[0, :2].repeat(4, 1).repeat(4, 2))
         )
     assert np.abs(answers[0][0] - answers[1][0]).max() <= 1e-4 * np.abs(answers[1][0]).max()
 
@@ -167,7 +167,7 @@ def test_no_prompts_are_no_answers(embedded: Embedded) -> None:
 
 
 class Blind:
-    """An engine that must not be asked."""
+    """A backend that must not be asked."""
 
     def encode(self, pixels: Float32) -> None:
         assert pixels.shape == (1, 3, 1024, 1024)
@@ -217,7 +217,7 @@ def test_everything_finds_the_masks_of_the_packages_generator(min_region_px: int
     if not weights.is_file():
         pytest.skip("needs ../shared/data/weights/mobile_sam.pt")
     segment_anything = pytest.importorskip("segment_anything")
-    model = load_promptable(weights, ObserveConfig(threads=2, inference="torch"))
+    model = load_promptable(weights, ObserveConfig(threads=2, backend="torch"))
     generator = segment_anything.SamAutomaticMaskGenerator(
         package_sam(load_sam(weights, "cpu")),
         points_per_side=4,

@@ -22,12 +22,12 @@ from perception.core.errors import RequestError
 from perception.core.types import Bool, Float32, Float64, UInt8
 from perception.models import registry
 from perception.models.import_guard import harden
-from perception.models.weights import SAM2_TENSOR, names_tensor
+from perception.models.weights import names_tensor
 
 harden()  # before anything below imports ultralytics
 
-from perception_sam.architecture import builder_name, load_sam, read_state
-from perception_sam.engines import decode_in_chunks
+from perception_sam.architecture import HIERA_KEY, builder_name, load_sam, read_state
+from perception_sam.backends import decode_in_chunks
 from perception_sam.loading import load_segmenter
 from perception_sam.prompting import PromptedSam
 from perception_sam.segmenter import SamSegmenter
@@ -73,7 +73,7 @@ def test_exact_masks_are_those_of_the_segment_anything_package(
     predicted: tuple[Path, Any, Any],
 ) -> None:
     path, expected, ious = predicted
-    config = ObserveConfig(threads=torch.get_num_threads(), mode="exact", inference="torch")
+    config = ObserveConfig(threads=torch.get_num_threads(), mode="exact", backend="torch")
     segments = load_segmenter(path, config)(real_image(), BOXES)
     assert np.abs(segments.predicted_ious - ious).max() <= 1e-4 * np.abs(ious).max()
     found = masks_.decode(segments.masks)
@@ -99,7 +99,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def tiny(checkpoint: Path) -> SamSegmenter:
-    settings = ObserveConfig(threads=1, prompt_chunk=2, mode="fast", inference="torch")
+    settings = ObserveConfig(threads=1, prompt_chunk=2, mode="fast", backend="torch")
     return load_segmenter(checkpoint, settings)
 
 
@@ -121,7 +121,7 @@ def test_row_16_boxes_and_image_are_unchanged_after_sam(tiny: SamSegmenter) -> N
 
 def test_row_12_chunks_do_not_change_the_masks(tiny: SamSegmenter, checkpoint: Path) -> None:
     image = real_image()
-    settings = ObserveConfig(threads=1, prompt_chunk=1, mode="fast", inference="torch")
+    settings = ObserveConfig(threads=1, prompt_chunk=1, mode="fast", backend="torch")
     one_by_one = load_segmenter(checkpoint, settings)
     boxes = np.concatenate([BOXES, BOXES + 5])
     first, second = tiny(image, boxes), one_by_one(image, boxes)
@@ -131,7 +131,7 @@ def test_row_12_chunks_do_not_change_the_masks(tiny: SamSegmenter, checkpoint: P
 
 
 def test_wobble_leaves_the_masks_alone(tiny: SamSegmenter, checkpoint: Path) -> None:
-    settings = {"threads": 1, "prompt_chunk": 2, "mode": "fast", "inference": "torch", "wobble": 2}
+    settings = {"threads": 1, "prompt_chunk": 2, "mode": "fast", "backend": "torch", "wobble": 2}
     wobbling = load_segmenter(checkpoint, ObserveConfig.model_validate(settings))
     plain, found = tiny(real_image(), BOXES), wobbling(real_image(), BOXES)
     assert np.isnan(plain.wobbles).all() and np.isnan(plain.consensus_ious).all()
@@ -143,7 +143,7 @@ def test_wobble_leaves_the_masks_alone(tiny: SamSegmenter, checkpoint: Path) -> 
 
 
 class Remembers:
-    """An engine that keeps what it was asked, embedding by embedding; its masks are full.
+    """A backend that keeps what it was asked, embedding by embedding; its masks are full.
 
     Cells of its embeddings hold the number of the image, their row and their column: what is asked
     about a part of an embedding is kept in pixels of the whole.
@@ -172,11 +172,11 @@ class Remembers:
 
 def test_jittered_boxes_are_decoded_in_the_view_of_their_box() -> None:
     # two boxes far apart in a large image: two tiles, so each embedding is another
-    engine, config = Remembers(), ObserveConfig(wobble=3)
+    backend, config = Remembers(), ObserveConfig(wobble=3)
     boxes = np.array([[300, 200, 400, 260], [3000, 1500, 3040, 1600]], np.float32)
     image = np.zeros((2000, 3600, 3), np.uint8)
-    np.testing.assert_allclose(SamSegmenter(engine, config)(image, boxes).wobbles, 1)
-    for box, (own, again, moved) in zip(boxes, engine.asked, strict=True):
+    np.testing.assert_allclose(SamSegmenter(backend, config)(image, boxes).wobbles, 1)
+    for box, (own, again, moved) in zip(boxes, backend.asked, strict=True):
         assert own.shape == (1, 2, 2) and moved.shape == (3, 2, 2)
         np.testing.assert_array_equal(own, again)
         assert (np.abs(moved - own) <= 0.1 * (box[2:] - box[:2]) + 1e-3).all()
@@ -187,11 +187,11 @@ def test_sam_2_decodes_the_same_jittered_boxes_on_its_one_embedding() -> None:
     boxes = np.array([[10, 20, 60, 50], [30, 0, 90, 90], [5, 5, 20, 80]], np.float32)
     image, asked = np.zeros((100, 100, 3), np.uint8), []
     for kind in (SamSegmenter, PromptedSam):
-        engine = Remembers()
+        backend = Remembers()
         settings = ObserveConfig(mode="exact", wobble=3, prompt_chunk=2)
-        np.testing.assert_allclose(kind(engine, settings)(image, boxes).consensus_ious, 1)
-        assert len(engine.asked) == 1
-        tokens = np.concatenate(engine.asked[0]).reshape(-1, 4)
+        np.testing.assert_allclose(kind(backend, settings)(image, boxes).consensus_ious, 1)
+        assert len(backend.asked) == 1
+        tokens = np.concatenate(backend.asked[0]).reshape(-1, 4)
         asked.append(tokens[np.lexsort(tokens.T)])
     assert len(asked[0]) == 3 * (1 + 3)
     np.testing.assert_allclose(*asked, atol=1e-3)
@@ -200,8 +200,8 @@ def test_sam_2_decodes_the_same_jittered_boxes_on_its_one_embedding() -> None:
 def test_both_engines_give_the_same_exact_masks(checkpoint: Path) -> None:
     pytest.importorskip("openvino")
     found = []
-    for inference in ("torch", "openvino"):
-        settings = {"threads": 2, "mode": "exact", "inference": inference}
+    for backend in ("torch", "openvino"):
+        settings = {"threads": 2, "mode": "exact", "backend": backend}
         segmenter = load_segmenter(checkpoint, ObserveConfig.model_validate(settings))
         found.append(masks_.decode(segmenter(real_image(), BOXES).masks))
     assert found[0].any(axis=(1, 2)).all()
@@ -209,7 +209,7 @@ def test_both_engines_give_the_same_exact_masks(checkpoint: Path) -> None:
 
 
 class SmallMemory:
-    """An engine whose memory holds a few prompts; answers with the first token of each."""
+    """A backend whose memory holds a few prompts; answers with the first token of each."""
 
     def __init__(self, holds: int) -> None:
         self.holds, self.asked = holds, list[int]()
@@ -227,16 +227,16 @@ class SmallMemory:
 
 
 def test_row_13_prompts_that_the_memory_does_not_hold_go_in_halves() -> None:
-    tokens, engine = np.arange(22, dtype=np.float32).reshape(11, 1, 2), SmallMemory(holds=3)
-    parts = list(decode_in_chunks(engine, None, tokens, np.zeros((11, 1), np.int64), 8))
+    tokens, backend = np.arange(22, dtype=np.float32).reshape(11, 1, 2), SmallMemory(holds=3)
+    parts = list(decode_in_chunks(backend, None, tokens, np.zeros((11, 1), np.int64), 8))
     np.testing.assert_array_equal(np.concatenate([logits for logits, _ in parts]), tokens)
-    assert engine.asked == [8, 4, 2, 2, 2, 2, 2, 1]
+    assert backend.asked == [8, 4, 2, 2, 2, 2, 2, 1]
     with pytest.raises(MemoryError):
         list(decode_in_chunks(SmallMemory(0), None, tokens, np.zeros((11, 1), np.int64), 8))
 
 
 class Echo:
-    """An engine that answers how many logits it was given, and with which boxes."""
+    """A backend that answers how many logits it was given, and with which boxes."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[float, float]] = []
@@ -257,17 +257,17 @@ class Echo:
 
 
 def test_objects_are_decoded_again_with_their_own_first_answer() -> None:
-    engine, image = Echo(), np.zeros((1000, 2000, 3), np.uint8)
+    backend, image = Echo(), np.zeros((1000, 2000, 3), np.uint8)
     boxes = np.array([[10, 10, 30, 30], [20, 15, 40, 20], [40, 10, 50, 30], [8, 0, 128, 99]])
     config = ObserveConfig(mode="detail", prompt_chunk=2, wobble=0)
-    SamSegmenter(engine, config)(image, boxes.astype(np.float32))
+    SamSegmenter(backend, config)(image, boxes.astype(np.float32))
     # twice as large in the first tile: chunks of two, each again with what it answered
     small = [(20, 0), (40, 0), (20, 20), (40, 40), (80, 0), (80, 80)]
-    assert engine.asked == [*small, (8, 0), (8, 8)]
+    assert backend.asked == [*small, (8, 0), (8, 8)]
 
 
 class SecondThoughts(Echo):
-    """An engine whose second answer is surer, and says that it is worse."""
+    """A backend whose second answer is surer, and says that it is worse."""
 
     def decode(
         self, embedding: Any, tokens_xy: Any, kinds: Any, masks_each: int, low_logits: Any
@@ -286,7 +286,7 @@ def test_masks_are_those_of_the_second_decoding_and_scores_those_of_the_first() 
 
 
 class SecondThoughtsElsewhere(Echo):
-    """An engine whose first answer is the upper left quarter, and the second some rows of it."""
+    """A backend whose first answer is the upper left quarter, and the second some rows of it."""
 
     def decode(
         self, embedding: Any, tokens_xy: Any, kinds: Any, masks_each: int, low_logits: Any
@@ -300,10 +300,10 @@ class SecondThoughtsElsewhere(Echo):
 
 @pytest.mark.parametrize(("rows", "kept"), [(64, 64), (60, 60), (56, 64), (0, 64)])
 def test_a_second_mask_that_leaves_its_box_is_not_taken(rows: int, kept: int) -> None:
-    engine = SecondThoughtsElsewhere()
-    engine.rows = rows  # of 4 pixels: 60 of 64 are an IoU of 0.94 with the box, 56 of 0.88
+    backend = SecondThoughtsElsewhere()
+    backend.rows = rows  # of 4 pixels: 60 of 64 are an IoU of 0.94 with the box, 56 of 0.88
     box, image = np.array([[0, 0, 256, 256]], np.float32), np.zeros((1000, 1000, 3), np.uint8)
-    found = SamSegmenter(engine, ObserveConfig(mode="detail"))(image, box)
+    found = SamSegmenter(backend, ObserveConfig(mode="detail"))(image, box)
     assert found.masks.boxes_xyxy[0, 3] == pytest.approx(4 * kept * 1000 / 1024, abs=2)
 
 
@@ -333,7 +333,7 @@ def test_openvino_gives_the_same_evidence_for_any_threads_and_chunk(
     for threads, chunk in ((1, 1), (2, 8)):
         settings = {"threads": threads, "prompt_chunk": chunk, "mode": mode}
         settings |= {"wobble": 3 * (mode == "detail")}  # networks of more shapes take time
-        config = ObserveConfig.model_validate({"inference": "openvino", **settings})
+        config = ObserveConfig.model_validate({"backend": "openvino", **settings})
         found.append(load_segmenter(checkpoint, config)(image, boxes))
     assert found[0].masks.counts == found[1].masks.counts
     assert found[0].logits.data == found[1].logits.data
@@ -415,7 +415,7 @@ def test_what_training_loops_put_around_a_checkpoint_is_taken_off(
     for key, value in STATE.items():
         torch.testing.assert_close(found[key].float(), value, atol=1e-3, rtol=1e-3)
     assert registry.choose_segmenter(str(path)).spec.kind == "sam"
-    assert names_tensor(path, next(iter(STATE))) and not names_tensor(path, SAM2_TENSOR)
+    assert names_tensor(path, next(iter(STATE))) and not names_tensor(path, HIERA_KEY)
 
 
 def test_a_wrapped_checkpoint_in_half_precision_is_loaded_whole(tmp_path: Path) -> None:

@@ -11,12 +11,14 @@ torch = pytest.importorskip("torch")
 from perception.core.config import ObserveConfig
 from perception.core.errors import RequestError
 from perception.core.types import Prompt, UInt8
+from perception.models.backends import segmenter_resolved
 from perception.models.import_guard import harden
 from perception.models.registry import choose_segmenter, load_segmenter
 
 harden()  # before anything below imports ultralytics
 
 from perception_sam.architecture import builder_name, load_sam
+from perception_sam.capabilities import capabilities
 from perception_sam.loading import load_promptable
 from perception_sam.sam2 import stretched
 from perception_sam.views import pixels_of
@@ -115,7 +117,7 @@ def test_masks_come_back_from_the_stretched_square(tiny: tuple[Any, Path]) -> No
 
 def test_a_run_prompts_it_with_boxes(tiny: tuple[Any, Path]) -> None:
     choice = choose_segmenter(str(tiny[1].rename(tiny[1].with_name("random21.pt"))))
-    config = ObserveConfig(threads=2, inference="openvino")  # as a run resolves it on a CPU
+    config = ObserveConfig(threads=2, backend="openvino")  # as a run resolves it on a CPU
     segmenter = load_segmenter(choice.spec.kind, choice.path, config)
     boxes = np.array([PROMPTS[0].box_xyxy, PROMPTS[4].box_xyxy], np.float32)
     segments = segmenter(picture(), boxes)
@@ -126,8 +128,8 @@ def test_a_run_prompts_it_with_boxes(tiny: tuple[Any, Path]) -> None:
 
 
 def test_a_precision_that_only_sam_has_is_refused(tiny: tuple[Any, Path]) -> None:
-    with pytest.raises(RequestError, match="fp32 here, not bf16"):
-        load_promptable(tiny[1], ObserveConfig(precision="bf16"))
+    with pytest.raises(RequestError, match="precision bf16: torch computes this model in fp32"):
+        segmenter_resolved(ObserveConfig(precision="bf16"), capabilities(tiny[1]))
 
 
 @pytest.mark.parametrize("missing", [SAM21, SAM21[1:], ("no_mem_embed",)])

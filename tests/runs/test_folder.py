@@ -14,6 +14,7 @@ from perception.core.config import Config, ModelSpec
 from perception.core.errors import RequestError
 from perception.core.ontology import load_class_map
 from perception.core.types import PictureRef, SampleLabels, SampleRef
+from perception.core.version import __version__
 from perception.runs import folder, labels, records
 from perception.runs.folder import Plan, RunSpec
 from perception.runs.shards import Outcome
@@ -287,3 +288,37 @@ def test_evidence_outlives_every_decision_and_no_other_look(spec_of: SpecOf) -> 
         {"detector": ModelSpec(kind="bright", sha256="1" * 64)},
     ):
         assert spec_of(**looked).evidence_fingerprint() != own, looked
+
+
+def as_version_0_2_0_wrote_it(path: Path) -> None:
+    stated = json.loads(path.read_bytes())
+    spec = stated["spec"] | {"code_version": "0.2.0", "engine": "torch", "precision": "fp32"}
+    observe = spec["config"]["observe"]
+    observe |= {"inference": observe.pop("backend")}
+    observe |= {"detect_engine": observe.pop("detect_backend")}
+    path.write_bytes(records.to_json(stated | {"spec": spec}))
+
+
+def test_a_run_of_version_0_2_0_is_refused_with_what_to_do(tmp_path: Path, spec_of: SpecOf) -> None:
+    folder.begin(tmp_path, spec_of(), plan_of(1))
+    as_version_0_2_0_wrote_it(tmp_path / "run.json")
+    said = r"run\.version: .*run\.json: was made by driving-perception 0\.2\.0, .*another folder"
+    for ask in (
+        lambda: folder.read_spec(tmp_path),
+        lambda: folder.begin(tmp_path, spec_of(), plan_of(1)),
+    ):
+        with pytest.raises(RequestError, match=said):
+            ask()
+
+
+@pytest.mark.parametrize("version", [__version__, "9\n9", 7, None])
+def test_what_states_no_other_version_is_damaged(
+    tmp_path: Path, spec_of: SpecOf, version: object
+) -> None:
+    folder.begin(tmp_path, spec_of(), plan_of(1))
+    as_version_0_2_0_wrote_it(tmp_path / "run.json")
+    stated = json.loads((tmp_path / "run.json").read_bytes())
+    stated["spec"]["code_version"] = version
+    (tmp_path / "run.json").write_bytes(records.to_json(stated))
+    with pytest.raises(RequestError, match=r"run\.damaged"):
+        folder.read_spec(tmp_path)

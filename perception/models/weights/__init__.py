@@ -14,7 +14,6 @@ from perception.models.weights.catalogue import (
 )
 from perception.models.weights.checkpoint import (
     SAFETENSORS,
-    SAM2_TENSOR,
     beside_tensors,
     names_tensor,
     network_class,
@@ -38,7 +37,6 @@ __all__ = [
     "KNOWN",
     "RECIPES",
     "SAFETENSORS",
-    "SAM2_TENSOR",
     "UNKNOWN_LICENCE",
     "KnownWeights",
     "Recipe",

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from perception.models.weights.opened import opened
 
-SAM2_TENSOR = "image_encoder.trunk.patch_embed.proj.weight"  # in SAM 2 and 2.1 only
 SAFETENSORS = ".safetensors"
 _MAX_HEADER_BYTES = 1 << 26  # names and shapes of the largest SAM take 100 kB
 _GLOBAL = re.compile(rb"c([A-Za-z_][\w.]*)\n([A-Za-z_][\w.]*)\n")  # pickle protocol 2, torch.save's

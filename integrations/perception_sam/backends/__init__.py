@@ -8,14 +8,16 @@ import numpy as np
 import numpy.typing as npt
 
 from perception.core.config import ObserveConfig
-from perception.core.errors import RequestError
 from perception.core.types import Float32
+from perception.models.backends import segmenter_resolved
+from perception_sam.architecture import load_sam
+from perception_sam.capabilities import capabilities
 
 Int64 = npt.NDArray[np.int64]
 
 
-class Engine(Protocol):
-    """Computes the two networks; embeddings stay where the engine wants them."""
+class Backend(Protocol):
+    """Computes the two networks; embeddings stay where the backend wants them."""
 
     def encode(self, pixels: Float32) -> Any:
         """Return the embedding of normalised pixels, (1, 3, h, w); h and w multiples of 64."""
@@ -48,7 +50,7 @@ class Engine(Protocol):
 
 
 def decode_in_chunks(
-    engine: Engine,
+    backend: Backend,
     embedding: Any,
     tokens_xy: Float32,
     kinds: Int64,
@@ -59,14 +61,14 @@ def decode_in_chunks(
     """Decode N prompts, at most `chunk` together, fewer where the memory does not hold them.
 
     Yields:
-        What `Engine.decode` returns, chunk by chunk, in the order of the prompts.
+        What `Backend.decode` returns, chunk by chunk, in the order of the prompts.
     """
     start = 0
     while start < len(tokens_xy):
         rows = slice(start, start + chunk)
         low = None if low_logits is None else low_logits[rows]
         try:
-            yield engine.decode(embedding, tokens_xy[rows], kinds[rows], masks_each, low)
+            yield backend.decode(embedding, tokens_xy[rows], kinds[rows], masks_each, low)
         except MemoryError:
             if chunk == 1:
                 raise
@@ -75,17 +77,12 @@ def decode_in_chunks(
         start += chunk
 
 
-class TorchEngine:
+class TorchBackend:
     """PyTorch, on any device."""
 
     def __init__(self, sam: Any, config: ObserveConfig) -> None:
         from perception_sam.modules import Decoder, Encoder
 
-        if config.precision in ("bf16", "mixed"):
-            raise RequestError(
-                "precision.unavailable",
-                f"--precision {config.precision} goes with --inference openvino; PyTorch runs fp32",
-            )
         self._threads = config.threads
         self._device = sam.pixel_mean.device
         self._encoder = Encoder(sam).eval()
@@ -96,7 +93,7 @@ class TorchEngine:
         }
 
     def encode(self, pixels: Float32) -> Any:
-        """See `Engine`."""
+        """See `Backend`."""
         import torch
 
         if self._threads:  # whoever else uses torch in this process may have set another number
@@ -112,7 +109,7 @@ class TorchEngine:
         masks_each: int,
         low_logits: Float32 | None,
     ) -> tuple[Float32, Float32]:
-        """See `Engine`."""
+        """See `Backend`."""
         import torch
 
         decoder = self._decoders[masks_each, low_logits is not None]
@@ -127,17 +124,16 @@ class TorchEngine:
             raise MemoryError(str(error)) from error
 
 
-def load_engine(path: Path, config: ObserveConfig) -> Engine:
-    """Load a SAM checkpoint into the engine that the settings name.
+def load_backend(path: Path, config: ObserveConfig) -> Backend:
+    """Load a SAM checkpoint into the backend that the settings name.
 
     Raises:
-        RequestError: `extra.missing`, `weights.invalid`, `precision.unavailable`.
+        RequestError: `extra.missing`, `weights.invalid`, `precision.unavailable`,
+            `config.invalid`.
     """
-    from perception.models.inference import choose_inference
-    from perception_sam.architecture import load_sam
+    config = segmenter_resolved(config, capabilities(path))
+    if config.backend == "openvino":
+        from perception_sam.backends.openvino import OpenVinoBackend
 
-    if choose_inference(config).engine == "openvino":
-        from perception_sam.openvino_engine import OpenVinoEngine
-
-        return OpenVinoEngine(path, config)
-    return TorchEngine(load_sam(path, config.device), config)
+        return OpenVinoBackend(path, config)
+    return TorchBackend(load_sam(path, config.device), config)

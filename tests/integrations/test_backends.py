@@ -20,25 +20,26 @@ from perception.core.config import ObserveConfig
 from perception.core.errors import RequestError
 from perception.core.types import Float32
 from perception.io.files import write_bytes
-from perception.models.import_guard import harden
-from perception.models.inference import (
+from perception.models.backends import (
     cache_folder,
-    choose_inference,
-    choose_precision,
     has_bf16,
     mark_used,
+    segmenter_resolved,
     trim_cache,
 )
+from perception.models.capabilities import Capabilities
+from perception.models.import_guard import harden
 from perception.models.weights import sha256_of
 
 harden()  # before anything below imports ultralytics or OpenVINO
 
 from perception_sam.architecture import load_sam
-from perception_sam.engines import Engine, load_engine
+from perception_sam.backends import Backend, load_backend
+from perception_sam.capabilities import SAM, SAM2
 
 pytestmark = pytest.mark.models
 
-ENGINES = ("torch", "openvino")
+BACKENDS = ("torch", "openvino")
 TOKENS = np.array([[[100, 120], [400, 380]], [[50, 60], [700, 250]], [[0, 0], [9, 9]]], np.float32)
 BOXES = np.array([[2, 3]] * len(TOKENS))  # the kinds of a box's corners
 
@@ -88,13 +89,13 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def load() -> Callable[..., Engine]:
-    def load(path: Path, inference: str, **settings: Any) -> Engine:
-        if inference == "openvino":
+def load() -> Callable[..., Backend]:
+    def load(path: Path, backend: str, **settings: Any) -> Backend:
+        if backend == "openvino":
             pytest.importorskip("openvino")
         # fp32, or a processor with bfloat16 would round what is compared to 1e-4
-        config = {"threads": 2, "inference": inference, "precision": "fp32", **settings}
-        return load_engine(path, ObserveConfig.model_validate(config))
+        config = {"threads": 2, "backend": backend, "precision": "fp32", **settings}
+        return load_backend(path, ObserveConfig.model_validate(config))
 
     return load
 
@@ -108,12 +109,12 @@ def close(found: Any, expected: Any) -> bool:
     return bool(np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("inference", ENGINES)
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_boxes_points_and_logits_are_answered_as_by_the_segment_anything_package(
-    vit_b: tuple[Any, Path], load: Callable[..., Engine], inference: str
+    vit_b: tuple[Any, Path], load: Callable[..., Backend], backend: str
 ) -> None:
     reference, path = vit_b
-    engine = load(path, inference)
+    backend = load(path, backend)
     embedding = np.random.default_rng(1).normal(size=(1, 256, 64, 64)).astype(np.float32)
     points = torch.from_numpy(TOKENS), torch.tensor([[1, 0]] * 3)
     for prompt, tokens, kinds in (
@@ -136,16 +137,16 @@ def test_boxes_points_and_logits_are_answered_as_by_the_segment_anything_package
                     dense_prompt_embeddings=dense,
                     multimask_output=masks_each == 3,
                 )
-            given = torch.from_numpy(embedding) if inference == "torch" else embedding
-            logits, ious = engine.decode(given, tokens, kinds, masks_each, earlier)
+            given = torch.from_numpy(embedding) if backend == "torch" else embedding
+            logits, ious = backend.decode(given, tokens, kinds, masks_each, earlier)
             assert close(logits, expected.numpy())
             assert close(ious, expected_ious.numpy())
             earlier = logits[:, 0]
 
 
-@pytest.mark.parametrize("inference", ENGINES)
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_a_part_of_the_square_is_encoded_as_by_a_vit_of_that_size_with_tables_that_were_cut(
-    vit_b: tuple[Any, Path], load: Callable[..., Engine], inference: str
+    vit_b: tuple[Any, Path], load: Callable[..., Backend], backend: str
 ) -> None:
     import copy
 
@@ -160,19 +161,19 @@ def test_a_part_of_the_square_is_encoded_as_by_a_vit_of_that_size_with_tables_th
                 setattr(block.attn, name, torch.nn.Parameter(table))
     with torch.inference_mode():
         expected = small(torch.from_numpy(pixels)).numpy()
-    assert close(np.asarray(load(path, inference).encode(pixels)), expected)
+    assert close(np.asarray(load(path, backend).encode(pixels)), expected)
 
 
-@pytest.mark.parametrize("inference", ENGINES)
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("shape", [(64, 64), (192, 320), (320, 1024)])
 def test_mobile_sam_encodes_a_part_as_the_original_does(
-    tiny: Path, load: Callable[..., Engine], shape: tuple[int, int], inference: str
+    tiny: Path, load: Callable[..., Backend], shape: tuple[int, int], backend: str
 ) -> None:
     original = load_sam(tiny, "cpu").image_encoder
     original.set_imgsz(list(shape))
     with torch.inference_mode():
         expected = original(torch.from_numpy(noise(*shape))).numpy()
-    assert close(np.asarray(load(tiny, inference).encode(noise(*shape))), expected)
+    assert close(np.asarray(load(tiny, backend).encode(noise(*shape))), expected)
 
 
 @pytest.mark.parametrize(
@@ -185,34 +186,36 @@ def test_mobile_sam_encodes_a_part_as_the_original_does(
     ],
 )
 def test_what_padding_alone_decides_is_left_out_and_changes_nothing(
-    tiny: Path, load: Callable[..., Engine], rows: int, network: str
+    tiny: Path, load: Callable[..., Backend], rows: int, network: str
 ) -> None:
     pixels = noise(1024, 1024)
     pixels[:, :, rows:] = 0
-    given, engine = pixels.copy(), load(tiny, "openvino")
+    given, backend = pixels.copy(), load(tiny, "openvino")
     original = load_sam(tiny, "cpu").image_encoder
     original.set_imgsz([1024, 1024])
     with torch.inference_mode():
         expected = original(torch.from_numpy(pixels)).numpy()
-    assert close(engine.encode(pixels), expected)
-    assert list(cast(Any, engine)._networks) == [network]
+    assert close(backend.encode(pixels), expected)
+    assert list(cast(Any, backend)._networks) == [network]
     np.testing.assert_array_equal(pixels, given)
 
 
 @pytest.mark.parametrize("shape", [(320, 1024), (1024, 576), (64, 64)])
 def test_both_engines_answer_alike_for_a_part_of_the_square(
-    tiny: Path, load: Callable[..., Engine], shape: tuple[int, int]
+    tiny: Path, load: Callable[..., Backend], shape: tuple[int, int]
 ) -> None:
     answers = []
-    for inference in ENGINES:
-        engine = load(tiny, inference)
-        answers.append(engine.decode(engine.encode(noise(*shape)), TOKENS, BOXES, 1, None)[0])
+    for name in BACKENDS:
+        backend = load(tiny, name)
+        answers.append(backend.decode(backend.encode(noise(*shape)), TOKENS, BOXES, 1, None)[0])
     assert answers[0].shape == (3, 1, shape[0] // 4, shape[1] // 4)
     assert close(answers[1], answers[0])
 
 
 @pytest.mark.skipif(not has_bf16(), reason="this processor has no bfloat16")
-def test_mixed_encodes_as_bf16_and_decodes_as_fp32(tiny: Path, load: Callable[..., Engine]) -> None:
+def test_mixed_encodes_as_bf16_and_decodes_as_fp32(
+    tiny: Path, load: Callable[..., Backend]
+) -> None:
     exact, mixed, rough = (
         load(tiny, "openvino", precision=precision) for precision in ("fp32", "mixed", "bf16")
     )
@@ -224,14 +227,14 @@ def test_mixed_encodes_as_bf16_and_decodes_as_fp32(tiny: Path, load: Callable[..
 
 
 def test_openvino_gives_the_same_bytes_for_any_threads_and_chunk(
-    tiny: Path, load: Callable[..., Engine]
+    tiny: Path, load: Callable[..., Backend]
 ) -> None:
     answers = []
     for threads, chunk in ((1, 1), (2, 3)):
-        engine = load(tiny, "openvino", threads=threads)
-        embedding = engine.encode(noise(256, 320))
+        backend = load(tiny, "openvino", threads=threads)
+        embedding = backend.encode(noise(256, 320))
         parts = [
-            engine.decode(embedding, TOKENS[i : i + chunk], BOXES[i : i + chunk], 1, None)[0]
+            backend.decode(embedding, TOKENS[i : i + chunk], BOXES[i : i + chunk], 1, None)[0]
             for i in range(0, len(TOKENS), chunk)
         ]
         answers.append(np.concatenate(parts))
@@ -240,14 +243,14 @@ def test_openvino_gives_the_same_bytes_for_any_threads_and_chunk(
 
 def test_compiled_networks_are_kept_and_a_torn_one_is_made_again(
     tiny: Path,
-    load: Callable[..., Engine],
+    load: Callable[..., Backend],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     trimmed: list[Path] = []
-    monkeypatch.setattr("perception_sam.openvino_engine.trim_cache", trimmed.append)
+    monkeypatch.setattr("perception_sam.backends.openvino.trim_cache", trimmed.append)
     first = load(tiny, "openvino").encode(noise(64, 128))
     assert trimmed == [tmp_path / "driving-perception"]
     (kept,) = tmp_path.rglob("*.blob")
@@ -257,7 +260,7 @@ def test_compiled_networks_are_kept_and_a_torn_one_is_made_again(
         raise AssertionError("converted again")
 
     with monkeypatch.context() as patched:
-        patched.setattr("perception_sam.openvino_engine.load_sam", convert)
+        patched.setattr("perception_sam.backends.openvino.load_sam", convert)
         np.testing.assert_array_equal(load(tiny, "openvino").encode(noise(64, 128)), first)
     kept.write_bytes(whole[: len(whole) // 2])
     np.testing.assert_array_equal(load(tiny, "openvino").encode(noise(64, 128)), first)
@@ -267,11 +270,11 @@ def test_compiled_networks_are_kept_and_a_torn_one_is_made_again(
 
 
 def test_lanes_share_a_network_and_networks_are_compiled_one_by_one(
-    tiny: Path, load: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
+    tiny: Path, load: Callable[..., Backend], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PERCEPTION_CACHE", "off")
-    engine: Any = load(tiny, "openvino", lanes=2)
-    compile_it, compiling, made = engine._compile, threading.Lock(), list[str]()
+    backend: Any = load(tiny, "openvino", lanes=2)
+    compile_it, compiling, made = backend._compile, threading.Lock(), list[str]()
 
     def compile_alone(name: str, shape_hw: tuple[int, int], *rest: Any) -> Any:
         assert compiling.acquire(blocking=False)
@@ -280,10 +283,10 @@ def test_lanes_share_a_network_and_networks_are_compiled_one_by_one(
         compiling.release()
         return compile_it(name, shape_hw, *rest)
 
-    engine._compile = compile_alone
+    backend._compile = compile_alone
     images = [noise(64, 64), noise(128, 64)] * 20
     with ThreadPoolExecutor(2) as lanes:
-        answers = list(lanes.map(engine.encode, images))
+        answers = list(lanes.map(backend.encode, images))
     assert sorted(made) == ["encoder (128, 64)", "encoder (64, 64)"]
     for answer, first in zip(answers, answers[:2] * 20, strict=True):
         np.testing.assert_array_equal(answer, first)
@@ -292,18 +295,18 @@ def test_lanes_share_a_network_and_networks_are_compiled_one_by_one(
 
 
 def test_no_garbage_is_collected_while_a_network_is_converted(
-    tiny: Path, load: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
+    tiny: Path, load: Callable[..., Backend], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PERCEPTION_CACHE", "off")
-    engine: Any = load(tiny, "openvino")
-    convert, seen = engine._openvino.convert_model, list[bool]()
+    backend: Any = load(tiny, "openvino")
+    convert, seen = backend._openvino.convert_model, list[bool]()
 
     def watched(*given: Any, **named: Any) -> Any:
         seen.append(gc.isenabled())
         return convert(*given, **named)
 
-    monkeypatch.setattr(engine._openvino, "convert_model", watched)
-    engine.encode(noise(64, 64))
+    monkeypatch.setattr(backend._openvino, "convert_model", watched)
+    backend.encode(noise(64, 64))
     assert seen == [False]
     assert gc.isenabled()
 
@@ -316,8 +319,8 @@ import numpy as np
 from perception.models.import_guard import harden
 harden()
 from perception.core.config import ObserveConfig
-from perception_sam.openvino_engine import OpenVinoEngine
-OpenVinoEngine(Path(sys.argv[1]), ObserveConfig(precision="fp32"))
+from perception_sam.backends.openvino import OpenVinoBackend
+OpenVinoBackend(Path(sys.argv[1]), ObserveConfig(precision="fp32"))
 import openvino
 together = threading.Barrier(8)
 def use():
@@ -360,38 +363,52 @@ def test_the_cache_can_be_turned_off(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
-    ("settings", "installed", "engine"),
+    ("settings", "installed", "backend"),
     [
         ({}, True, "openvino"),
         ({}, False, "torch"),
         ({"device": "cuda:0"}, True, "torch"),
-        ({"inference": "torch"}, True, "torch"),
-        ({"inference": "openvino"}, True, "openvino"),
+        ({"backend": "torch"}, True, "torch"),
+        ({"backend": "openvino"}, True, "openvino"),
     ],
 )
 def test_openvino_is_chosen_on_a_cpu_where_it_is_installed(
-    settings: dict[str, str], installed: bool, engine: str, monkeypatch: pytest.MonkeyPatch
+    settings: dict[str, str], installed: bool, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "perception.models.inference.find_spec", lambda _: object() if installed else None
+        "perception.models.backends.find_spec", lambda _: object() if installed else None
     )
-    assert choose_inference(ObserveConfig.model_validate(settings)).engine == engine
+    config = segmenter_resolved(ObserveConfig.model_validate(settings), SAM)
+    assert config.backend == backend
+    assert segmenter_resolved(config, SAM) == config, "what is resolved stays"
 
 
-def test_an_engine_that_cannot_be_had_is_refused(
-    tiny: Path, load: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
+def test_a_model_is_computed_by_what_its_adapter_has(tmp_path: Path) -> None:
+    assert segmenter_resolved(ObserveConfig(), SAM2).backend == "torch"
+    assert segmenter_resolved(ObserveConfig(), Capabilities()) == ObserveConfig()
+    for can, expected in ((SAM2, "use auto or torch"), (Capabilities(), "it has no choice")):
+        with pytest.raises(
+            RequestError, match=rf"config\.invalid: --backend openvino: .*{expected}"
+        ):
+            segmenter_resolved(ObserveConfig(backend="openvino"), can)
+    with pytest.raises(RequestError, match=r"precision\.unavailable: .* cannot be chosen"):
+        segmenter_resolved(ObserveConfig(precision="bf16"), Capabilities())
+
+
+def test_a_backend_that_cannot_be_had_is_refused(
+    tiny: Path, load: Callable[..., Backend], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(RequestError, match="--precision bf16 goes with --inference openvino"):
+    with pytest.raises(RequestError, match="--precision bf16: torch computes this model in fp32"):
         load(tiny, "torch", precision="bf16")
-    with pytest.raises(RequestError, match="device is cuda:0"):
+    with pytest.raises(RequestError, match="the device is cuda:0"):
         load(tiny, "openvino", device="cuda:0")
-    monkeypatch.setattr("perception.models.inference.find_spec", lambda _: None)
+    monkeypatch.setattr("perception.models.backends.find_spec", lambda _: None)
     with pytest.raises(RequestError, match=r"driving-perception\[openvino\]"):
         load(tiny, "openvino")
 
 
 def test_a_processor_without_bf16_is_told(
-    tiny: Path, load: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
+    tiny: Path, load: Callable[..., Backend], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("openvino")
 
@@ -399,7 +416,7 @@ def test_a_processor_without_bf16_is_told(
         def get_property(self, *_: str) -> list[str]:
             return ["FP32"]
 
-    monkeypatch.setattr("perception_sam.openvino_engine._core", OldProcessor)
+    monkeypatch.setattr("perception_sam.backends.openvino._core", OldProcessor)
     for precision in ("bf16", "mixed"):
         with pytest.raises(RequestError, match=f"{precision}: .* no bfloat16 arithmetic; use fp32"):
             load(tiny, "openvino", precision=precision)
@@ -424,17 +441,17 @@ def test_openvino_has_nothing_to_report_with() -> None:
         ({"mode": "exact"}, "flags : avx512_bf16\n", "fp32"),
         ({"mode": "detail"}, "flags : avx512_bf16\n", "mixed"),
         ({"mode": "detail"}, "flags : avx2 avx512f\n", "fp32"),
-        ({"mode": "fast", "inference": "torch"}, "flags : avx512_bf16\n", "fp32"),
+        ({"mode": "fast", "backend": "torch"}, "flags : avx512_bf16\n", "fp32"),
         ({"mode": "fast", "precision": "fp32"}, "flags : avx512_bf16\n", "fp32"),
-        ({"mode": "exact", "precision": "bf16"}, "flags : avx2\n", "bf16"),  # the engine refuses
+        ({"mode": "exact", "precision": "bf16"}, "flags : avx2\n", "bf16"),  # the backend refuses
     ],
 )
 def test_each_mode_takes_the_bf16_that_it_can_afford_by_itself(
     settings: dict[str, str], processor: str, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("perception.models.inference.find_spec", lambda _: object())
+    monkeypatch.setattr("perception.models.backends.find_spec", lambda _: object())
     monkeypatch.setattr(Path, "read_text", lambda _: processor)
-    assert choose_precision(ObserveConfig.model_validate(settings)) == precision
+    assert segmenter_resolved(ObserveConfig.model_validate(settings), SAM).precision == precision
 
 
 def keep(cache: Path, name: str, age_s: int, size: int = 10) -> Path:

@@ -19,12 +19,12 @@ from perception.core.config import ObserveConfig
 from perception.core.errors import RequestError
 from perception.core.types import Float32
 from perception.io.files import write_bytes
+from perception.models.backends import cache_folder, mark_used, trim_cache
 from perception.models.import_guard import harden
-from perception.models.inference import cache_folder, choose_precision, mark_used, trim_cache
 from perception.models.lanes import Spares
 from perception.models.weights import names_tensor, sha256_of
 from perception_sam.architecture import TINY_TENSOR, load_sam
-from perception_sam.engines import Int64
+from perception_sam.backends import Int64
 from perception_sam.views import SIDE_PX, filled_rows
 
 CACHE_VERSION = 3  # of what `modules` computes: raise it when that changes
@@ -103,7 +103,7 @@ def _core() -> Any:
     return openvino.Core()
 
 
-class OpenVinoEngine:
+class OpenVinoBackend:
     """Compiled networks, an encoder per shape; results do not depend on threads or chunks."""
 
     def __init__(self, path: Path, config: ObserveConfig) -> None:
@@ -119,7 +119,7 @@ class OpenVinoEngine:
         self._openvino = openvino
         self._core = _core()
         can = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        precision = choose_precision(config)
+        precision = config.precision
         if precision != "fp32" and "BF16" not in can:
             raise RequestError(
                 "precision.unavailable",
@@ -144,7 +144,7 @@ class OpenVinoEngine:
             self._load_sam()  # what is wrong with the checkpoint shows here, not in a sample
 
     def encode(self, pixels: Float32) -> Any:
-        """See `Engine`."""
+        """See `Backend`."""
         shape_hw = pixels.shape[2:]
         if self._is_tiny and shape_hw == (SIDE_PX, SIDE_PX):
             rows = filled_rows(pixels)
@@ -161,7 +161,7 @@ class OpenVinoEngine:
         masks_each: int,
         low_logits: Float32 | None,
     ) -> tuple[Float32, Float32]:
-        """See `Engine`."""
+        """See `Backend`."""
         name = f"decoder{masks_each}{'' if low_logits is None else '+logits'}"
         inputs = [np.ascontiguousarray(embedding), tokens_xy, kinds]
         if low_logits is not None:

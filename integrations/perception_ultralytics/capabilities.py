@@ -1,0 +1,12 @@
+"""What detectors of ultralytics can do here."""
+
+from pathlib import Path
+
+from perception.models.capabilities import Capabilities
+
+YOLO = Capabilities(scales_down=True, coco_names=True)
+
+
+def capabilities(path: Path) -> Capabilities:
+    """State it for any file."""
+    return YOLO
