@@ -13,6 +13,7 @@ from perception.cli.terminal import (
     FINE,
     INTERRUPTED,
     QUARANTINED,
+    TYPED,
     USAGE,
     ending_on_signals,
     spell_options,
@@ -78,6 +79,7 @@ def main(tokens: Sequence[str] | None = None) -> None:
 
 def run(tokens: Sequence[str]) -> int:
     """Run one command and return its exit code."""
+    TYPED.set(tokens)
     try:
         result = app(spell_options(tokens, app), exit_on_error=False, print_error=False)
         return result if isinstance(result, int) else FINE
