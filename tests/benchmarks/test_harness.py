@@ -32,14 +32,15 @@ def test_a_line_for_each_figure_is_appended_and_nothing_else_changed(tmp_path: P
     path = tmp_path / "figures.jsonl"
     path.write_text(json.dumps(LINE))  # an editor left the end of the line out
     rows = [Row("a: b", Figure(0.123456789, 0.1, 0.2), "ms"), Row("none", Figure(None))]
+    count = Row("labels", Figure(1234567))
     record.append(path, rows, ["bench", "x"])
     first, second = record.read(path)
     assert first.figure == 0.5 and path.read_text().startswith(json.dumps(LINE))
     assert second.what == "a: b" and second.figure == 0.123457 and second.interval == (0.1, 0.2)
     assert second.unit == "ms" and second.command == "perception bench x"
     assert second.machine == machine.machine() and second.commit == machine.commit()
-    record.append(path, rows, ["bench", "x"])
-    assert len(record.read(path)) == 3
+    record.append(path, [*rows, count], ["bench", "x"])
+    assert len(record.read(path)) == 4 and path.read_text().count('"figure": 1234567,') == 1
     assert [one.name for one in tmp_path.iterdir()] == ["figures.jsonl"]
 
 
@@ -49,7 +50,8 @@ def test_a_line_for_each_figure_is_appended_and_nothing_else_changed(tmp_path: P
         ("", "line 2: is not JSON"),
         ("[1]", "line 2: .*expected"),
         ('{"what": "x"}', "line 2: figure: found nothing"),
-        (json.dumps({**LINE, "figure": "0.5"}), "line 2: figure: found '0.5'"),
+        (json.dumps({**LINE, "figure": "0.5"}), r"line 2: figure\S*: found '0.5'"),
+        (json.dumps({**LINE, "figure": True}), r"line 2: figure\S*: found True"),
         (json.dumps({**LINE, "figure": float("nan")}), "line 2: "),
         (json.dumps({**LINE, "date": "today"}), "line 2: date"),
         (json.dumps({**LINE, "who": "me"}), "line 2: who: .*no such key"),
@@ -97,6 +99,7 @@ def test_what_is_no_file_for_figures_is_refused(
         ("--out=/srv/runs/one", "--out=DATA/one"),
         ("coco:/srv/my data/truth.json", "coco:truth.json"),
         ("my drive", "'my drive'"),
+        ("images:/srv/x/*.jpg", "'images:*.jpg'"),
         ("/srv/weights/sam.pt", "sam.pt"),
         ("runs/kitti", "runs/kitti"),
         ("s3://bucket/drives", "s3://bucket/drives"),
@@ -164,7 +167,7 @@ def test_a_verb_records_what_it_prints(
     assert cli.run(["label", str(source), "--out", str(run), *models]) == 0
     path = tmp_path / "figures.jsonl"
     capsys.readouterr()
-    assert cli.run(["bench", "evidence", str(run), "--json", "--record", str(path)]) == 0
+    assert cli.run(["bench", "evidence", str(run), "--json", f"record={path}"]) == 0
     printed = json.loads(capsys.readouterr().out)
     kept = {entry.what: entry for entry in record.read(path)}
     assert kept["instances"].figure == printed["instances"] == 1

@@ -5,11 +5,12 @@
 
 `interval` and `unit` stand where a figure has them. `readme`, which people add, is what README
 calls the figure; those with one name are one line there. Lines are appended, never changed: of one
-command and `what` the last counts.
+command and `what` the last counts. A whole number without a point is a count.
 """
 
 import json
 import re
+import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +28,7 @@ from perception.io.files import opened, storage_faults
 LARGEST_BYTES = 1 << 24
 INVALID = "record.invalid"
 FIX = "expected lines as `perception bench --record` appends them"
-DIGITS = 6  # significant ones; more is noise
+DIGITS = 6  # significant ones of what is no count; more is noise
 # An absolute path, or one that leaves the folder, at the start of a word or after "kitti:" and "=".
 OUTSIDE = re.compile(r"(^|[:=])(?:~|\.\.)?/(?!/).*")
 
@@ -36,12 +37,12 @@ class Entry(Settings):
     """One line of the file."""
 
     what: str = Field(min_length=1, max_length=300)
-    figure: float
+    figure: int | float
     interval: tuple[float, float] | None = None
     unit: str = Field(default="", max_length=100)
     command: str = Field(min_length=1, max_length=2000)
     machine: str = Field(min_length=1, max_length=300)
-    commit: str = Field(pattern=r"^[0-9a-z.]{3,40}$")
+    commit: str = Field(pattern=r"^[0-9a-z.+-]{3,40}$")
     date: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}$")
     readme: str = Field(default="", max_length=300)
 
@@ -110,7 +111,7 @@ def append(path: Path, rows: Sequence[Row], tokens: Sequence[str]) -> None:
 
 def _line(row: Row, known: dict[str, str]) -> str:
     value, low, high = (
-        side if side is None else float(f"{side:.{DIGITS}g}")
+        side if side is None or isinstance(side, int) else float(f"{side:.{DIGITS}g}")
         for side in (row.figure.value, row.figure.low, row.figure.high)
     )
     fields: dict[str, Any] = {"what": row.what, "figure": value}
@@ -126,17 +127,14 @@ def command_line(tokens: Sequence[str]) -> str:
 
     What only says where the figures go is left out.
     """
-    kept: list[str] = []
-    left_out = False
-    for token in tokens:
-        if (
-            not left_out
-            and token not in ("--record", "--json")
-            and not token.startswith("--record=")
-        ):
-            kept.append(OUTSIDE.sub(_name, token))
-        left_out = token == "--record"
-    return " ".join(["perception", *(f"'{word}'" if " " in word else word for word in kept)])
+    kept = ["perception"]
+    words = iter(tokens)
+    for word in words:
+        if word == "--record":
+            next(words, None)
+        elif word != "--json" and not word.startswith("--record="):
+            kept.append(OUTSIDE.sub(_name, word))
+    return shlex.join(kept)
 
 
 def _name(found: re.Match[str]) -> str:

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from perception.benchmarks.harness.measurement import Measurement, Row, rows_of
+from perception.benchmarks.harness.measurement import Measurement, Row
 from perception.benchmarks.lift import ablation, speed
+from perception.core.statistics import Figure
 
 
 def measure(runs: Sequence[Path], done: Callable[[int, int], None]) -> Measurement:
@@ -27,4 +28,7 @@ def measure(runs: Sequence[Path], done: Callable[[int, int], None]) -> Measureme
         lines += [f"{run}: ", *ablation.lines(scores), ""]
     fast = speed.measure()
     lines += [f"{name:48} {value:.4g}" for name, value in fast.items()]
-    return Measurement([*rows, *rows_of(fast)], lines, {"runs": found, "speed": fast})
+    for name, value in fast.items():
+        what, _, unit = name.rpartition(", ")
+        rows.append(Row(what, Figure(value), unit))
+    return Measurement(rows, lines, {"runs": found, "speed": fast})
