@@ -5,7 +5,7 @@ import re
 import pytest
 
 from perception.benchmarks.harness import page, record
-from perception.benchmarks.harness.page import DATA, PAGE, TEMPLATE
+from perception.benchmarks.harness.page import DATA, PAGE, README, TEMPLATE
 from perception.benchmarks.harness.record import Entry
 
 TWO = "<!-- figures: perception bench x -->\n\n<!-- figures -->\n"
@@ -21,6 +21,12 @@ def entry(what: str, figure: float, command: str = "perception bench x", **more:
 def test_the_page_is_what_the_data_file_and_the_prose_make() -> None:
     made = page.page(TEMPLATE.read_text(), record.read(DATA))
     assert PAGE.read_text() == made, "run `make benchmarks-page`"
+
+
+def test_readme_states_the_figures_of_the_data_file() -> None:
+    text = README.read_text()
+    assert page.TOLD.search(text)
+    assert page.readme(text, record.read(DATA)) == text, "run `make benchmarks-page`"
 
 
 def test_the_prose_holds_no_figure() -> None:
