@@ -333,7 +333,11 @@ def report(result: Result) -> Measurement:
             Row(f"{name}: images/s", rate.figure()),
             Row(f"{name}: whole command", seconds.figure(), "s"),
             Row(f"{name}: peak memory", Figure(max(peaks, default=None)), "GB"),
-            *(Row(f"{name}: times {rival}", one.figure()) for rival, one in against.items()),
+            *(
+                Row(f"{name}: times {rival}", one.figure())
+                for rival, one in against.items()
+                if rival != name
+            ),
         ]
     for mode, one in result.likeness.items():
         rows += rows_of({"mask IoU with fp32 PyTorch": one.mean_iou}, mode)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from perception.benchmarks.lift import ablation, speed
+from perception.benchmarks.lift import ablation, measure, speed
 from perception.benchmarks.lift.ablation import (
     DEPTH_MODE,
     EVERYTHING,
@@ -114,3 +114,14 @@ def test_hardly_any_points_or_none_that_is_somewhere_label_nothing_wrong(count: 
     assert len(few.labels) == count and len(few.findings) == 1
     nowhere = lift([view], np.full((count, 3), np.nan, np.float32), LiftConfig())
     assert not nowhere.labels.states.any() and len(nowhere.cuboids) == 0
+
+
+def test_speeds_are_figures_with_their_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    fast = {"projection and look-up, million points/s": 79.0, "loop, depth modes, ms": 25.0}
+    monkeypatch.setattr(speed, "measure", lambda: fast)
+    found = measure((), lambda done, total: None)
+    assert found.value == {"runs": {}, "speed": fast}
+    assert [(row.what, row.figure.value, row.unit) for row in found.rows] == [
+        ("projection and look-up", 79.0, "million points/s"),
+        ("loop, depth modes", 25.0, "ms"),
+    ]
