@@ -1,4 +1,4 @@
-"""`perception bench masks` and `points`: what is compared with what."""
+"""`perception bench masks`: what is compared with what."""
 
 import json
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from perception import cli
-from perception.benchmarks import masks, points
+from perception.benchmarks import masks
 from perception.benchmarks.harness import scores
 from perception.benchmarks.harness.scores import Score
 from perception.core.errors import RequestError
@@ -66,15 +66,3 @@ def test_rows_have_the_figures_of_the_summary() -> None:
     }
     with pytest.raises(RequestError, match=r"truth\.empty: here: there is nothing"):
         scores.some([], "here")
-
-
-@pytest.mark.slow
-def test_points_of_label_2_boxes_are_compared_with_those_in_their_3d_boxes(
-    tmp_path: Path, kitti: Callable[[Path, int], Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    root = kitti(tmp_path / "data", 2)
-    with pytest.raises(RequestError, match=r"truth\.empty.*10 points"):
-        points.compare(root, BoxFiller(), no_progress)
-    monkeypatch.setattr(points, "MIN_OBJECT_POINTS", 1)  # the car of each frame has one
-    found = points.compare(root, BoxFiller(), no_progress)
-    assert [(one.kind, one.size, one.overlap, one.union) for one in found] == [("Car", 1, 1, 1)] * 2

@@ -1,6 +1,7 @@
 """`perception bench`: how good masks, points, labels and trust are."""
 
 import pkgutil
+from dataclasses import replace
 from pathlib import Path
 
 from perception.cli.bench.app import PLAIN, Shown, bench_app, finish
@@ -241,7 +242,8 @@ def bench_gain(
     caster = pkgutil.resolve_name(CASTERS["open3d"])()
     with show_steps(output.as_json) as tell:
         gain = measure_gain(GainRequest(out, detector, segmenter, config), caster, tell)
-    return finish(gain.report(), output)
+    found = gain.report()
+    return finish(replace(found, lines=[*found.lines, f"{out / 'gain.json'}"]), output)
 
 
 @bench_app.command(name="recall")
