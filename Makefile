@@ -1,7 +1,7 @@
 # The verbs that people and CI share. Everything runs inside .venv; `make BIN=DIR check` uses another.
 BIN ?= .venv/bin
 
-.PHONY: setup demo pocket test check quick faults mutants bench lock oracles chromium
+.PHONY: setup demo pocket test check quick faults mutants bench benchmarks-page lock oracles chromium
 
 setup:  ## make .venv; does nothing when it is up to date
 	.ci/setup.sh
@@ -67,11 +67,14 @@ pocket: setup  ## train it again, about an hour and a half on two free cores; en
 
 # The figures of BENCHMARKS.md. DATA holds kitti_object/, cityscapes/ and weights/.
 DATA ?= ../shared/data
-bench: setup  ## measure on real data
-	$(BIN)/perception bench masks $(DATA)/cityscapes --segmenter $(DATA)/weights/mobile_sam.pt
-	$(BIN)/perception bench points $(DATA)/kitti_object --segmenter $(DATA)/weights/mobile_sam.pt
-	$(BIN)/perception bench memory --segmenter $(DATA)/weights/mobile_sam.pt
+bench: setup  ## measure on real data; RECORD=benchmarks.jsonl keeps the figures
+	$(BIN)/perception bench masks $(DATA)/cityscapes --segmenter $(DATA)/weights/mobile_sam.pt $(RECORD:%=--record %)
+	$(BIN)/perception bench points $(DATA)/kitti_object --segmenter $(DATA)/weights/mobile_sam.pt $(RECORD:%=--record %)
+	$(BIN)/perception bench memory --segmenter $(DATA)/weights/mobile_sam.pt $(RECORD:%=--record %)
 	-$(BIN)/perception label kitti:$(DATA)/kitti_object --boxes label_2 \
 	  --segmenter $(DATA)/weights/mobile_sam.pt --out runs/kitti-boxes
-	$(BIN)/perception bench evidence runs/kitti-boxes
-	$(BIN)/perception bench synthetic --segmenter $(DATA)/weights/mobile_sam.pt
+	$(BIN)/perception bench evidence runs/kitti-boxes $(RECORD:%=--record %)
+	$(BIN)/perception bench synthetic --segmenter $(DATA)/weights/mobile_sam.pt $(RECORD:%=--record %)
+
+benchmarks-page: setup  ## make BENCHMARKS.md and README's figures from benchmarks.jsonl
+	$(BIN)/python -m perception.benchmarks.harness.page

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from perception.benchmarks.timed_process import Task
+from perception.benchmarks.harness.timed_process import Task
 from perception.models.weights import onnx_metadata
 from perception_ultralytics.loading import import_yolo
 

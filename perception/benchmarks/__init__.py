@@ -1,1 +1,1 @@
-"""Benchmarks: a file per `perception bench` verb, and what several of them need."""
+"""Benchmarks: a file for each verb of `perception bench`; `harness` is what they share."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from perception.benchmarks.harness.measurement import Measurement, Row, rows_of
 from perception.commands import label
 from perception.commands.request import LabelRequest
 from perception.core.errors import RequestError
@@ -119,19 +120,18 @@ def _prompts(labels: SampleLabels) -> np.ndarray[Any, np.dtype[np.float32]]:
     return np.concatenate(rows)
 
 
-def to_dict(entries: tuple[Entry, ...]) -> dict[str, Any]:
-    """Return plain values for JSON: the whole report of each contender, by its segmenter."""
-    return {"contenders": {entry.segmenter: entry.report.to_dict() for entry in entries}}
-
-
-def lines(entries: tuple[Entry, ...], *, intervals: bool = False) -> list[str]:
-    """Return the table as text: a column for each contender."""
+def report(entries: tuple[Entry, ...]) -> Measurement:
+    """Return the figures of each contender, and the table: a column for each."""
+    names = [Path(entry.segmenter).stem for entry in entries]
     counts = [dict(entry.report.counts) for entry in entries]
-    cells = [["", *(Path(entry.segmenter).stem for entry in entries)]]
-    cells += [[name, *(str(count[name]) for count in counts)] for name in COUNTS]
+    rows: list[Row] = []
+    for name, entry, count in zip(names, entries, counts, strict=True):
+        rows += rows_of({key: count[key] for key in COUNTS}, name)
+        rows += [Row(f"{name}: {what}", entry.figure(what)) for what in FIGURES]
+    cells = [["", *names], *([name, *(str(count[name]) for count in counts)] for name in COUNTS)]
     cells += [
-        [name, *(entry.figure(name).text(intervals=intervals) for entry in entries)]
-        for name in FIGURES
+        [name, *(entry.figure(name).text(intervals=False) for entry in entries)] for name in FIGURES
     ]
-    told = [note for note in entries[0].report.notes if note == BOXES_ONLY]
-    return [*text_table(cells), *told]
+    notes = [note for note in entries[0].report.notes if note == BOXES_ONLY]
+    value = {"contenders": {entry.segmenter: entry.report.to_dict() for entry in entries}}
+    return Measurement(rows, [*text_table(cells), *notes], value)

@@ -22,6 +22,7 @@ from typing import Any
 
 from pydantic import Field
 
+from perception.benchmarks.harness.measurement import Measurement, Row, rows_of
 from perception.commands.label import LabelRequest, export, label, parse_statuses
 from perception.commands.train import TrainRequest, train
 from perception.core.config import Settings, TrainConfig
@@ -59,9 +60,7 @@ NOTES = (
 class GainConfig(Settings):
     """How large the experiment is.
 
-    The defaults took 71 minutes on two cores beside other work; a student has 110 s of that where
-    the machine is idle. Small batches, since from scratch and in few epochs steps count more than
-    their precision.
+    Small batches, since from scratch and in few epochs steps count more than their precision.
     """
 
     frames: int = Field(default=100, ge=1)
@@ -167,8 +166,8 @@ class Gain:
             "notes": list(NOTES),
         }
 
-    def lines(self) -> list[str]:
-        """Return the table, the verdicts and how they were come by."""
+    def report(self) -> Measurement:
+        """Return the figures, and the table, the verdicts and how they were come by."""
         head = ["student trained on", *COLUMNS, "objects", "images", "labels"]
         rows = [
             [
@@ -178,7 +177,19 @@ class Gain:
             ]
             for one in self.arms
         ]
-        return [*text_table([head, *rows]), "", *(v.sentence() for v in self.verdicts), *NOTES]
+        lines = [*text_table([head, *rows]), "", *(v.sentence() for v in self.verdicts), *NOTES]
+        kept = [
+            row
+            for one in self.arms
+            for row in (
+                *(Row(f"{ARMS[one.arm]}: {c}", figure) for c, figure in one.figures.items()),
+                *rows_of({"labels": one.labels}, ARMS[one.arm]),
+            )
+        ]
+        kept += [
+            Row(f"{ARMS[v.arm]}, less {ARMS[v.other]}: AP", v.difference) for v in self.verdicts
+        ]
+        return Measurement(kept, lines, self.to_dict())
 
 
 def measure_gain(request: GainRequest, caster: Caster, tell: Callable[[str], None]) -> Gain:

@@ -15,13 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from perception.benchmarks.timed_process import Lap, Task, call, cores, run_lap
+from perception.benchmarks.harness.measurement import Measurement, Row, rows_of
+from perception.benchmarks.harness.timed_process import Lap, Task, call, cores, run_lap
 from perception.commands import label
 from perception.commands.request import LabelRequest
 from perception.core import masks as masks_
 from perception.core.config import Mode
 from perception.core.errors import RequestError
-from perception.core.types import Masks
+from perception.core.statistics import Figure
+from perception.core.types import Float64, Masks
 from perception.evaluation.report import text_table
 from perception.models import registry
 from perception.readers import sources
@@ -52,6 +54,10 @@ class Spread:
     def __str__(self) -> str:
         """Write it for people."""
         return f"{self.median:.2f} ({self.low:.2f} to {self.high:.2f})"
+
+    def figure(self) -> Figure:
+        """Return the median; least and greatest stand for its interval."""
+        return Figure(self.median, self.low, self.high)
 
 
 @dataclass(frozen=True)
@@ -252,15 +258,14 @@ def compare_masks(run: Path, reference: Path) -> Likeness:
                         "bench.failed",
                         f"{one.file_name}: the boxes of {run} and {reference} differ",
                     )
-                for row in range(len(one.detections)):
-                    ious.append(_iou(one.segments.masks, other.segments.masks, row))
+                ious += likenesses(one.segments.masks, other.segments.masks).tolist()
     return Likeness(len(ious), float(np.mean(ious)) if ious else 1.0, min(ious, default=1.0))
 
 
-def _iou(ours: Masks, theirs: Masks, row: int) -> float:
-    one, other = masks_.decode_one(ours, row), masks_.decode_one(theirs, row)
-    union = np.count_nonzero(one | other)
-    return np.count_nonzero(one & other) / union if union else 1.0
+def likenesses(ours: Masks, theirs: Masks) -> Float64:
+    """Return the IoU of each pair of masks; 1 where both are empty, since they agree."""
+    empty = (masks_.areas(ours) == 0) & (masks_.areas(theirs) == 0)
+    return np.where(empty, 1.0, masks_.paired_ious(ours, theirs))
 
 
 def to_dict(result: Result) -> dict[str, Any]:
@@ -306,25 +311,41 @@ def _command_rate(lap: Lap) -> float:
     return 1 / lap.command_s
 
 
-def lines(result: Result) -> list[str]:
-    """Return the result for people."""
-    cells = [["", "images/s", "command s", "peak GB", "x auto_annotate", "x openvino loop"]]
+def report(result: Result) -> Measurement:
+    """Return the figures of each contender, and the table."""
+    rivals = ("auto_annotate", "openvino loop")
+    cells = [["", "images/s", "command s", "peak GB", *(f"x {rival}" for rival in rivals)]]
+    rows: list[Row] = []
     for name, laps in result.laps.items():
         peaks = [lap.peak_gb for lap in laps if lap.peak_gb is not None]
-        against = [
-            str(ratio(laps, result.laps[rival], _rate))
-            for rival in ("auto_annotate", "openvino loop")
-        ]
+        rate, seconds = (
+            spread([figure(lap) for lap in laps]) for figure in (_rate, lambda lap: lap.command_s)
+        )
+        against = {rival: ratio(laps, result.laps[rival], _rate) for rival in rivals}
         cells.append(
             [
-                name,
-                f"{spread([lap.images_per_s for lap in laps]).median:.3g}",
-                f"{spread([lap.command_s for lap in laps]).median:.3g}",
+                *(name, f"{rate.median:.3g}", f"{seconds.median:.3g}"),
                 f"{max(peaks):.2f}" if peaks else "-",
-                *against,
+                *(str(one) for one in against.values()),
             ]
         )
-    notes = [
+        rows += [
+            Row(f"{name}: images/s", rate.figure()),
+            Row(f"{name}: whole command", seconds.figure(), "s"),
+            Row(f"{name}: peak memory", Figure(max(peaks, default=None)), "GB"),
+            *(
+                Row(f"{name}: times {rival}", one.figure())
+                for rival, one in against.items()
+                if rival != name
+            ),
+        ]
+    for mode, one in result.likeness.items():
+        rows += rows_of({"mask IoU with fp32 PyTorch": one.mean_iou}, mode)
+    return Measurement(rows, [*text_table(cells), *_notes(result)], to_dict(result))
+
+
+def _notes(result: Result) -> list[str]:
+    return [
         f"{result.images} images; images/s: of all but the first, with models loaded",
         "command: interpreter, imports, models, all images, all files written",
         *(
@@ -335,4 +356,3 @@ def lines(result: Result) -> list[str]:
         f"load of the machine {os.getloadavg()[0]:.1f} on {cores()} cores, "
         f"Python {sys.version.split()[0]}",
     ]
-    return [*text_table(cells), *notes]

@@ -14,13 +14,16 @@ import os
 import shutil
 import statistics
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cv2
 
-from perception.benchmarks.throughput import command, draw
+from perception.benchmarks.harness.measurement import Measurement, Row, rows_of
+from perception.benchmarks.harness.pictures import draw
+from perception.benchmarks.harness.timed_command import command
 from perception.core.errors import RequestError
+from perception.core.statistics import Figure
 from perception.io import scratch
 from perception.io.images import decode_image
 from perception.models.fakes import Sleeper
@@ -76,6 +79,23 @@ class Fleet:
             f"last over the first {self.growth:.3f}; driver {self.driver_peak_bytes / 1e6:.0f} MB, "
             f"worker {self.worker_peak_bytes / 1e6:.0f} MB",
         ]
+
+    def rows(self) -> tuple[Row, ...]:
+        """Return the figures."""
+        return (
+            *rows_of({"share busy": self.busy_share, "last quarter over first": self.growth}),
+            Row("by frame beside the model", Figure(self.overhead_ms), "ms"),
+            Row("start-up", Figure(self.start_s), "s"),
+            Row("memory of the driver", Figure(self.driver_peak_bytes / 1e9), "GB"),
+            Row("memory of a worker", Figure(self.worker_peak_bytes / 1e9), "GB"),
+        )
+
+
+def measure(engine: str, workers: int, frames: int) -> Measurement:
+    """Measure what one core feeds, and a fleet of models that sleep; as `simulate`."""
+    feed, found = feed_rate(), simulate(engine, workers, frames)
+    rows = (*feed.rows(), *found.rows())
+    return Measurement(rows, [*feed.lines(), *found.lines()], {**asdict(feed), **asdict(found)})
 
 
 def simulate(engine: str, workers: int, frames: int) -> Fleet:
@@ -190,6 +210,13 @@ class Feed:
             f"{self.gpus_per_core:.1f} GPUs that take {1000 * GPU_S:.0f} ms a frame"
         ]
 
+    def rows(self) -> tuple[Row, ...]:
+        """Return the figures."""
+        gpus = f"GPUs of {1000 * GPU_S:.0f} ms a frame that a core feeds"
+        return rows_of(
+            {"JPEGs that a core decodes a second": self.per_s_and_core, gpus: self.gpus_per_core}
+        )
+
 
 def feed_rate(frames: int = 200) -> Feed:
     """Measure how many pictures of KITTI's size one core decodes in a second."""
@@ -222,13 +249,15 @@ class Pair:
     two_per_s: tuple[float, ...]
     ratio: float
 
-    def lines(self) -> list[str]:
-        """Say it to people."""
+    def report(self) -> Measurement:
+        """Return the figures, and how they are told."""
         one, two = (
             ", ".join(f"{value:.3f}" for value in values)
             for values in (self.one_per_s, self.two_per_s)
         )
-        return [f"one worker {one} frames/s, two {two}: {self.ratio:.2f} times"]
+        line = f"one worker {one} frames/s, two {two}: {self.ratio:.2f} times"
+        rows = rows_of({"two workers over one": self.ratio})
+        return Measurement(rows, [line], asdict(self))
 
 
 def pair(images: Path, frames: int, rounds: int, engine: str, *options: str) -> Pair:

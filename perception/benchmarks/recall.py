@@ -6,7 +6,6 @@ or more, which no better box has found; one that lies in a crowd or in void does
 detector of COCO's classes a rider is a person.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,12 +13,15 @@ from typing import Any
 
 import numpy as np
 
+from perception.benchmarks.harness.measurement import Measurement, Row, rows_of
+from perception.benchmarks.harness.streets import Streets, open_streets
 from perception.core import boxes, masks
 from perception.core.config import JudgeConfig, ObserveConfig
 from perception.core.errors import RequestError
 from perception.core.ontology import ClassMap, Ontology, load_class_map, load_ontology
+from perception.core.statistics import Figure
 from perception.core.types import Bool, Detections, Float64, Picture
-from perception.evaluation import Truth, coco_panoptic, loaders, read_truth
+from perception.evaluation import Truth
 from perception.evaluation.instances import (
     IGNORED_SHARE,
     Comparison,
@@ -42,21 +44,6 @@ RIDERS = {"bicyclist": "person", "motorcyclist": "person"}
 CLASS_MAP = "coco80-to-road"
 TILES = ("off", "native")
 SHARES = ("recall", "precision")
-
-
-@dataclass(frozen=True)
-class Streets:
-    """Images whose truth is known.
-
-    Attributes:
-        name: For people: the folder's.
-        images: Their files.
-        truth: Finds their objects by the files' names.
-    """
-
-    name: str
-    images: tuple[Path, ...]
-    truth: Truth
 
 
 @dataclass(frozen=True)
@@ -102,41 +89,13 @@ class Found:
         }
 
 
-def open_streets(root: Path, ontology: Ontology) -> Streets:
-    """Open a folder of Cityscapes, or of COCO with a panoptic file.
-
-    Of a panoptic file with `street_image_ids` only those images are taken.
-
-    Raises:
-        RequestError: `source.empty`, and those of `read_truth`.
-    """
-    files = {path.stem: path for path in sorted(root.rglob("*.jpg"))}
-    for path in sorted(root.glob("panoptic_*.json")):
-        document = json.loads(path.read_bytes())
-        streets = document.get("street_image_ids", [image["id"] for image in document["images"]])
-        named = (files.get(f"{number:012d}") for number in streets)
-        truth = read_truth(f"{coco_panoptic.PREFIX}{path}", ontology)
-        there = tuple(path for path in named if path)
-        if not there:
-            raise RequestError("source.empty", f"{root}: holds none of the images of {path.name}")
-        return Streets(root.name, there, truth)
-    images = sorted(root.rglob(f"*{loaders.IMAGE_SUFFIX}.png"))
-    if not images:
-        raise RequestError(
-            "source.empty",
-            f"{root}: holds neither *{loaders.IMAGE_SUFFIX}.png (Cityscapes) nor panoptic_*.json "
-            "(COCO)",
-        )
-    return Streets(root.name, tuple(images), read_truth(f"{loaders.CITYSCAPES}{root}", ontology))
-
-
 def measure(
     roots: Sequence[Path], detectors: Sequence[str], threads: int, done: Callable[[int, int], None]
 ) -> tuple[Found, ...]:
     """Let each detector look at each set, with tiles and without.
 
     Args:
-        roots: As for `open_streets`.
+        roots: As for `streets.open_streets`.
         detectors: Weights of COCO's 80 classes, as for `label`; .pt files must be known.
         threads: Of the detector.
         done: Called with looks done and in all.
@@ -228,19 +187,18 @@ def compare(
     )
 
 
-def lines(results: Sequence[Found]) -> list[str]:
-    """Return the table: recall, precision, and objects found of each size."""
+def report(results: Sequence[Found]) -> Measurement:
+    """Return the figures, and the table: recall, precision, and objects found of each size."""
     head = ["set, detector, tiles", *SHARES, "boxes", *(f"{s} px" for s in SIZES_PX)]
-    rows = []
+    cells, rows = [head], list[Row]()
     for one in results:
         stated = one.to_dict()
         sizes = ["{} of {}".format(*one.of_size(name)) for name in SIZES_PX]
         shares = ["-" if stated[of] is None else f"{stated[of]:.3f}" for of in SHARES]
-        rows.append(
-            [
-                f"{one.streets}, {one.detector}, {one.tiles}",
-                *(*shares, str(stated["boxes"])),
-                *sizes,
-            ]
-        )
-    return text_table([head, *rows])
+        name = f"{one.streets}, {one.detector}, {one.tiles}"
+        cells.append([name, *shares, str(stated["boxes"]), *sizes])
+        rows += rows_of({of: stated[of] for of in (*SHARES, "objects", "boxes")}, name)
+        for size in SIZES_PX:
+            found, there = one.of_size(size)
+            rows.append(Row(f"{name}: {size} px", Figure(found), f"of {there}"))
+    return Measurement(rows, text_table(cells), {"results": [one.to_dict() for one in results]})

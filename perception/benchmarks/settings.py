@@ -14,14 +14,17 @@ from typing import Any, get_args
 import cv2
 import numpy as np
 
-from perception.benchmarks import timed_process
-from perception.benchmarks.recall import Streets, open_streets
-from perception.benchmarks.timed_process import Task
+from perception.benchmarks.harness import timed_process
+from perception.benchmarks.harness.measurement import Measurement, rows_of
+from perception.benchmarks.harness.measurement import Row as KeptRow
+from perception.benchmarks.harness.streets import Streets, open_streets
+from perception.benchmarks.harness.timed_process import Task
 from perception.core import masks
 from perception.core.config import Mode, ObserveConfig
 from perception.core.errors import RequestError
 from perception.core.ontology import load_ontology
 from perception.core.sizes import SIZES_PX
+from perception.core.statistics import Figure
 from perception.core.types import Bool, Float32, Masks, Prompt, UInt8
 from perception.evaluation.report import text_table
 from perception.io.images import decode_image
@@ -90,7 +93,7 @@ class Row:
 
 
 def settings_of(sides_px: Sequence[int]) -> tuple[Setting, ...]:
-    """Return every mode, engine and precision that this machine has, then every kind of prompt."""
+    """Return every mode, backend and precision that this machine has, then every kind of prompt."""
     backends = [("openvino", "fp32"), ("torch", "fp32")]
     if has_bf16():
         backends[1:1] = [("openvino", "mixed"), ("openvino", "bf16")]
@@ -109,7 +112,7 @@ def measure(
     """Measure every setting, each in a process of its own.
 
     Args:
-        root: A folder as for `recall.open_streets`.
+        root: A folder as for `streets.open_streets`.
         segmenter: A SAM checkpoint.
         sides_px: As `Setting.side_px`.
         scratch: Folder for what the processes answer.
@@ -232,31 +235,36 @@ def deepest_points(bitmap: Bool, count: int) -> list[tuple[int, int]]:
 
 def _scores(objects: Masks, found: Masks) -> list[tuple[int, float]]:
     """Return size and IoU of each true object; what was scaled down is compared at full size."""
-    height, width = objects.size_hw
-    scores = []
-    for row in range(len(objects)):
-        truth, answer = masks.decode_one(objects, row), masks.decode_one(found, row)
-        if answer.shape != truth.shape:
-            bits = cv2.resize(
-                answer.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST
-            )
-            answer = bits.astype(bool)
-        overlap, union = np.count_nonzero(truth & answer), np.count_nonzero(truth | answer)
-        scores.append((int(truth.sum()), overlap / union if union else 0.0))
-    return scores
+    answers = _scaled(found, objects.size_hw)
+    pairs = zip(masks.areas(objects), masks.paired_ious(objects, answers), strict=True)
+    return [(int(size), float(iou)) for size, iou in pairs]
 
 
-def lines(rows: Sequence[Row]) -> list[str]:
-    """Return the tables."""
+def _scaled(found: Masks, size_hw: tuple[int, int]) -> Masks:
+    if found.size_hw == size_hw:
+        return found
+    rows = []
+    for bitmap in masks.decode(found).astype(np.uint8):
+        bits = cv2.resize(bitmap, size_hw[::-1], interpolation=cv2.INTER_NEAREST)
+        rows.append(masks.encode_one(bits.astype(bool)))
+    return masks.join(tuple(rows), size_hw)
+
+
+def report(rows: Sequence[Row]) -> Measurement:
+    """Return the figures, and the table of settings."""
+    kept: list[KeptRow] = []
     cells = [
-        ["mode", "engine", "precision", "side", "prompt", "IoU", *SIZES_PX, "images/s", "peak GB"]
+        ["mode", "backend", "precision", "side", "prompt", "IoU", *SIZES_PX, "images/s", "peak GB"]
     ]
     for row in rows:
         one = row.setting
         figures = [row.mean_iou(), *(row.mean_iou(name) for name in SIZES_PX)]
+        way = (one.mode, one.backend, one.precision, str(one.side_px or "own"), one.prompt)
+        kept += rows_of({"mean IoU": row.mean_iou(), "images/s": row.images_per_s}, ", ".join(way))
+        kept.append(KeptRow(f"{', '.join(way)}: peak memory", Figure(row.peak_gb), "GB"))
         cells.append(
             [
-                *(one.mode, one.backend, one.precision, str(one.side_px or "own"), one.prompt),
+                *way,
                 *("-" if figure is None else f"{figure:.3f}" for figure in figures),
                 f"{row.images_per_s:.2f}",
                 "-" if row.peak_gb is None else f"{row.peak_gb:.2f}",
@@ -267,4 +275,5 @@ def lines(rows: Sequence[Row]) -> list[str]:
         for name, (low, high) in SIZES_PX.items()
     }
     listed = ", ".join(f"{count} {name}" for name, count in counts.items())
-    return [*text_table(cells), f"{len(rows[0].ious)} true objects: {listed}"]
+    lines = [*text_table(cells), f"{len(rows[0].ious)} true objects: {listed}"]
+    return Measurement(kept, lines, {"settings": [row.to_dict() for row in rows]})

@@ -6,17 +6,19 @@ the same way (classes, penalty, curve and line too).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from perception.benchmarks.harness.measurement import Measurement, Row, rows_of
 from perception.commands.calibrate import Checked
+from perception.core.statistics import DRAWS, Figure, draw_weights, of_sums
 from perception.core.types import Bool, Float64
 from perception.labeling.trust.features import FEATURES, SCORES, doubts
 from perception.labeling.trust.fit import Examples, fit, log_losses
 from perception.labeling.trust.model import TrustModel
-from perception.labeling.trust.threshold import DRAWS, PERCENTILES, Share, line_for
+from perception.labeling.trust.threshold import line_for
 
 BINS = 10
 REVIEW_ERRORS = 0.2  # people review sets that are mostly right: at most this share is wrong ...
@@ -83,7 +85,7 @@ class Verdict:
     log_loss: float
     best_single: str
     log_loss_single: float
-    log_loss_gain: Share
+    log_loss_gain: Figure
     calibration_error: float
     brier: float
     brier_single: float
@@ -97,8 +99,23 @@ class Verdict:
     review_gain: float
     review_gain_unfitted: float
 
-    def lines(self) -> list[str]:
-        """Say what was found."""
+    def report(self) -> Measurement:
+        """Return the figures, and how they are told."""
+        single = "best single score"
+        rows = (
+            *rows_of({"labels": self.labels, "share right": self.right}),
+            *rows_of({"log loss": self.log_loss, f"log loss, {single}": self.log_loss_single}),
+            Row(f"log loss less than of the {single}", self.log_loss_gain),
+            *rows_of({"Brier": self.brier, f"Brier, {single}": self.brier_single}),
+            *rows_of({"AUROC": self.auroc, f"AUROC, {single}": self.auroc_single}),
+            *rows_of({"calibration error above a perfect predictor's": self.calibration_error}),
+            *rows_of({f"share right of what is kept for {self.target}": self.precision}),
+            *rows_of({"share kept": self.kept, f"share kept, {single}": self.kept_single}),
+            *rows_of({"errors in the first tenth of the review, over random": self.review_gain}),
+        )
+        return Measurement(rows, self._lines(), asdict(self))
+
+    def _lines(self) -> list[str]:
         return [
             f"{self.labels} labels of {self.groups} scenes, {self.right:.1%} right",
             f"log loss {self.log_loss:.4f}, best single score ({self.best_single}) "
@@ -198,14 +215,13 @@ def _trial(
     return Trial(probabilities, kept)
 
 
-def _mean_over_groups(values: Float64, groups: Groups, seed: int) -> Share:
+def _mean_over_groups(values: Float64, groups: Groups, seed: int) -> Figure:
     """Return the mean over labels, with its interval over groups drawn with replacement."""
     numbers = np.unique(groups, return_inverse=True)[1]
-    sums, sizes = np.bincount(numbers, values), np.bincount(numbers)
-    count = len(sums)
-    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), DRAWS)
-    low, high = np.percentile((drawn @ sums) / (drawn @ sizes), PERCENTILES)
-    return Share(float(values.mean()), float(low), float(high))
+    sums, sizes = np.bincount(numbers, values), np.bincount(numbers).astype(np.float64)
+    counts = np.column_stack([sums, sizes])
+    weights = draw_weights(len(counts), seed)
+    return of_sums(counts, weights, lambda sums: sums[:, 0] / sums[:, 1], len(values))
 
 
 def _brier(probabilities: Float64, right: Bool) -> float:

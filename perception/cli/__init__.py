@@ -13,6 +13,7 @@ from perception.cli.terminal import (
     FINE,
     INTERRUPTED,
     QUARANTINED,
+    TYPED,
     USAGE,
     ending_on_signals,
     spell_options,
@@ -78,8 +79,10 @@ def main(tokens: Sequence[str] | None = None) -> None:
 
 def run(tokens: Sequence[str]) -> int:
     """Run one command and return its exit code."""
+    spelled = spell_options(tokens, app)
+    TYPED.set(spelled)
     try:
-        result = app(spell_options(tokens, app), exit_on_error=False, print_error=False)
+        result = app(spelled, exit_on_error=False, print_error=False)
         return result if isinstance(result, int) else FINE
     except CycloptsError as error:
         sys.stderr.write(f"perception: {error}\n")

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
@@ -19,6 +20,8 @@ from perception.core.errors import Interrupted
 
 FINE, QUARANTINED, USAGE, INTERRUPTED = 0, 1, 2, 130  # exit codes
 GRACE_S = 20  # for the shard in hand after a first signal; Kubernetes kills after 30
+
+TYPED: ContextVar[Sequence[str]] = ContextVar("TYPED", default=())  # the command as it was given
 
 AsJson = Annotated[bool, Parameter(name="--json", negative="")]
 Flag = Annotated[bool, Parameter(negative="")]

@@ -61,14 +61,14 @@ def choose_backend(
         raise RequestError(
             "config.invalid", f"{option} {asked}: this model is not computed by it; use {expected}"
         )
+    if asked == "openvino" and device != "cpu":
+        raise RequestError(
+            "config.invalid", f"{option} openvino runs on the CPU, the device is {device}"
+        )
     if asked == "openvino" and not installed:
         raise RequestError(
             "extra.missing",
             f"{option} openvino: not installed: pip install 'driving-perception[openvino]'",
-        )
-    if asked == "openvino" and device != "cpu":
-        raise RequestError(
-            "config.invalid", f"{option} openvino runs on the CPU, the device is {device}"
         )
     return Chosen(asked, "asked for")
 

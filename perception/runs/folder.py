@@ -9,6 +9,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
@@ -184,7 +185,9 @@ def read_summary(run: Path) -> Summary:
 
 def _refuse_version(path: Path) -> None:
     """Refuse settings that another version wrote, `run.version`."""
-    stated = records.read_json(path)
+    stated = None
+    with suppress(RequestError):  # no JSON: whoever asked says it
+        stated = records.read_json(path)
     spec = stated.get("spec") if isinstance(stated, dict) else None
     version = spec.get("code_version") if isinstance(spec, dict) else None
     if isinstance(version, str) and re.fullmatch(VERSION, version) and version != __version__:

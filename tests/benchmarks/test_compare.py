@@ -44,7 +44,11 @@ def test_each_contender_has_the_figures_of_label_and_evaluate(
     assert rough.report == evaluate(alone.folder, str(truth))
     assert rough.figure("boundary AP") == rough.report.figure("ap", "boundary", "AP")
     assert perfect.figure("point mIoU").value is None  # pictures have no points
-    table = compare.lines(entries)
+    found = compare.report(entries)
+    kept = {row.what: row.figure for row in found.rows}
+    assert kept["grabcut: boundary AP"] == rough.figure("boundary AP")
+    assert kept["boxes: true objects"].value == 3
+    table = found.lines
     assert table[0].split() == ["boxes", "grabcut"]
     assert next(line.split() for line in table if line.startswith("mask AP50"))[2] == "1.000"
     assert next(line.split() for line in table if line.startswith("point mIoU"))[2:] == ["-", "-"]

@@ -133,7 +133,7 @@ def test_results_follow_from_the_students(made: tuple[Path, Gain, FakeTraining])
     stored = records.read_json(out / "gain.json")
     assert stored == measured.to_dict() | {"arms": stored["arms"], "verdicts": stored["verdicts"]}
     assert stored["arms"]["truth"]["figures"]["AP"]["value"] == arms["truth"].figures["AP"].value
-    table = "\n".join(measured.lines())
+    table = "\n".join(measured.report().lines)
     assert "SAM masks from true boxes: worse than true masks, AP difference -0." in table
 
 

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from perception import cli
-from perception.benchmarks import race, timed_process
+from perception.benchmarks import race
+from perception.benchmarks.harness import timed_process
+from perception.benchmarks.harness.timed_process import Lap, Task
 from perception.benchmarks.race import Contender, Likeness, Result, Spread
-from perception.benchmarks.timed_process import Lap, Task
 from perception.commands import label
 from perception.commands.request import LabelRequest
 from perception.core import masks
@@ -77,7 +78,12 @@ def test_json_has_the_ratios_of_each_mode_beside_the_raw_figures() -> None:
     assert told["spread"]["ratios"]["fast"] == pytest.approx([16, 16])
     assert told["contenders"]["fast"][0]["images_per_s"] == pytest.approx(16)
     assert told["mask_iou_with_fp32_pytorch"]["detail"]["least_iou"] == 0.8
-    table = "\n".join(race.lines(result))
+    found = race.report(result)
+    assert found.value["ratios"] == told["ratios"]
+    rows = {row.what: row.figure.value for row in found.rows}
+    assert rows["fast: times auto_annotate"] == pytest.approx(16)
+    assert rows["exact: whole command"] == 5
+    table = "\n".join(found.lines)
     assert "16.00 (16.00 to 16.00)" in table
     assert "fast: mask IoU with fp32 PyTorch 0.9000, least 0.8000, of 3 masks" in table
 
@@ -141,7 +147,7 @@ def test_the_likeness_of_two_masks_is_their_iou() -> None:
     half[2:] = False
     ours = masks.join(tuple(masks.encode_one(bits) for bits in (wide, wide, none)), (4, 4))
     theirs = masks.join(tuple(masks.encode_one(bits) for bits in (half, none, none)), (4, 4))
-    assert [race._iou(ours, theirs, row) for row in range(3)] == [0.5, 0.0, 1.0]
+    assert race.likenesses(ours, theirs).tolist() == [0.5, 0.0, 1.0]
 
 
 def test_what_cannot_race_is_refused(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from perception.benchmarks import recall
+from perception.benchmarks.harness.streets import open_streets
 from perception.core.errors import RequestError
 from perception.core.ontology import load_class_map, load_ontology
 from perception.core.types import Detections
@@ -46,12 +47,12 @@ def test_recall_by_size_and_precision(cityscapes: Path) -> None:
     }
     assert (off.right, off.wrong) == (2, 1)  # the box in the group does not count
     assert off.to_dict()["recall"] == pytest.approx(2 / 3)
-    assert "0.667" in recall.lines([off, native])[1]
+    assert "0.667" in recall.report([off, native]).lines[1]
 
 
 def test_a_person_s_box_finds_a_rider_and_low_scores_find_nothing(cityscapes: Path) -> None:
     ontology, class_map = load_ontology(), load_class_map(recall.CLASS_MAP)
-    streets = recall.open_streets(cityscapes, ontology)
+    streets = open_streets(cityscapes, ontology)
     seen = Detections(
         boxes_xyxy=np.array([[200, 100, 240, 140], [10, 10, 30, 30], [0, 0, 9, 9]], np.float32),
         scores=np.array([0.9, 0.24, 0.9], np.float32),
@@ -77,18 +78,18 @@ def test_of_coco_only_the_street_images_are_taken(
         "street_image_ids": [7],
     }
     (tmp_path / "panoptic_x.json").write_text(json.dumps(document))
-    streets = recall.open_streets(tmp_path, load_ontology())
+    streets = open_streets(tmp_path, load_ontology())
     assert [path.name for path in streets.images] == ["000000000007.jpg"]
     (found, _) = recall.measure([tmp_path], ["bright"], 1, lambda done, total: None)
     assert found.to_dict()["recall"] is None and found.to_dict()["objects"] == 0
     nothing = replace(found, right=0, wrong=0)  # neither an object nor a box: no zero of it
     assert nothing.to_dict()["precision"] is None
-    assert recall.lines([nothing])[1].split()[3:5] == ["-", "-"]
+    assert recall.report([nothing]).lines[1].split()[3:5] == ["-", "-"]
     (tmp_path / "train2017" / "000000000007.jpg").unlink()
     with pytest.raises(RequestError, match=r"source\.empty: .* none of the images of panoptic_x"):
-        recall.open_streets(tmp_path, load_ontology())
+        open_streets(tmp_path, load_ontology())
 
 
 def test_a_folder_without_truth_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"source\.empty.*Cityscapes.*COCO"):
-        recall.open_streets(tmp_path, load_ontology())
+        open_streets(tmp_path, load_ontology())

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from perception import cli
-from perception.benchmarks import settings, timed_process
+from perception.benchmarks import settings
+from perception.benchmarks.harness import timed_process
+from perception.benchmarks.harness.timed_process import Task
 from perception.benchmarks.settings import Row, Setting
-from perception.benchmarks.timed_process import Task
 from perception.core import masks
 from perception.core.errors import RequestError
 from perception.core.types import Masks, Prompt
@@ -55,8 +56,11 @@ def test_a_row_has_a_mean_for_each_size_that_occurs() -> None:
     assert row.mean_iou() == pytest.approx(0.5)
     alone = Row(row.setting, 2.0, 1.5, (10,), (0.3,))
     assert alone.mean_iou("large") is None
-    table = settings.lines([row, alone])
-    assert table[0].split()[:3] == ["mode", "engine", "precision"]
+    found = settings.report([row, alone])
+    kept = {one.what: one.figure.value for one in found.rows}
+    assert kept["fast, openvino, fp32, own, box: images/s"] == 2.0
+    table = found.lines
+    assert table[0].split()[:3] == ["mode", "backend", "precision"]
     assert table[1].split() == [
         *("fast", "openvino", "fp32", "own", "box"),
         *("0.500", "0.200", "0.400", "0.900", "2.00", "-"),
@@ -98,14 +102,3 @@ def test_a_folder_without_truth_is_refused(
     source = pictures(tmp_path / "src", 1)
     assert cli.run(["bench", "settings", str(source), "--segmenter", "no.pt"]) == 2
     assert "weights.missing" in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_growth_in_boxes_is_measured_for_each_number(capsys: pytest.CaptureFixture[str]) -> None:
-    common = ["bench", "segment", "--segmenter", "boxes"]
-    assert cli.run([*common, "--size", "4K"]) == 2
-    assert "expected WIDTHxHEIGHT" in capsys.readouterr().err
-    assert cli.run([*common, "--size", "640x480", "--boxes", "0", "--boxes", "3", "--json"]) == 0
-    rows = json.loads(capsys.readouterr().out)["rows"]
-    assert [row["boxes"] for row in rows] == [0, 3]
-    assert all(row["peak_gb"] > 0 for row in rows)

@@ -26,4 +26,4 @@ def test_two_signals_that_each_say_half_beat_the_better_one_on_scenes_not_seen()
     assert verdict.brier < verdict.brier_single and verdict.auroc > verdict.auroc_single
     assert verdict.calibration_error < 0.03 and abs(verdict.precision - 0.9) < 0.05
     assert verdict.kept > verdict.kept_single and verdict.review_gain > 2
-    assert any("best single keeps" in line for line in verdict.lines())
+    assert any("best single keeps" in line for line in verdict.report().lines)

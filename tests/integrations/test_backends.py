@@ -114,7 +114,7 @@ def test_boxes_points_and_logits_are_answered_as_by_the_segment_anything_package
     vit_b: tuple[Any, Path], load: Callable[..., Backend], backend: str
 ) -> None:
     reference, path = vit_b
-    backend = load(path, backend)
+    network = load(path, backend)
     embedding = np.random.default_rng(1).normal(size=(1, 256, 64, 64)).astype(np.float32)
     points = torch.from_numpy(TOKENS), torch.tensor([[1, 0]] * 3)
     for prompt, tokens, kinds in (
@@ -138,7 +138,7 @@ def test_boxes_points_and_logits_are_answered_as_by_the_segment_anything_package
                     multimask_output=masks_each == 3,
                 )
             given = torch.from_numpy(embedding) if backend == "torch" else embedding
-            logits, ious = backend.decode(given, tokens, kinds, masks_each, earlier)
+            logits, ious = network.decode(given, tokens, kinds, masks_each, earlier)
             assert close(logits, expected.numpy())
             assert close(ious, expected_ious.numpy())
             earlier = logits[:, 0]

@@ -14,7 +14,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from perception.benchmarks.masks import segment_memory
+from perception.benchmarks.harness.segmenting import segment_memory
 from perception.core import masks as masks_
 from perception.core.boxes import paired_ious
 from perception.core.config import Mode, ObserveConfig

@@ -117,7 +117,7 @@ def test_masks_come_back_from_the_stretched_square(tiny: tuple[Any, Path]) -> No
 
 def test_a_run_prompts_it_with_boxes(tiny: tuple[Any, Path]) -> None:
     choice = choose_segmenter(str(tiny[1].rename(tiny[1].with_name("random21.pt"))))
-    config = ObserveConfig(threads=2, backend="openvino")  # as a run resolves it on a CPU
+    config = ObserveConfig(threads=2)
     segmenter = load_segmenter(choice.spec.kind, choice.path, config)
     boxes = np.array([PROMPTS[0].box_xyxy, PROMPTS[4].box_xyxy], np.float32)
     segments = segmenter(picture(), boxes)

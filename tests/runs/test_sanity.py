@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from perception import cli
-from perception.core.types import EMPTY_SCENE, Detections, Picture, Sample
+from perception.core.types import Detections, Picture
 from perception.labeling.pipeline import Models, observe
 from perception.models.fakes import BoxFiller
 from perception.runs import sanity
@@ -36,7 +36,7 @@ def tallied(*finders: Finder) -> Tallies:
     picture = Picture("", "a.png", np.zeros((40, 50, 3), np.uint8))
     total: Tallies = {}
     for finder in finders:
-        for seen in observe(Sample("a", (picture,), EMPTY_SCENE), Models(finder, BoxFiller())):
+        for seen in observe((picture,), Models(finder, BoxFiller())):
             add_tallies(total, sanity.tally(seen))
     return total
 

@@ -8,7 +8,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from perception.benchmarks.ablation import EVERYTHING, ablate
+from perception.benchmarks.lift.ablation import EVERYTHING, ablate
 from perception.commands import label
 from perception.core import masks
 from perception.core.errors import RequestError

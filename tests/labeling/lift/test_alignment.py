@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from perception.benchmarks import speed
+from perception.benchmarks.lift import speed
 from perception.commands import label
 from perception.commands.request import LabelRequest
 from perception.core import masks

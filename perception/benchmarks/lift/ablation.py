@@ -1,4 +1,4 @@
-"""What each part of the lift is worth, and how fast it is: `perception bench lift`.
+"""What each part of the lift is worth.
 
 Runs whose prompts were true boxes are decided again from their stored evidence, once as it is and
 once without each part; no model runs. Judged are the points that fall into an image, hidden ones
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from perception.benchmarks.harness.measurement import Row, rows_of
 from perception.core.errors import RequestError
 from perception.core.geometry import points_in_view
 from perception.core.statistics import Figure, paired
@@ -171,6 +172,17 @@ def _boxed(picture: TruePicture) -> TruePicture:
 def gain(ours: Scores, theirs: Scores, seed: int = 0) -> Figure:
     """Return how much the mean IoU of the same objects is higher, with an interval over objects."""
     return paired(ours.ious, theirs.ious, seed)
+
+
+def rows(scores: dict[str, Scores], run: str) -> list[Row]:
+    """Return the figures of one run."""
+    reference = scores.get(DEPTH_MODE)
+    found: list[Row] = []
+    for way, one in scores.items():
+        found += rows_of(one.figures(), f"{run}, {way}")
+        if reference and one is not reference:
+            found.append(Row(f"{run}, {way}: {COLUMNS[-1]}", gain(one, reference)))
+    return found
 
 
 def lines(scores: dict[str, Scores]) -> list[str]:

@@ -1,55 +1,18 @@
 """What `relabel` and `export` cost, as a user meets them: time and memory of whole commands."""
 
-import os
 import shutil
-import subprocess
-import sys
-import tempfile
-import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import cv2
-import numpy as np
-
-from perception.core.errors import RequestError
+from perception.benchmarks.harness.measurement import Measurement, Row
+from perception.benchmarks.harness.pictures import draw
+from perception.benchmarks.harness.timed_command import command
+from perception.core.statistics import Figure
 from perception.io import scratch
 from perception.runs import folder, labels
 
-SIZE_HW = (375, 1242)  # KITTI's
 RAISED = 0.05  # by which a threshold is moved
 MODELS = ("--detector", "bright", "--segmenter", "boxes", "--threads", "1")
-
-
-@dataclass(frozen=True)
-class Spent:
-    """What a command took: wall clock, and the largest resident memory of one of its processes."""
-
-    seconds: float
-    peak_bytes: int
-
-
-def command(*tokens: object) -> Spent:
-    """Run `perception` with arguments and measure it.
-
-    Raises:
-        RequestError: `bench.failed`, with the last line that it wrote.
-    """
-    with tempfile.TemporaryFile() as errors:
-        started = time.perf_counter()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "perception.cli", *map(str, tokens)],
-            stdout=subprocess.DEVNULL,
-            stderr=errors,
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - started
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode not in {0, 1}:  # 1: some samples are quarantined
-            errors.seek(0)
-            lines = errors.read().decode().strip().splitlines() or [str(process.returncode)]
-            raise RequestError("bench.failed", f"{' '.join(map(str, tokens))}: {lines[-1]}")
-    return Spent(seconds, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
 
 
 @dataclass(frozen=True)
@@ -75,15 +38,23 @@ class Redone:
     export_peak_bytes: int
     identical: bool | None
 
-    def lines(self) -> list[str]:
-        """Say it to people."""
+    def report(self) -> Measurement:
+        """Return the figures, and how they are told."""
         same = {True: "the same bytes as", False: "OTHER BYTES THAN", None: "not compared with"}
-        return [
+        line = (
             f"{self.frames} frames: relabel {self.relabel_ms:.2f} ms per frame "
             f"({self.relabel_peak_bytes / 1e6:.0f} MB), export {self.export_ms:.2f} ms "
             f"({self.export_peak_bytes / 1e6:.0f} MB), relabel without a change "
             f"{self.unchanged_ms:.2f} ms; {same[self.identical]} a fresh run"
-        ]
+        )
+        rows = (
+            Row("relabel: time by frame", Figure(self.relabel_ms), "ms"),
+            Row("relabel: peak memory", Figure(self.relabel_peak_bytes / 1e9), "GB"),
+            Row("export to COCO: time by frame", Figure(self.export_ms), "ms"),
+            Row("export to COCO: peak memory", Figure(self.export_peak_bytes / 1e9), "GB"),
+            Row("relabel without a change: time by frame", Figure(self.unchanged_ms), "ms"),
+        )
+        return Measurement(rows, [line], asdict(self))
 
 
 def redo(run: Path | None, frames: int, objects: int) -> Redone:
@@ -128,22 +99,3 @@ def redo(run: Path | None, frames: int, objects: int) -> Redone:
 def _labels_of(run: Path) -> dict[str, bytes]:
     decided = labels.folder_of(run, folder.read_spec(run).label_set())
     return {path.name: path.read_bytes() for path in sorted(decided.iterdir())}
-
-
-def draw(root: Path, frames: int, objects: int) -> None:
-    """Draw JPEG pictures of KITTI's size: noise, and bright boxes that differ between pictures."""
-    root.mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    height, width = SIZE_HW
-    ground = cv2.resize(
-        rng.integers(0, 150, (height // 4, width // 4, 3), np.uint8),
-        (width, height),
-        interpolation=cv2.INTER_CUBIC,
-    )
-    step = width // max(objects, 1)
-    for frame in range(frames):
-        image = np.minimum(ground, 190)
-        for i in range(objects):
-            x0, y0 = i * step + frame % 7, 100 + 13 * i % 120
-            image[y0 : y0 + 20 + frame % 40, x0 : x0 + step // 2] = 205 + (frame + 11 * i) % 50
-        cv2.imwrite(str(root / f"{frame:06d}.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 90])

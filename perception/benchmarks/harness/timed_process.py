@@ -118,7 +118,7 @@ def call(entry: str, *tasks: Task) -> tuple[list[float], float | None]:
     job = json.dumps({"entry": entry, "tasks": [asdict(task) for task in tasks]})
     with tempfile.TemporaryFile("w+") as words:
         process = subprocess.Popen(
-            [sys.executable, "-m", "perception.benchmarks.timed_process"],
+            [sys.executable, "-m", "perception.benchmarks.harness.timed_process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=words,

@@ -1,4 +1,4 @@
-"""The benches of engines: small, on pictures that are drawn, with models that sleep."""
+"""`perception bench ray`: small, on pictures that are drawn, with models that sleep."""
 
 import json
 from collections.abc import Callable
@@ -6,31 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from perception import cli
-from perception.benchmarks import ray, throughput
+from perception.benchmarks import ray
 from perception.core.errors import RequestError
 
 
 @pytest.fixture(autouse=True)
 def at_home(monkeypatch: pytest.MonkeyPatch, python_path: Callable[..., str]) -> None:
     monkeypatch.setenv("PYTHONPATH", python_path())
-
-
-@pytest.mark.slow
-def test_a_run_that_is_decided_again_has_the_bytes_of_a_fresh_one(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    assert cli.run(["bench", "relabel", "--frames", "3", "--objects", "2", "--json"]) == cli.FINE
-    found = json.loads(capsys.readouterr().out)
-    assert found["identical"] is True and found["frames"] == 3
-    assert found["relabel_ms"] > 0 and found["export_peak_bytes"] > 1e7
-
-
-@pytest.mark.slow
-def test_a_command_that_fails_says_why(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match=r"io\.not_found|run\.damaged") as caught:
-        throughput.command("relabel", tmp_path / "none")
-    assert caught.value.code == "bench.failed"
 
 
 @pytest.mark.slow

@@ -1,0 +1,1 @@
+"""What benchmarks share: processes, true objects, and what becomes of the figures."""
