@@ -156,8 +156,15 @@ Line = list[tuple[float, int]]  # when each shard was whole, and its samples, in
 
 
 def _rate(line: Line) -> float:
-    """Return the samples per second after the first shard of a line."""
-    return sum(count for _, count in line[1:]) / (line[-1][0] - line[0][0])
+    """Return the samples per second after the first shard of a line.
+
+    Raises:
+        RequestError: `bench.failed` for a line of one moment: there is no time to divide by.
+    """
+    took_s = line[-1][0] - line[0][0] if len(line) > 1 else 0.0
+    if not took_s > 0:
+        raise RequestError("bench.failed", "too few shards to measure a rate; give more --frames")
+    return sum(count for _, count in line[1:]) / took_s
 
 
 def _warm(run: Path, last: int) -> Line:

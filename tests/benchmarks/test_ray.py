@@ -71,7 +71,7 @@ def test_two_workers_are_compared_with_one(
     tmp_path: Path, pictures: Callable[[Path, int], Path]
 ) -> None:
     models = ("--detector", "four-cars", "--segmenter", "sleep")
-    found = ray.pair(pictures(tmp_path / "src", 3), 16, 1, "local", *models)
+    found = ray.pair(pictures(tmp_path / "src", 3), 40, 1, "local", *models)
     assert len(found.one_per_s) == len(found.two_per_s) == 1
     assert found.ratio == pytest.approx(found.two_per_s[0] / found.one_per_s[0])
     with pytest.raises(RequestError, match=r"holds no \.png"):
