@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 INTEGRATIONS = sorted(path.parent.name for path in ROOT.glob("integrations/*/__init__.py"))
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 HEAVY = ("torch", "torchvision", "ultralytics", "openvino", "onnxruntime", "open3d", "ray", "rerun")
-FOLDERS = (".ci", "configs", "datasets", "integrations", "perception", "tests")
+FOLDERS = (".ci", "configs", "datasets", "docs", "integrations", "perception", "tests")
 ENVIRONMENT = os.environ | {
     "PYTHONPATH": os.pathsep.join(
         [str(ROOT), str(ROOT / "integrations"), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
@@ -133,7 +133,7 @@ def test_ci_runs_the_command_that_people_run() -> None:
     ]
     assert commands == ["exec make test"]
     makefile = (ROOT / "Makefile").read_text()
-    for target in ("setup", "demo", "test", "check", "bench"):
+    for target in ("setup", "demo", "docs", "test", "check", "bench"):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
     for script in (".ci/run", ".ci/setup.sh"):
         assert os.access(ROOT / script, os.X_OK), script
@@ -243,8 +243,9 @@ def test_set_up_installs_torch_and_torchvision_together_and_first(system: System
 
 def test_all_is_every_extra_but_that_of_developers() -> None:
     extras = PYPROJECT["project"]["optional-dependencies"]
-    named = ",".join(name for name in extras if name not in ("all", "dev"))
+    named = ",".join(name for name in extras if name not in ("all", "dev", "docs"))
     assert extras["all"] == [f"driving-perception[{named}]"]
+    assert "driving-perception[docs]" in extras["dev"]
 
 
 def test_set_up_does_nothing_until_what_it_depends_on_changes(system: System) -> None:
