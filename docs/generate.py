@@ -61,9 +61,9 @@ MORE_REASONS = {
 
 def commands() -> str:
     """Return every verb with its options, as the command line declares them."""
-    text = app.generate_docs(heading_level=2)
+    text = app.generate_docs(heading_level=1)
     text = text[
-        text.index("\n### ") :
+        text.index("\n## perception") :
     ]  # after the list of commands, which the page's own contents show
     text = EXAMPLES.sub(r"\n\n```\n\1```\n\n", text)
     return (
@@ -203,7 +203,7 @@ def columns() -> str:
     """Return the columns of evidence and label sets, from the schemas that hold them."""
     parts = []
     for title, schema in (("Evidence", evidence.SCHEMA), ("Label set", labels.SCHEMA)):
-        rows = [(f"`{field.name}`", f"`{_short(field.type)}`") for field in schema]
+        rows: list[tuple[str, ...]] = [(f"`{one.name}`", f"`{_short(one.type)}`") for one in schema]
         parts.append(f"### {title}\n\n" + _table(("column", "type"), rows))
     return "\n".join(parts)
 

@@ -285,11 +285,15 @@ def test_the_public_face_gives_what_readers_of_the_readme_import_and_loads_nothi
 
 def test_the_readme_is_short_and_no_document_links_to_nothing() -> None:
     assert len((ROOT / "README.md").read_bytes()) <= 7000
+    generated = re.findall(r'"(reference/\w+\.md)":', (ROOT / "docs" / "generate.py").read_text())
+    made = {ROOT / "docs" / name for name in generated}  # by `make docs`, which checks the links
+    assert made
     dead = []
     for path in repository_files():
         if path.suffix != ".md":
             continue
         for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", path.read_text()):
-            if "://" not in target and not (path.parent / target).exists():
+            place = (path.parent / target).resolve()
+            if "://" not in target and not place.exists() and place not in made:
                 dead.append(f"{path.relative_to(ROOT)}: {target}")
     assert dead == []
