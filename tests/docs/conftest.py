@@ -1,7 +1,6 @@
 """A small synthetic drive, and a working folder in which what documents say can be done."""
 
 import pkgutil
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 @pytest.fixture(scope="session")
 def drive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two frames of two streets, with truth; made by Open3D."""
+    """Three frames of three streets, with truth; made by Open3D."""
     for module in ("open3d", "onnxruntime"):
         pytest.importorskip(module)
     from perception.models.registry import CASTERS
@@ -19,16 +18,14 @@ def drive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     out = tmp_path_factory.mktemp("drives") / "drive"
     caster = pkgutil.resolve_name(CASTERS["open3d"])(threads=0)
-    synthesize(out, 2, 1, caster, lambda done, total: None, scene_frames=1)
+    synthesize(out, 3, 1, caster, lambda done, total: None, scene_frames=1)
     return out
 
 
 @pytest.fixture
-def workplace(
-    drive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[], Path]]:
+def workplace(drive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with what documents take for granted: `datasets/`, and pictures in `photos/`."""
     (tmp_path / "datasets").symlink_to(ROOT / "datasets")
     (tmp_path / "photos").symlink_to(drive / "training" / "image_2")
     monkeypatch.chdir(tmp_path)
-    yield tmp_path
+    return tmp_path

@@ -1,7 +1,7 @@
 """Commands and Python of the documents do what they say, or are at least understood.
 
 README and docs/start.md are executed from top to bottom, in a folder of their own, on a synthetic
-drive of two frames. `INSTEAD` is what is put in the place of what a reader brings.
+drive of three frames. `INSTEAD` is what is put in the place of what a reader brings.
 """
 
 import json
