@@ -29,3 +29,13 @@ def workplace(drive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     (tmp_path / "photos").symlink_to(drive / "training" / "image_2")
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def example(drive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run over the drive, with its own boxes and these as masks."""
+    from perception import LabelRequest, label
+
+    run = tmp_path_factory.mktemp("runs") / "example"
+    label(LabelRequest(f"kitti:{drive}", run, segmenter="boxes", boxes="label_2"))
+    return run

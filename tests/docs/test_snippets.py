@@ -138,9 +138,15 @@ def test_every_command_and_snippet_is_executed(
 @pytest.mark.models
 @pytest.mark.slow
 @pytest.mark.parametrize("document", [name for name in PYTHON if name not in EXECUTED])
-def test_python_of_other_documents_is_executed(document: str, drive: Path, workplace: Path) -> None:
+def test_python_of_other_documents_is_executed(
+    document: str, drive: Path, example: Path, workplace: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (workplace / "runs").mkdir()
+    (workplace / "runs" / "example").symlink_to(example)  # the run that they read
     for block in blocks(document, "python"):
+        capfd.readouterr()
         exec(compile(instead(block.text, drive), document, "exec"), {"__name__": "snippet"})
+        assert capfd.readouterr().out
 
 
 def test_what_is_excluded_or_replaced_stands_in_a_document() -> None:
@@ -201,3 +207,41 @@ def test_every_option_in_the_text_exists(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text))
     assert named - options_of_the_command_line() == set()
+
+
+def files_named(document: str) -> list[str]:
+    """Return what a document names as files and folders of the repository, without placeholders."""
+    text = re.sub(r"```.*?```", "", (ROOT / document).read_text(encoding="utf-8"), flags=re.DOTALL)
+    folders = "perception|integrations|tests|docs|datasets|configs"
+    found = re.findall(rf"`((?:{folders})/[\w./-]+|pyproject\.toml|[A-Z]+\.md)`", text)
+    return [
+        name for name in found if "NAME" not in name and name != "perception/_data"
+    ]  # the wheel's
+
+
+DESIGNS = [
+    path.relative_to(ROOT).as_posix()
+    for folder in ("perception", "integrations")
+    for path in sorted((ROOT / folder).rglob("design.md"))
+]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [*DESIGNS, *(n for n in DOCUMENTS if n.startswith(("docs/extend", "docs/guides", "ARCH")))],
+)
+def test_files_that_a_document_names_are_there(document: str) -> None:
+    missing = [name for name in files_named(document) if not (ROOT / name).exists()]
+    assert missing == []
+
+
+@pytest.mark.parametrize("document", DESIGNS)
+def test_modules_that_a_design_names_are_beside_it(document: str) -> None:
+    place = ROOT / document
+    named = re.findall(r"`(\w+\.py)`", place.read_text(encoding="utf-8"))
+    assert named
+    assert [name for name in named if not (place.parent / name).is_file()] == []
+
+
+def test_designs_were_found() -> None:
+    assert len(DESIGNS) >= 3
