@@ -129,7 +129,8 @@ def reasons() -> str:
         "# Reasons\n\nEvery label that is not accepted carries one reason or more. "
         "`duplicate_of` and `part_of` end with the number of the other label, as in "
         "`duplicate_of.3`. [What decides them](../guides/label.md) and the thresholds "
-        "([decide.judge](settings.md), [decide.lift](settings.md)) stand elsewhere.\n\n"
+        "([decide.judge](settings.md#decidejudge), [decide.lift](settings.md#decidelift)) stand "
+        "elsewhere; signals are fields of [Signals](python.md#what-labels-are-made-of).\n\n"
         + _table(("reason", "what it says"), rows)
     )
 
@@ -139,6 +140,7 @@ class Fault:
     """One place that raises an error code."""
 
     code: str
+    kind: str
     file: str
     message: str
 
@@ -153,9 +155,10 @@ def faults() -> list[Fault]:
                 if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("Error"):
                     first, *rest = [*node.args, None]
                     if isinstance(first, ast.Constant) and CODE.fullmatch(str(first.value)):
-                        found.append(Fault(first.value, name, _message(rest[0])))
+                        kind = ast.unparse(node.func).rpartition(".")[2]
+                        found.append(Fault(first.value, kind, name, _message(rest[0])))
                 elif isinstance(node, ast.Constant) and node.value in SAID:
-                    found.append(Fault(node.value, name, SAID[node.value]))
+                    found.append(Fault(node.value, "", name, SAID[node.value]))
     return sorted(found, key=lambda fault: (fault.code, fault.file))
 
 
@@ -182,20 +185,21 @@ def errors() -> str:
     for fault in faults():
         by_code.setdefault(fault.code, []).append(fault)
     for code, said in SAID.items():
-        by_code.setdefault(code, [Fault(code, "", said)])
+        by_code.setdefault(code, [Fault(code, "", "", said)])
     rows = []
     for code, places in sorted(by_code.items()):
         said = SAID.get(code) or max((place.message for place in places), key=_words)
         files = sorted({place.file for place in places if place.file})
         shown = ", ".join(f"`{Path(file).name}`" for file in files[:3])
         more = f" and {len(files) - 3} more" if len(files) > 3 else ""
-        rows.append((f"`{code}`", said, shown + more))
-    kinds = "".join(f"- `{name}`: {what}\n" for name, what in RAISED.items())
+        kinds = sorted({place.kind for place in places if place.kind in RAISED})
+        rows.append((f"`{code}`", said, ", ".join(kinds), shown + more))
+    listed = "".join(f"- `{name}`: {what}\n" for name, what in RAISED.items())
     return (
         "# Error codes\n\nRead from the sources. An error has a code, stable and for programs, and "
         "a sentence for people that names the file, what was found, what was expected and what to "
-        f"do.\n\n{kinds}\nThe sentence below is that of one place, with … for what it names.\n\n"
-        + _table(("code", "a message", "raised in"), rows)
+        f"do.\n\n{listed}\nThe sentence below is that of one place, with … for what it names.\n\n"
+        + _table(("code", "a message", "as", "raised in"), rows)
     )
 
 
