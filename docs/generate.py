@@ -18,7 +18,7 @@ from perception.runs import evidence, labels
 ROOT = Path(__file__).resolve().parent.parent
 MUCH = 30  # letters of a message that says something
 EXAMPLES = re.compile(r"\n\n((?:perception .*\n)+)\n")  # in help texts
-CODE = re.compile(r"[a-z_]+\.[a-z_]+")
+CODE = re.compile(r"[a-z_]+\.(?!json)[a-z_]+")
 RAISED = {
     "RequestError": "refused, exit code 2",
     "BucketError": "stopped, exit code 2; the same command resumes",
@@ -145,20 +145,38 @@ class Fault:
     message: str
 
 
-def faults() -> list[Fault]:
-    """Return what the code raises, by code: read from the sources, so that none is missing."""
-    found = []
+def promised() -> dict[str, str]:
+    """Return the codes that docstrings promise under Raises, with the words that follow them."""
+    found: dict[str, str] = {}
+    for _, text in _sources():
+        for raises in re.findall(r"Raises:\n(.*?)(?:\n\n|\"\"\")", text, re.DOTALL):
+            for code, words in re.findall(rf"`({CODE.pattern})`([^`;.,]*)", raises):
+                found[code] = max(found.get(code, ""), " ".join(words.split()), key=len)
+    return found
+
+
+def _sources() -> Iterator[tuple[str, str]]:
     for folder in ("perception", "integrations"):
         for path in sorted((ROOT / folder).rglob("*.py")):
-            name = path.relative_to(ROOT).as_posix()
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("Error"):
-                    first, *rest = [*node.args, None]
-                    if isinstance(first, ast.Constant) and CODE.fullmatch(str(first.value)):
-                        kind = ast.unparse(node.func).rpartition(".")[2]
-                        found.append(Fault(first.value, kind, name, _message(rest[0])))
-                elif isinstance(node, ast.Constant) and node.value in SAID:
-                    found.append(Fault(node.value, "", name, SAID[node.value]))
+            yield path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")
+
+
+def faults() -> list[Fault]:
+    """Return what the code raises, by code: read from the sources, so that none is missing.
+
+    A code that is passed on as a value is known by what docstrings promise, or by `SAID`.
+    """
+    found = []
+    said = promised() | SAID
+    for name, text in _sources():
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("Error"):
+                first, *rest = [*node.args, None]
+                if isinstance(first, ast.Constant) and CODE.fullmatch(str(first.value)):
+                    kind = ast.unparse(node.func).rpartition(".")[2]
+                    found.append(Fault(first.value, kind, name, _message(rest[0])))
+            elif isinstance(node, ast.Constant) and node.value in said:
+                found.append(Fault(node.value, "", name, said[node.value]))
     return sorted(found, key=lambda fault: (fault.code, fault.file))
 
 
