@@ -1,7 +1,7 @@
 # The verbs that people and CI share. Everything runs inside .venv; `make BIN=DIR check` uses another.
 BIN ?= .venv/bin
 
-.PHONY: setup demo pocket test check quick faults mutants bench benchmarks-page lock oracles chromium
+.PHONY: setup demo docs pocket test check quick faults mutants bench benchmarks-page lock oracles chromium
 
 setup:  ## make .venv; does nothing when it is up to date
 	.ci/setup.sh
@@ -40,6 +40,9 @@ quick: setup  ## style and the tests that need no weights, cluster, browser or s
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pytest -q -n auto --maxprocesses 4 --dist worksteal -m quick
+
+docs: setup  ## build the pages into site/, then open site/index.html; the search wants a server
+	NO_MKDOCS_2_WARNING=1 PYTHONPATH=.:integrations $(BIN)/mkdocs build --strict --quiet
 
 faults: setup  ## inject 43 known faults; one line says what became of each
 	$(BIN)/python tests/faults.py $(ROWS)

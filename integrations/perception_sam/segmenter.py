@@ -69,8 +69,8 @@ class SamSegmenter:
 
         Yields:
             (n, 1, h, w) first logits and (n, 1) predicted IoU of them: they tell right masks from
-            wrong ones better than those of the second decoding (see DESIGN). (n, 1, h, w) logits of
-            the masks.
+            wrong ones better than those of the second decoding (docs/decisions/0054). (n, 1, h, w)
+            logits of the masks.
         """
         corners = view.to_input(boxes_xyxy.astype(np.float64).reshape(-1, 2, 2))
         kinds = np.array([BOX_KINDS] * len(boxes_xyxy))

@@ -2,8 +2,8 @@
 
 The image is encoded once, so this costs decoding alone. Jittered boxes are shown only
 the part of the embedding around them, since the cost is mostly that of its cells. The masks are not
-those of the whole, but whether they agree says as much (see DESIGN). A mask that changes with its
-box is one that the box made up, not the image.
+those of the whole, but whether they agree says as much (docs/experiments/wobble.md). A mask that
+changes with its box is one that the box made up, not the image.
 """
 
 import numpy as np

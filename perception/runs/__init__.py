@@ -1,1 +1,1 @@
-"""A run folder: the contract between commands. The layout stands in docs/DESIGN.md."""
+"""A run folder: the contract between commands. The layout stands in docs/concepts/run-folder.md."""

@@ -2,7 +2,7 @@
 
 Nothing here changes after construction: arrays are read-only views, because arrays that come out of
 Ray's object store are read-only too, and code that writes into its input works on a laptop only.
-Conventions (axes, pixel centres, box corners) stand once, in the table of docs/DESIGN.md.
+Conventions (axes, pixel centres, box corners) stand once, in docs/concepts/conventions.md.
 """
 
 from perception.core.types.labels import (
