@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 
 from perception.cli import app
 from perception.core.config import Config, EverythingConfig, TrainConfig
-from perception.review.words import REASONS
+from perception.core.reasons import REASONS
 from perception.runs import evidence, labels
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,14 +48,6 @@ SAID = {
     "run.damaged": "a file of the run folder is not what the run promised",
     "run.locked": "another process works on the run; the message names it",
     "shape.invalid": "arrays of one container disagree; a fault of the calling code",
-}
-# Reasons that people and the trust model add to those of the judge.
-MORE_REASONS = {
-    "trust.low": "the chance of being right is below the line of the trust model",
-    "class.kept": "accepted below the line, since its class had too few labels",
-    "human.reject": "a person rejected it",
-    "human.wrong_class": "a person found its class wrong",
-    "human.bad_edge": "a person found its edge wrong",
 }
 
 
@@ -124,7 +116,7 @@ def _type(field: FieldInfo) -> str:
 
 def reasons() -> str:
     """Return the reasons that a label may carry."""
-    rows = [(f"`{code}`", said) for code, said in (REASONS | MORE_REASONS).items()]
+    rows = [(f"`{code}`", reason.words) for code, reason in REASONS.items()]
     return (
         "# Reasons\n\nEvery label that is not accepted carries one reason or more. "
         "`duplicate_of` and `part_of` end with the number of the other label, as in "

@@ -7,17 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from perception.core.errors import RequestError
+from perception.core.reasons import GATES, JUDGED, gate_of
 from perception.core.types import Float64, Status
 from perception.labeling.trust.threshold import class_lines
 from perception.runs import folder
 from perception.runs.folder import RunSpec
 
-# gate: what the reasons of a rejection there begin with, in the order of the gates
-GATES = {
-    "judged": ("score.", "mask."),
-    "one each": ("duplicate_of.", "part_of."),
-    "people": ("human.",),
-}
 FOUND, ACCEPTED = "found", "accepted"
 COLUMNS = (FOUND, *GATES, ACCEPTED)
 
@@ -73,10 +68,8 @@ def class_mix(run: Path) -> ClassMix:
 
 def _gate(reasons: tuple[str, ...]) -> str:
     """Return the gate that a rejected label did not pass: the last one that gave a reason."""
-    for gate in reversed(GATES):
-        if any(reason.startswith(GATES[gate]) for reason in reasons):
-            return gate
-    return next(iter(GATES))
+    stopped = {gate_of(code) for code in reasons}
+    return next((gate for gate in reversed(GATES) if gate in stopped), JUDGED)
 
 
 def with_floor(run: Path, spec: RunSpec, floor: int) -> RunSpec:

@@ -268,7 +268,7 @@ def _given(
     """Return what stands for the detector, the map of its classes, how boxes were understood."""
     given = request.boxes
     here = sources.label_root(root) if given in given_boxes.OWN_FOLDERS else Path(root)
-    opened = given_boxes.open_boxes(given, origin.layout, here, plan.file_names())
+    opened = given_boxes.open_boxes(given, sources.traits(origin.layout), here, plan.file_names())
     understood = (*opened.notices, *given_boxes.check_boxes(opened, plan.samples))
     names, listed = opened.class_names, tuple[str, ...]()
     if isinstance(opened, given_boxes.MatchedBoxes):

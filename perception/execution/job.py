@@ -119,7 +119,9 @@ def load_models(job: Job, plan: Plan) -> Models:
     if job.boxes:
         own = job.boxes in given_boxes.OWN_FOLDERS
         root = sources.label_root(job.root) if own else Path(job.root)
-        detector = given_boxes.open_boxes(job.boxes, job.layout, root, plan.file_names())
+        detector = given_boxes.open_boxes(
+            job.boxes, sources.traits(job.layout), root, plan.file_names()
+        )
     else:
         with _told("detector"):
             path = Path(job.detector_path)

@@ -22,6 +22,7 @@ from perception.core.errors import RequestError
 from perception.core.types import EMPTY_SCENE, PictureRef, SampleRef, Scene
 from perception.io.images import is_read, link_as_text, read_suffixes, remedy_for, unread_suffix
 from perception.readers import check_name
+from perception.readers.layout import Layout
 
 CAMERA = "camera"
 WILDCARDS = "*?["
@@ -278,3 +279,6 @@ def _shared_root(base: Path, list_file: Path, lines: dict[Path, int]) -> tuple[P
                 f"{list_file}: its images have no folder in common but {base}; write a list each",
             )
     return base, [path.relative_to(base).as_posix() for path in lines]
+
+
+LAYOUT = Layout("images")

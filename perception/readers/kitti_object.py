@@ -19,6 +19,7 @@ from perception.readers import frame_images, frame_sweeps
 from perception.readers.kitti_calib import object_camera, read_calibration
 from perception.readers.kitti_calib import rect_from_lidar as rect_from_lidar_of
 from perception.readers.known_layouts import hint_for
+from perception.readers.layout import Layout
 
 CAMERA = "image_2"
 SWEEPS = ("velodyne", "velodyne_reduced")  # in the order of preference
@@ -89,3 +90,6 @@ def label_file(ref: SampleRef) -> str:
     """Return where the labels of a frame stand, relative to the root; the file may be missing."""
     image = PurePosixPath(ref.pictures[0].file_name)
     return str(image.parent.parent / "label_2" / f"{ref.id}.txt")
+
+
+LAYOUT = Layout("kitti", frame_numbers=True, own_boxes="label_2", rect_from_lidar=rect_from_lidar)

@@ -26,6 +26,7 @@ from perception.readers.kitti_calib import (
     refuse_inverse,
 )
 from perception.readers.known_layouts import hint_for
+from perception.readers.layout import Layout
 
 CAMERA = "image_02"
 SWEEPS = "velodyne_points/data"
@@ -106,3 +107,6 @@ def _cameras(
     camera = camera_of_projection(CAMERA, P, T_rect_from_lidar, "P_rect_02", cam)
     width, height = cam.matrix("S_rect_02", (2,), CAM_VARIANT)
     return (replace(camera, size_hw=(int(height), int(width))),), ()
+
+
+LAYOUT = Layout("kitti-raw", is_recording=True, frame_numbers=True)

@@ -18,6 +18,7 @@ from perception.io.clouds import NO_SWEEP, read_sweep
 from perception.readers import frame_images, frame_sweeps
 from perception.readers.kitti_calib import object_camera
 from perception.readers.known_layouts import hint_for, sequences
+from perception.readers.layout import Layout
 
 CAMERA = "image_02"
 SWEEPS = "velodyne"
@@ -76,3 +77,6 @@ def load_scene(ref: SampleRef) -> Scene:
         return Scene((), sweep.points_lidar, remarks=sweep.remarks)
     camera, remarks = object_camera(root / ref.calib_files[0], CAMERA)
     return Scene((camera,), sweep.points_lidar, remarks=remarks + sweep.remarks)
+
+
+LAYOUT = Layout("kitti-tracking", is_recording=True, own_boxes="label_02")

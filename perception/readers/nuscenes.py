@@ -42,6 +42,7 @@ from perception.io.clouds import read_sweep
 from perception.io.tables import JsonObject, read_table
 from perception.readers import check_name
 from perception.readers.known_layouts import hint_for
+from perception.readers.layout import Layout
 
 SWEEP = "LIDAR_TOP"
 COLUMNS = 5  # x, y, z in metres, intensity, ring
@@ -437,3 +438,6 @@ def _refuse(lost: list[str], path: Path, what: str) -> None:
     if lost:
         shown = ", ".join(lost[:_SHOWN])
         raise RequestError("source.invalid", f"{path}: {len(lost)} rows {what}: {shown}")
+
+
+LAYOUT = Layout("nuscenes", sweep_token=sweep_token, tables_version=version_of)

@@ -21,6 +21,7 @@ from perception.io.files import read_shared
 from perception.readers import frame_images, frame_sweeps
 from perception.readers.kitti_calib import camera_of_projection, read_calibration, refuse_inverse
 from perception.readers.known_layouts import hint_for
+from perception.readers.layout import Layout
 
 CAMERA = "image_2"
 COLUMNS = 4  # x, y, z in metres, remission
@@ -120,3 +121,12 @@ def _check_time(path: Path, ref: SampleRef) -> None:
             f"{path}: frame {frame} is {times_s[1] - times_s[0]:+.6f} s from the frame before it, "
             "expected more than 0 s",
         )
+
+
+def _points_file(sample_id: str) -> str:
+    """Return where semantic-kitti-api looks for the labels of "08/000123"."""
+    sequence, _, frame = sample_id.rpartition("/")
+    return f"sequences/{sequence}/predictions/{frame}"
+
+
+LAYOUT = Layout("semantic-kitti", is_recording=True, points_file=_points_file)

@@ -27,6 +27,7 @@ from perception.io.buckets import Bucket
 from perception.io.files import storage_faults
 from perception.io.images import Reading, probe_image, read_image
 from perception.readers import images, links, nuscenes
+from perception.readers.layout import Layout
 from perception.synthetic.read import DRIVE_FILES, DRIVE_LICENCE, is_drive
 
 LAYOUTS: dict[str, str] = {
@@ -44,6 +45,11 @@ UPRIGHT = Reading(upright=True)
 
 class Reader(Protocol):
     """What a module of `perception.readers` offers."""
+
+    @property
+    def LAYOUT(self) -> Layout:  # noqa: N802 - of a module it is a constant
+        """What is true of its layout."""
+        ...
 
     def find(self, root: Path) -> tuple[SampleRef, ...]:
         """Plan the samples of a dataset, sorted by id, without opening images."""
@@ -137,6 +143,11 @@ def parse_source(text: str) -> Source:
     if Path(text).suffix.lower() in {".yaml", ".yml"}:
         return _of_manifest(Path(text))
     return _of_layout("images", text)
+
+
+def traits(layout: str) -> Layout:
+    """Return what is true of a layout; raises as `parse_source` for one that is not known."""
+    return _reader(layout).LAYOUT
 
 
 def find(source: Source) -> tuple[SampleRef, ...]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from perception.core.errors import SampleError
+from perception.core.reasons import kind_of, words_of
 from perception.core.types import SampleLabels, Status
 from perception.io.files import write_bytes
 from perception.readers import sources
@@ -52,10 +53,10 @@ def card_html(run: Path, out: Path, spec: RunSpec, plan: Plan) -> str:
             for row, value in enumerate(own.statuses):
                 status = Status(int(value))
                 by_class[spec.ontology.by_id(int(own.class_ids[row])).name, status] += 1
-                for reason in {_kind(code) for code in own.reasons[row]}:
+                for reason in {kind_of(code) for code in own.reasons[row]}:
                     by_reason[reason, status] += 1
     found = list(doubts.candidates((s for _, s in folder.read_labels(run)), LOOKED_AT))
-    said = {code: f"{code}: {words.reason_words(code)}" for code, _ in by_reason}
+    said = {code: f"{code}: {words_of(code)}" for code, _ in by_reason}
     return (
         "<h2>Acceptance</h2>\n"
         + _table("class", by_class, {})
@@ -64,10 +65,6 @@ def card_html(run: Path, out: Path, spec: RunSpec, plan: Plan) -> str:
         + _curve([one.trust for one in found])
         + _examples(_chosen_examples(run, out, spec, plan, found))
     )
-
-
-def _kind(code: str) -> str:
-    return code.split(".")[0] if "_of." in code else code
 
 
 def _table(title: str, counts: Counter[tuple[str, Status]], said: dict[str, str]) -> str:

@@ -102,7 +102,10 @@ def _neighbours(plan: Plan) -> dict[int, dict[str, int]]:
     found: dict[int, dict[str, int]] = {}
     for place, (first, second) in enumerate(zip(plan.samples, plan.samples[1:], strict=False)):
         in_scene = bool(starts) and second.id not in starts
-        if first.root == second.root and (first.layout == "kitti-raw" or in_scene):
+        in_recording = sources.traits(first.layout).is_recording and (
+            first.id.rpartition("/")[0] == second.id.rpartition("/")[0]
+        )
+        if first.root == second.root and (in_recording or in_scene):
             found.setdefault(place, {})["after"] = place + 1
             found.setdefault(place + 1, {})["before"] = place
     return found

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from perception.core.ontology import data_folder
-from perception.core.types import Instances
+from perception.core.reasons import words_of
+from perception.core.types import SIGNALS, Instances, values_of
 from perception.evaluation import Figure, Report
 from perception.evaluation.notes import BOXES_ONLY
 from perception.models import weights
@@ -131,57 +132,14 @@ def _figure(figure: Figure) -> str:
     return f"{figure.value:.3f} (95 % interval {figure.low:.3f} to {figure.high:.3f})"
 
 
-REASONS = {
-    "score.low": "the detector is below the threshold",
-    "mask.empty": "the segmenter found nothing",
-    "mask.full_frame": "the mask is the whole picture",
-    "mask.off_box": "mask and prompt box disagree",
-    "mask.outside_box": "the mask leaves its box",
-    "iou.low": "the segmenter doubts its mask",
-    "stability.low": "the mask changes with its threshold",
-    "mask.contested": "better masks own most of its pixels",
-    "points.behind": "its points are too far for anything of its class to look so tall",
-    "points.size": "its points reach further than anything of its class",
-    "points.depth_span": "most points under its mask lie at another depth than it",
-    "duplicate_of": "a better label covers it already",
-    "part_of": "it became part of a rider",
-    "rider.unsure": "the person may ride, or stand beside it",
-}
-_SCORES = {  # field of Instances, and what it says; shares and IoU, 0 to 1
-    "scores": "detector score",
-    "predicted_ious": "segmenter's own guess of IoU",
-    "stabilities": "stability of the mask",
-    "box_ious": "IoU of mask bounds and prompt box",
-    "outside_shares": "share of the mask outside the box",
-}
-_SIGNALS = {  # field of Signals, likewise
-    "wobbles": "IoU with the masks of jittered boxes",
-    "second_ious": "IoU with a second segmenter's mask",
-    "hole_shares": "share of holes",
-    "fragment_shares": "share outside the largest piece",
-    "lost_shares": "share that better labels own",
-    "contrasts": "contrast to what is around",
-    "depth_shares": "share of the points under it at its depth",
-}
-
-
-def reason_words(code: str) -> str:
-    """Say a reason; the code itself for one without words."""
-    if "_of." in code:
-        kind, other = code.split(".", 1)
-        return f"{kind.replace('_', ' ')} label {other}"
-    return REASONS.get(code, code)
-
-
 def signal_words(instances: Instances, row: int) -> list[str]:
     """Say what is known of a label; what is unknown is left out."""
     trust = float(instances.trusts[row])
     lines = ["decided by a person"] if instances.by_human[row] else []
     if not math.isnan(trust) and not instances.by_human[row]:
         lines.append(f"chance of being right {trust:.2f}")
-    for owner, table in ((instances, _SCORES), (instances.signals, _SIGNALS)):
-        for name, words in table.items():
-            value = float(getattr(owner, name)[row])
-            if not math.isnan(value):
-                lines.append(f"{words} {value:.2f}")
-    return [*(reason_words(code) for code in instances.reasons[row]), *lines]
+    for signal in SIGNALS:
+        value = float(values_of(instances, signal)[row])
+        if signal.words and not math.isnan(value):
+            lines.append(f"{signal.words} {value:.2f}")
+    return [*(words_of(code) for code in instances.reasons[row]), *lines]

@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 from perception.commands.exports.command import FORMATS
+from perception.core.reasons import REASONS
 from perception.readers.sources import LAYOUTS
-from perception.review.words import REASONS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from perception.core.config import Config, LiftConfig
-from perception.review.words import REASONS
+from perception.core.reasons import REASONS
 
 pytest.importorskip("mkdocs")
 ROOT = Path(__file__).resolve().parent.parent.parent

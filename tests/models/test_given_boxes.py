@@ -21,10 +21,12 @@ from perception.models.given_boxes import (
     digest,
     open_boxes,
 )
+from perception.readers.sources import traits
 
 SIZE_HW = (40, 100)
 ROAD = load_ontology()
 KITTI_ROW = "{} 0 0 0 {} 10 30 30 1.5 1.6 4 0 1.5 20 0\n"  # the left side varies
+KITTI, IMAGES = traits("kitti"), traits("images")
 
 
 def picture(file_name: str, size_hw: tuple[int, int] = SIZE_HW) -> Picture:
@@ -55,7 +57,7 @@ def kitti_rows(left: float, *types: str) -> str:
 @pytest.mark.parametrize("prefix", ["", "training/"])
 def test_label_2_lies_beside_the_folder_of_the_images(tmp_path: Path, prefix: str) -> None:
     put(tmp_path / f"{prefix}label_2" / "000007.txt", kitti_rows(10, "Car", "Pedestrian"))
-    boxes = open_boxes("label_2", "kitti", tmp_path)
+    boxes = open_boxes("label_2", KITTI, tmp_path)
     found = boxes(picture(f"{prefix}image_2/000007.png"))
     assert named(found) == ["Car", "Pedestrian"]
     np.testing.assert_array_equal(found.boxes_xyxy, [[10, 10, 30, 30]] * 2)
@@ -65,33 +67,33 @@ def test_label_2_lies_beside_the_folder_of_the_images(tmp_path: Path, prefix: st
 @pytest.mark.parametrize("layout", ["images", "kitti-raw"])
 def test_label_2_goes_with_the_kitti_layout_only(tmp_path: Path, layout: str) -> None:
     with pytest.raises(RequestError) as caught:
-        open_boxes("label_2", layout, tmp_path)
+        open_boxes("label_2", traits(layout), tmp_path)
     assert caught.value.code == "boxes.invalid"
     assert layout in caught.value.message
 
 
 def test_regions_that_kitti_did_not_label_are_no_prompts(tmp_path: Path) -> None:
     put(tmp_path / "label_2" / "1.txt", kitti_rows(10, "DontCare", "Van", "DontCare"))
-    assert named(open_boxes("label_2", "kitti", tmp_path)(picture("image_2/1.png"))) == ["Van"]
+    assert named(open_boxes("label_2", KITTI, tmp_path)(picture("image_2/1.png"))) == ["Van"]
 
 
 @pytest.mark.parametrize("text", ["", kitti_rows(10, "DontCare")])
 def test_a_kitti_file_without_objects_means_that_there_are_none(tmp_path: Path, text: str) -> None:
     put(tmp_path / "label_2" / "1.txt", text)
-    found = open_boxes("label_2", "kitti", tmp_path)(picture("image_2/1.png"))
+    found = open_boxes("label_2", KITTI, tmp_path)(picture("image_2/1.png"))
     assert found.boxes_xyxy.shape == (0, 4)
 
 
 def test_a_missing_kitti_file_means_unlabelled_not_empty(tmp_path: Path) -> None:
     put(tmp_path / "label_2" / "1.txt", kitti_rows(10))
     with pytest.raises(SampleError, match=r"2\.txt") as caught:
-        open_boxes("label_2", "kitti", tmp_path)(picture("image_2/2.png"))
+        open_boxes("label_2", KITTI, tmp_path)(picture("image_2/2.png"))
     assert caught.value.code == "io.not_found"
 
 
 def test_a_folder_of_kitti_files_goes_with_the_frames_by_number(tmp_path: Path) -> None:
     folder = put(tmp_path / "own" / "000007.txt", kitti_rows(11)).parent
-    boxes = open_boxes(str(folder), "kitti", tmp_path / "elsewhere")
+    boxes = open_boxes(str(folder), KITTI, tmp_path / "elsewhere")
     assert isinstance(boxes, KittiBoxes)
     found = boxes(picture("training/image_2/000007.png"))
     np.testing.assert_array_equal(found.boxes_xyxy, [[11, 10, 30, 30]])
@@ -101,7 +103,7 @@ def test_kitti_files_of_two_folders_of_images_stay_apart(tmp_path: Path) -> None
     folder = tmp_path / "boxes"
     put(folder / "left" / "1.txt", kitti_rows(11))
     put(folder / "right" / "1.txt", kitti_rows(12))
-    boxes = open_boxes(str(folder), "images", tmp_path)
+    boxes = open_boxes(str(folder), IMAGES, tmp_path)
     assert boxes(picture("left/1.jpg")).boxes_xyxy[0, 0] == 11
     assert boxes(picture("right/1.jpg")).boxes_xyxy[0, 0] == 12
     with pytest.raises(SampleError) as caught:
@@ -111,7 +113,7 @@ def test_kitti_files_of_two_folders_of_images_stay_apart(tmp_path: Path) -> None
 
 def test_one_kitti_file_is_not_taken_for_two_images_of_one_name(tmp_path: Path) -> None:
     folder = put(tmp_path / "boxes" / "1.txt", kitti_rows(11)).parent
-    boxes = open_boxes(str(folder), "images", tmp_path)
+    boxes = open_boxes(str(folder), IMAGES, tmp_path)
     assert len(boxes(picture("1.jpg"))) == 1
     for name in ("left/1.jpg", "right/1.jpg"):
         with pytest.raises(SampleError) as caught:
@@ -129,7 +131,7 @@ def test_a_yolo_folder_is_a_tree_parallel_to_the_images(tmp_path: Path) -> None:
     put(tmp_path / "data.yaml", NAMES)
     put(folder / "left" / "a.txt", "0 0.5 0.5 0.2 0.5\n")
     put(folder / "right" / "a.txt", "1 0.25 0.5 0.1 0.5\n")
-    boxes = open_boxes(str(folder), "images", tmp_path)
+    boxes = open_boxes(str(folder), IMAGES, tmp_path)
     assert isinstance(boxes, YoloBoxes)
     left, right = boxes(picture("left/a.jpg")), boxes(picture("right/a.jpg"))
     # 100 wide, 40 high: the centre at (50, 20), 20 wide and 20 high
@@ -142,7 +144,7 @@ def test_a_leading_folder_images_has_no_counterpart_unless_there_is_one(tmp_path
     folder = tmp_path / "labels"
     put(folder / "data.yaml", NAMES)
     put(folder / "train" / "a.txt", "0 0.5 0.5 0.2 0.5\n")
-    boxes = open_boxes(str(folder), "images", tmp_path)
+    boxes = open_boxes(str(folder), IMAGES, tmp_path)
     assert named(boxes(picture("images/train/a.jpg"))) == ["car"]
     put(folder / "images" / "train" / "a.txt", "1 0.5 0.5 0.2 0.5\n")
     assert named(boxes(picture("images/train/a.jpg"))) == ["person"]
@@ -151,13 +153,13 @@ def test_a_leading_folder_images_has_no_counterpart_unless_there_is_one(tmp_path
 def test_a_name_with_dots_loses_only_its_extension(tmp_path: Path) -> None:
     put(tmp_path / "data.yaml", NAMES)
     put(tmp_path / "a.b.txt", "0 0.5 0.5 0.2 0.5\n")
-    assert len(open_boxes(str(tmp_path), "images", tmp_path)(picture("a.b.jpg"))) == 1
+    assert len(open_boxes(str(tmp_path), IMAGES, tmp_path)(picture("a.b.jpg"))) == 1
 
 
 def test_without_a_yolo_file_there_is_no_object(tmp_path: Path) -> None:
     put(tmp_path / "data.yaml", NAMES)
     put(tmp_path / "b.txt", "")
-    boxes = open_boxes(str(tmp_path), "images", tmp_path)
+    boxes = open_boxes(str(tmp_path), IMAGES, tmp_path)
     for name in ("a.jpg", "b.jpg"):
         assert boxes(picture(name)).boxes_xyxy.shape == (0, 4)
         assert boxes(picture(name)).class_names == ("car", "person")
@@ -168,7 +170,7 @@ def test_data_yaml_is_found_beside_or_above_the_labels(tmp_path: Path, place: st
     folder = tmp_path / "set" / "labels" / "train"
     put(folder / "a.txt", "1 0.5 0.5 0.2 0.5\n")
     put(folder / place / "data.yaml", NAMES)
-    assert named(open_boxes(str(folder), "images", tmp_path)(picture("a.jpg"))) == ["person"]
+    assert named(open_boxes(str(folder), IMAGES, tmp_path)(picture("a.jpg"))) == ["person"]
 
 
 def test_yolo_files_without_data_yaml_cannot_be_named(tmp_path: Path) -> None:
@@ -176,7 +178,7 @@ def test_yolo_files_without_data_yaml_cannot_be_named(tmp_path: Path) -> None:
     put(tmp_path / "a" / "b" / "c" / "labels" / "empty.txt", "")
     put(tmp_path / "data.yaml", NAMES)  # four folders up: another dataset's
     with pytest.raises(RequestError, match=r"data\.yaml") as caught:
-        open_boxes(str(tmp_path / "a" / "b" / "c" / "labels"), "images", tmp_path)
+        open_boxes(str(tmp_path / "a" / "b" / "c" / "labels"), IMAGES, tmp_path)
     assert caught.value.code == "boxes.invalid"
 
 
@@ -204,7 +206,7 @@ COCO_NAMES = ("left/a.jpg", "right/a.jpg", "none.jpg")
 
 
 def test_coco_boxes_are_matched_by_path_and_turned_into_corners(tmp_path: Path) -> None:
-    boxes = open_boxes(str(coco_file(tmp_path / "a.json")), "images", tmp_path, COCO_NAMES)
+    boxes = open_boxes(str(coco_file(tmp_path / "a.json")), IMAGES, tmp_path, COCO_NAMES)
     assert isinstance(boxes, MatchedBoxes)
     left, right = boxes(picture("left/a.jpg")), boxes(picture("right/a.jpg"))
     np.testing.assert_array_equal(left.boxes_xyxy, [[10, 5, 30, 35]])
@@ -214,13 +216,13 @@ def test_coco_boxes_are_matched_by_path_and_turned_into_corners(tmp_path: Path) 
 
 
 def test_a_crowd_is_a_region_not_a_prompt(tmp_path: Path) -> None:
-    boxes = open_boxes(str(coco_file(tmp_path / "a.json")), "images", tmp_path, COCO_NAMES)
+    boxes = open_boxes(str(coco_file(tmp_path / "a.json")), IMAGES, tmp_path, COCO_NAMES)
     found = boxes(picture("left/a.jpg"))
     assert (named(found), found.dropped) == (["car"], (("row.crowd", 1),))
 
 
 def test_a_coco_image_without_annotations_has_no_objects(tmp_path: Path) -> None:
-    boxes = open_boxes(str(coco_file(tmp_path / "a.json")), "images", tmp_path, COCO_NAMES)
+    boxes = open_boxes(str(coco_file(tmp_path / "a.json")), IMAGES, tmp_path, COCO_NAMES)
     assert boxes(picture("none.jpg")).boxes_xyxy.shape == (0, 4)
 
 
@@ -229,7 +231,7 @@ def test_an_image_that_coco_does_not_list_is_unlabelled_not_empty(
     tmp_path: Path, name: str
 ) -> None:
     names = ("left/a.jpg", name)
-    boxes = open_boxes(str(coco_file(tmp_path / "a.json")), "images", tmp_path, names)
+    boxes = open_boxes(str(coco_file(tmp_path / "a.json")), IMAGES, tmp_path, names)
     with pytest.raises(SampleError, match=rf"{name}.*nearest.*(a|none)\.jpg") as caught:
         boxes(picture(name))
     assert caught.value.code == "boxes.missing"
@@ -239,14 +241,14 @@ def test_an_image_that_coco_does_not_list_is_unlabelled_not_empty(
 def test_an_image_that_two_of_coco_could_be_gets_the_boxes_of_neither(
     tmp_path: Path, name: str
 ) -> None:
-    boxes = open_boxes(str(coco_file(tmp_path / "a.json")), "images", tmp_path, (name, "none.jpg"))
+    boxes = open_boxes(str(coco_file(tmp_path / "a.json")), IMAGES, tmp_path, (name, "none.jpg"))
     with pytest.raises(SampleError, match=r"'left/a\.jpg', 'right/a\.jpg'") as caught:
         boxes(picture(name))
     assert caught.value.code == "boxes.ambiguous"
 
 
 def test_boxes_for_an_image_of_another_size_name_both_sizes(tmp_path: Path) -> None:
-    boxes = open_boxes(str(coco_file(tmp_path / "a.json")), "images", tmp_path, COCO_NAMES)
+    boxes = open_boxes(str(coco_file(tmp_path / "a.json")), IMAGES, tmp_path, COCO_NAMES)
     with pytest.raises(SampleError, match=r"40 x 100,.*100 x 40; .*Orientation") as caught:
         boxes(picture("left/a.jpg", (100, 40)))
     assert caught.value.code == "size.mismatch"
@@ -258,19 +260,19 @@ def test_a_coco_file_that_lists_an_image_twice_loses_no_box_silently(tmp_path: P
     twice = [{"id": i, "file_name": "left/a.jpg", "height": 40, "width": 100} for i in (1, 2)]
     other = {"id": 3, "file_name": "none.jpg", "height": 40, "width": 100}
     path = coco_file(tmp_path / "a.json", images=[*twice, other])
-    boxes = open_boxes(str(path), "images", tmp_path, COCO_NAMES)
+    boxes = open_boxes(str(path), IMAGES, tmp_path, COCO_NAMES)
     with pytest.raises(SampleError, match=r"left/a\.jpg") as caught:
         boxes(picture("left/a.jpg"))
     assert caught.value.code == "boxes.ambiguous"
     assert len(boxes(picture("none.jpg"))) == 0
-    alone = open_boxes(str(path), "images", tmp_path, ("left/a.jpg",))
+    alone = open_boxes(str(path), IMAGES, tmp_path, ("left/a.jpg",))
     with pytest.raises(RequestError, match=r"left/a\.jpg"):
         check_boxes(alone, refs_of("left/a.jpg"))
 
 
 def test_a_coco_file_without_images_opens_and_is_refused_before_work(tmp_path: Path) -> None:
     path = coco_file(tmp_path / "a.json", images=[], annotations=[])
-    boxes = open_boxes(str(path), "images", tmp_path, COCO_NAMES)
+    boxes = open_boxes(str(path), IMAGES, tmp_path, COCO_NAMES)
     assert boxes.class_names == ()
     with pytest.raises(SampleError, match=r"nor any other"):
         boxes(picture("left/a.jpg"))
@@ -287,14 +289,14 @@ def test_a_coco_file_without_images_opens_and_is_refused_before_work(tmp_path: P
 )
 def test_what_is_not_there_is_told(tmp_path: Path, name: str, code: str) -> None:
     with pytest.raises(RequestError, match=name) as caught:
-        open_boxes(str(tmp_path / name), "images", tmp_path)
+        open_boxes(str(tmp_path / name), IMAGES, tmp_path)
     assert caught.value.code == code
 
 
 def test_a_folder_without_boxes_is_told(tmp_path: Path) -> None:
     put(tmp_path / "notes.md", "hello")
     with pytest.raises(RequestError) as caught:
-        open_boxes(str(tmp_path), "kitti", tmp_path)
+        open_boxes(str(tmp_path), KITTI, tmp_path)
     assert caught.value.code == "boxes.invalid"
 
 
@@ -334,7 +336,7 @@ def test_the_digest_changes_when_class_numbers_change_their_names(
     digests = set()
     for text in (one, other):
         put(tmp_path / name, text)
-        names_files = open_boxes(str(folder), "images", tmp_path).names_files
+        names_files = open_boxes(str(folder), IMAGES, tmp_path).names_files
         assert names_files == (tmp_path / name,)
         digests.add(digest(str(folder), tmp_path, names_files))
     assert len(digests) == 2
@@ -445,13 +447,13 @@ def test_yolo_files_are_found_where_people_keep_them(
 ) -> None:
     put(tmp_path / "data.yaml", "names: [car]\n")
     put(tmp_path / label, "0 0.5 0.5 0.2 0.2\n")
-    assert named(open_boxes(str(tmp_path), "images", tmp_path)(picture(image))) == ["car"]
+    assert named(open_boxes(str(tmp_path), IMAGES, tmp_path)(picture(image))) == ["car"]
 
 
 def test_a_folder_that_holds_no_file_for_any_image_is_the_wrong_folder(tmp_path: Path) -> None:
     put(tmp_path / "data.yaml", "names: [car]\n")
     put(tmp_path / "other" / "a.txt", "0 0.5 0.5 0.2 0.2\n")
-    boxes = open_boxes(str(tmp_path), "images", tmp_path)
+    boxes = open_boxes(str(tmp_path), IMAGES, tmp_path)
     refs = refs_of("a.jpg", "b.jpg")
     with pytest.raises(RequestError, match=r"boxes\.invalid.*a\.txt"):
         check_boxes(boxes, refs)
@@ -465,13 +467,13 @@ def test_a_folder_that_holds_no_file_for_any_image_is_the_wrong_folder(tmp_path:
 def test_rows_that_begin_with_names_are_kitti_whatever_lies_above(tmp_path: Path) -> None:
     put(tmp_path / "data.yaml", "names: [car]\n")
     put(tmp_path / "label_2" / "1.txt", kitti_rows(10, "Van"))
-    boxes = open_boxes(str(tmp_path / "label_2"), "kitti", tmp_path)
+    boxes = open_boxes(str(tmp_path / "label_2"), KITTI, tmp_path)
     assert named(boxes(picture("image_2/1.png"))) == ["Van"]
 
 
 def test_kitti_files_without_any_object_are_a_folder_of_empty_frames(tmp_path: Path) -> None:
     put(tmp_path / "label_2" / "1.txt", "")
-    boxes = open_boxes(str(tmp_path / "label_2"), "kitti", tmp_path)
+    boxes = open_boxes(str(tmp_path / "label_2"), KITTI, tmp_path)
     assert len(boxes(picture("image_2/1.png"))) == 0
 
 
@@ -485,5 +487,5 @@ def test_for_kitti_the_frame_number_is_enough(layout: str, name: str, tmp_path: 
         categories=[{"id": 3, "name": "car"}],
     )
     planned = ("training/image_2/000007.png",)
-    boxes = open_boxes(str(path), layout, tmp_path, planned)
+    boxes = open_boxes(str(path), traits(layout), tmp_path, planned)
     assert named(boxes(picture("training/image_2/000007.png"))) == ["car"]

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ from perception.commands.label import LabelRequest
 from perception.core.errors import RequestError
 from perception.core.sizes import size_name
 from perception.core.types import Status
-from perception.review import crops, doubts, words
+from perception.review import crops, doubts
 from perception.review.doubts import Candidate
 from perception.review.review import review
 from perception.runs import folder
@@ -140,14 +139,6 @@ def test_a_folder_that_holds_something_is_refused(drive: Path, tmp_path: Path) -
     (tmp_path / "old").touch()
     with pytest.raises(RequestError, match=r"output\.exists"):
         review(drive, tmp_path)
-
-
-def test_every_reason_of_the_judge_has_words() -> None:
-    assert words.reason_words("duplicate_of.7") == "duplicate of label 7"
-    assert words.reason_words("no.such") == "no.such"
-    guide = (Path(__file__).parents[2] / "docs" / "guides" / "label.md").read_text()
-    codes = set(re.findall(r"`((?:score|mask|iou|stability|rider)\.[a-z_]+)`", guide))
-    assert codes and all(words.reason_words(code) != code for code in codes)
 
 
 @pytest.fixture(scope="module")

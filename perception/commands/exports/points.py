@@ -10,7 +10,8 @@ from perception.core.errors import RequestError
 from perception.core.types import ExportSummary, Int32, PointState, SampleLabels, Status
 from perception.formats import nuscenes, semantic_kitti
 from perception.io.tables import read_table
-from perception.readers import nuscenes as nuscenes_reader
+from perception.readers import sources
+from perception.readers.layout import Layout
 
 Ids = npt.NDArray[np.integer]
 # From a sample's id and its number of points to what a file holds: (P,) class and instance ids.
@@ -103,30 +104,23 @@ def _chosen(sample: SampleLabels, statuses: Iterable[Status]) -> Int32:
     )
 
 
+def _layout(job: Job) -> Layout:
+    return sources.traits(job.refs[0].layout) if job.refs else Layout("")
+
+
 def _label_name(job: Job) -> Callable[[str], str]:
-    return _prediction_name if job.refs and job.refs[0].layout == "semantic-kitti" else str
-
-
-def _prediction_name(sample_id: str) -> str:
-    """Return where semantic-kitti-api looks for the labels of "08/000123"."""
-    sequence, _, frame = sample_id.rpartition("/")
-    return f"sequences/{sequence}/predictions/{frame}"
-
-
-def _of_nuscenes(job: Job) -> bool:
-    return bool(job.refs) and job.refs[0].layout == "nuscenes"
+    return _layout(job).points_file
 
 
 def _version(job: Job) -> str:
-    return nuscenes_reader.version_of(job.refs[0]) if _of_nuscenes(job) else OTHER_VERSION
+    stated = _layout(job).tables_version(job.refs[0]) if job.refs else ""
+    return stated or OTHER_VERSION
 
 
 def _token_of(job: Job) -> Callable[[str], str]:
-    """Return the way from a sample's id to its sweep's token; other layouts have only the id."""
-    if not _of_nuscenes(job):
-        return str
-    refs = {ref.id: ref for ref in job.refs}
-    return lambda sample_id: nuscenes_reader.sweep_token(refs[sample_id])
+    """Return the way from a sample's id to its sweep's token."""
+    refs, token_of = {ref.id: ref for ref in job.refs}, _layout(job).sweep_token
+    return lambda sample_id: token_of(refs[sample_id]) if sample_id in refs else sample_id
 
 
 def _files(job: Job, kind: str) -> Callable[[str], str]:

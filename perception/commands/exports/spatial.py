@@ -28,7 +28,7 @@ from perception.formats import (
 )
 from perception.formats.colored_cloud import ColoredCloud
 from perception.formats.kitti_label import DONT_CARE, KittiObjects
-from perception.readers import kitti_object, sources
+from perception.readers import sources
 from perception.visualization import drawing
 
 MAX_ID = 2**31 - 1
@@ -120,9 +120,10 @@ def _objects(
 
 def _rect_from_lidar(ref: SampleRef, camera: str) -> Float64:
     """Return KITTI's rectified frame where there is one, else the camera's own."""
-    if ref.layout == "kitti" and ref.calib_files:
+    rect_from_lidar = sources.traits(ref.layout).rect_from_lidar
+    if rect_from_lidar is not None and ref.calib_files:
         with sources.at_hand(ref, ref.calib_files) as here:
-            return kitti_object.rect_from_lidar(here)
+            return rect_from_lidar(here)
     cameras = {one.name: one for one in sources.load_scene(ref).cameras}
     return cameras[camera].T_cam_from_lidar if camera in cameras else np.eye(4)
 

@@ -14,10 +14,9 @@ from perception.core.types.labels import (
     PointLabels,
     PointState,
     SampleLabels,
-    Signals,
     Status,
     no_cuboids,
-    unknown_signals,
+    values_of,
 )
 from perception.core.types.rows import Bool, Counts, Float32, Float64, Int32, RowAligned, UInt8
 from perception.core.types.scene import (
@@ -41,10 +40,12 @@ from perception.core.types.seen import (
     Prompt,
     Segments,
 )
+from perception.core.types.signals import SIGNALS, Scale, Signal, Signals, unknown_signals
 
 __all__ = [
     "EMPTY_SCENE",
     "LENS_COEFFICIENTS",
+    "SIGNALS",
     "Answers",
     "Bool",
     "BoxOffset",
@@ -72,11 +73,14 @@ __all__ = [
     "Sample",
     "SampleLabels",
     "SampleRef",
+    "Scale",
     "Scene",
     "Segments",
+    "Signal",
     "Signals",
     "Status",
     "UInt8",
     "no_cuboids",
     "unknown_signals",
+    "values_of",
 ]

@@ -1,6 +1,6 @@
 """What was decided: labels for pixels and points."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Self
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from perception.core.types.rows import Bool, Float32, Int32, RowAligned, UInt8
 from perception.core.types.seen import Masks
+from perception.core.types.signals import Signal, Signals, unknown_signals
 
 
 class Status(IntEnum):
@@ -24,50 +25,6 @@ class PointState(IntEnum):
     UNKNOWN = 0
     BACKGROUND = 1
     LABELLED = 2
-
-
-@dataclass(frozen=True, eq=False)
-class Signals(RowAligned):
-    """What speaks for or against N instances, besides the scores; NaN where it is not known.
-
-    All (N,) float32. A new signal is a field here, filled in `decide`, and a row in
-    `trust.features.FEATURES`.
-
-    Attributes:
-        wobbles: See `Segments`.
-        consensus_ious: See `Segments`.
-        second_ious: See `ImageStatistics`.
-        brightness: See `ImageStatistics`.
-        contrasts: See `ImageStatistics`.
-        hole_shares: Share of the filled mask that is holes.
-        fragment_shares: Share of the mask outside its largest piece.
-        border_sides: Sides of the image that the mask touches, 0 to 4.
-        lost_shares: Share of the mask that better claims own.
-        crowding: Highest IoU of the prompt box with another one of the image.
-        points_behind: 1 where all LiDAR points under the mask lie behind its object, else 0.
-        point_reaches: How far its points reach, as a share of the most that its class does.
-        depth_shares: Share of what the LiDAR sees through the mask that lies at its depth.
-    """
-
-    wobbles: Float32
-    consensus_ious: Float32
-    second_ious: Float32
-    brightness: Float32
-    contrasts: Float32
-    hole_shares: Float32
-    fragment_shares: Float32
-    border_sides: Float32
-    lost_shares: Float32
-    crowding: Float32
-    points_behind: Float32
-    point_reaches: Float32
-    depth_shares: Float32
-
-
-def unknown_signals(n: int) -> Signals:
-    """Return the signals of N instances of which nothing is known."""
-    nothing = np.full(n, np.nan, np.float32)
-    return Signals(**{field.name: nothing for field in fields(Signals)})
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +91,13 @@ class Instances(RowAligned):
             trusts=np.full(n, np.nan, np.float32),
             by_human=np.zeros(n, bool),
         )
+
+
+def values_of(instances: Instances, signal: Signal) -> Float32:
+    """Return (N,) values of a signal."""
+    owner = instances if signal.field in type(instances).__dataclass_fields__ else instances.signals
+    values: Float32 = getattr(owner, signal.field)
+    return values
 
 
 @dataclass(frozen=True)

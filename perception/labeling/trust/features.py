@@ -10,7 +10,15 @@ import numpy as np
 
 from perception.core import boxes as boxes_
 from perception.core import masks as masks_
-from perception.core.types import Float32, Float64, Instances
+from perception.core.types import (
+    SIGNALS,
+    Float32,
+    Float64,
+    Instances,
+    Scale,
+    Signal,
+    values_of,
+)
 
 SHARE_FLOOR = 0.01  # 0 and 1 have no log-odds; what is nearer to them says no more
 
@@ -42,44 +50,31 @@ def _elongation(instances: Instances) -> Float64:
     return np.asarray(np.log(sides[:, 0] / sides[:, 1]), np.float64)
 
 
+SCALES: dict[Scale, Callable[[Float32], Float64]] = {
+    Scale.LOG_ODDS: log_odds,
+    Scale.ROOT: _root,
+    Scale.PLAIN: lambda values: values.astype(np.float64),
+}
 Feature = Callable[[Instances], Float64]
-# Scores that are shares enter as log-odds, so that 0.98 and 0.99 are as far apart as 0.5 and 0.67.
+
+
+def _read(signal: Signal) -> Feature:
+    def feature(rows: Instances) -> Float64:
+        return SCALES[signal.scale](values_of(rows, signal))
+
+    return feature
+
+
 FEATURES: dict[str, Feature] = {
-    "score": lambda rows: log_odds(rows.scores),
-    "predicted_iou": lambda rows: log_odds(rows.predicted_ious),
-    "stability": lambda rows: log_odds(rows.stabilities),
-    "box_iou": lambda rows: log_odds(rows.box_ious),
-    "wobble": lambda rows: log_odds(rows.signals.wobbles),
-    "consensus_iou": lambda rows: log_odds(rows.signals.consensus_ious),
-    "second_iou": lambda rows: log_odds(rows.signals.second_ious),
-    "outside_share": lambda rows: _root(rows.outside_shares),
-    "hole_share": lambda rows: _root(rows.signals.hole_shares),
-    "fragment_share": lambda rows: _root(rows.signals.fragment_shares),
-    "border_sides": lambda rows: rows.signals.border_sides.astype(np.float64),
-    "lost_share": lambda rows: _root(rows.signals.lost_shares),
-    "crowding": lambda rows: rows.signals.crowding.astype(np.float64),
-    "brightness": lambda rows: rows.signals.brightness.astype(np.float64),
-    "contrast": lambda rows: _root(rows.signals.contrasts),
-    "points_behind": lambda rows: rows.signals.points_behind.astype(np.float64),
-    "point_reach": lambda rows: _root(rows.signals.point_reaches),
-    "depth_share": lambda rows: log_odds(rows.signals.depth_shares),
+    **{signal.name: _read(signal) for signal in SIGNALS},
     "size": _log_area,
     "fill": _fill,
     "elongation": _elongation,
 }
 # The scores that a person might trust on their own; what a fit has to beat. Larger is better.
-SCORES = (
-    "score",
-    "predicted_iou",
-    "stability",
-    "box_iou",
-    "wobble",
-    "consensus_iou",
-    "second_iou",
-    "depth_share",
-)
+SCORES = tuple(signal.name for signal in SIGNALS if signal.better > 0)
 # And the other signals whose direction is known without a checked label: less is better.
-FLAWS = ("outside_share", "fragment_share", "lost_share", "crowding", "points_behind")
+FLAWS = tuple(signal.name for signal in SIGNALS if signal.better < 0)
 
 
 def features_of(instances: Instances) -> Float64:

@@ -18,6 +18,7 @@ from perception.models.given_boxes.kitti_tracking import LABEL_02, TrackingBoxes
 from perception.models.given_boxes.matched import MatchedBoxes
 from perception.models.given_boxes.txt_folder import open_txt_folder
 from perception.models.given_boxes.yolo_folder import YoloBoxes
+from perception.readers.layout import Layout
 
 __all__ = [
     "OWN_FOLDERS",
@@ -37,13 +38,13 @@ GivenBoxes = KittiBoxes | TrackingBoxes | YoloBoxes | MatchedBoxes
 OWN_FOLDERS = (LABEL_2, LABEL_02)  # the dataset's own labels, beside its pictures
 
 
-def open_boxes(text: str, layout: str, root: Path, file_names: Sequence[str] = ()) -> GivenBoxes:
+def open_boxes(text: str, layout: Layout, root: Path, file_names: Sequence[str] = ()) -> GivenBoxes:
     """Open what `--boxes` names.
 
     Args:
         text: "label_2", of KITTI tracking "label_02"; a COCO, LabelMe, Pascal VOC or CVAT file; or
             a folder of KITTI or YOLO txt, LabelMe or Pascal VOC files.
-        layout: Of the source.
+        layout: What is true of the source.
         root: Of the source.
         file_names: Of the planned pictures, relative to the root.
 
@@ -52,19 +53,20 @@ def open_boxes(text: str, layout: str, root: Path, file_names: Sequence[str] = (
     """
     path = Path(text)
     if text in OWN_FOLDERS:
-        if layout == "kitti":
+        if layout.own_boxes == LABEL_2:
             return KittiBoxes(root, None, file_names=file_names)
-        if layout == "kitti-tracking":
+        if layout.own_boxes == LABEL_02:
             return TrackingBoxes(root, file_names)
         raise RequestError(
             "boxes.invalid",
-            f"--boxes {text} goes with kitti:ROOT or kitti-tracking:ROOT, the source is {layout}",
+            f"--boxes {text} goes with kitti:ROOT or kitti-tracking:ROOT; the source is of layout "
+            f"{layout.name}",
         )
     if path.is_dir():
         opened = open_folder(path.resolve(), file_names)
         if opened is not None:
             return opened
-        return open_txt_folder(path.resolve(), root, file_names, by_frame=_by_frame(layout))
+        return open_txt_folder(path.resolve(), root, file_names, by_frame=layout.frame_numbers)
     if path.suffix.lower() in SUFFIXES:
         if not path.is_file():
             raise RequestError("io.not_found", f"--boxes {path}: no such file")
@@ -74,11 +76,6 @@ def open_boxes(text: str, layout: str, root: Path, file_names: Sequence[str] = (
         f"--boxes {text}: expected label_2, a .json (COCO, LabelMe) or .xml (CVAT, Pascal VOC) "
         "file, or a folder of KITTI or YOLO .txt, LabelMe .json or Pascal VOC .xml files",
     )
-
-
-def _by_frame(layout: str) -> bool:
-    """Tell whether a layout's images have frame numbers of their own, all in one folder."""
-    return layout in {"kitti", "kitti-raw"}
 
 
 def check_boxes(boxes: GivenBoxes, refs: tuple[SampleRef, ...]) -> tuple[str, ...]:
