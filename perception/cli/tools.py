@@ -254,6 +254,22 @@ def init(source: str, *, out: Path = Path("perception.yaml"), as_json: AsJson = 
     return FINE
 
 
+def completion(shell: Literal["bash", "zsh", "fish"]) -> int:
+    """Print what makes a shell complete verbs and options; nothing is installed.
+
+    perception completion bash >> ~/.bash_completion
+    perception completion zsh > "${fpath[1]}/_perception"
+    perception completion fish > ~/.config/fish/completions/perception.fish
+
+    Args:
+        shell: bash, zsh or fish.
+    """
+    from perception.cli import app
+
+    say({}, False, app.generate_completion(prog_name="perception", shell=shell).splitlines())
+    return FINE
+
+
 def doctor(*, as_json: AsJson = False) -> int:
     """Say what this machine has and what is missing.
 

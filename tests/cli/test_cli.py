@@ -252,3 +252,14 @@ def test_key_value_is_rewritten_where_an_option_may_stand_and_nowhere_else() -> 
     assert spelled == [
         *("label", "--out", "a=b", "--json", "--min-score=0.4", "--boxes=c=d", "--detector=bright")
     ]
+
+
+@pytest.mark.slow
+def test_a_shell_completes_verbs_and_options(tmp_path: Path, command: Start) -> None:
+    (tmp_path / "perception.bash").write_text(command("completion", "bash").communicate()[0])
+    asked = (
+        "source perception.bash; COMP_WORDS=(perception re); COMP_CWORD=1; "
+        '_perception perception re perception; echo "${COMPREPLY[@]}"'
+    )
+    done = subprocess.run(["bash", "-c", asked], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.split() == ["relabel"], done.stderr
