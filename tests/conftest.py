@@ -100,6 +100,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.quick)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def networks(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep compiled networks for the tests of all workers, and apart from those of the person."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    os.environ["XDG_CACHE_HOME"] = str(base / "networks")
+
+
 @pytest.fixture(scope="session")
 def draw() -> Callable[..., Path]:
     return _draw

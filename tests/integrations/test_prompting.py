@@ -150,10 +150,10 @@ def test_openvino_answers_logits_alone_as_pytorch_does(
     noise = np.random.default_rng(0).normal(size=(1, 256, 64, 64)).astype(np.float32)
     inputs = (np.zeros((2, 0, 2), np.float32), np.zeros((2, 0), np.int64), 1)
     answers = []
-    for backend in ("openvino", "torch"):
-        config = ObserveConfig.model_validate({"threads": 2, "backend": backend})
+    for name in ("openvino", "torch"):
+        config = ObserveConfig.model_validate({"threads": 2, "backend": name})
         backend = load_backend(mobile[1], config)
-        embedding = noise if backend == "openvino" else torch.from_numpy(noise)
+        embedding = noise if name == "openvino" else torch.from_numpy(noise)
         answers.append(
             backend.decode(embedding, *inputs, 20 * noise[0, :2].repeat(4, 1).repeat(4, 2))
         )

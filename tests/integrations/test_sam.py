@@ -38,11 +38,6 @@ SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 BOXES = np.array([[20, 230, 805, 740], [48, 398, 245, 903], [670, 380, 809.5, 880]], np.float32)
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
-
-
 def real_image() -> UInt8:
     """A photograph that ships with the ultralytics package: (1080, 810, 3)."""
     path = Path(str(resources.files("ultralytics"))) / "assets" / "bus.jpg"
