@@ -343,7 +343,14 @@ def write_preview(
         overlay = drawing.overlay(picture.image_rgb, picture_labels, names)
         _write_drawing(run, f"{_file_stem(stem)}.jpg", drawing.to_jpeg(overlay))
     if has_sweep:
-        view = drawing.birds_eye(scene.points_drawn, sample_labels.points, names, all_round=several)
+        view = drawing.birds_eye(
+            scene.points_drawn,
+            sample_labels.points,
+            names,
+            cuboids=sample_labels.cuboids,
+            ahead=scene.ahead,
+            all_round=several,
+        )
         _write_drawing(run, f"{_file_stem(ref.id)}.birds-eye.png", drawing.to_png(view))
 
 

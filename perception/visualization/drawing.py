@@ -9,7 +9,9 @@ import numpy as np
 from perception.core import masks as masks_
 from perception.core.errors import PerceptionError
 from perception.core.types import (
+    Cuboids,
     Float32,
+    Float64,
     Masks,
     PictureLabels,
     PointLabels,
@@ -17,19 +19,30 @@ from perception.core.types import (
     Prompt,
     Status,
     UInt8,
+    no_cuboids,
 )
+from perception.visualization import captions
 
 FILL = 0.45  # opacity of an accepted mask
-MIN_TEXT_PX = 30  # lower boxes get no words: far away they would cover each other
+PATTERN = {Status.ACCEPTED: "solid", Status.REVIEW: "dashed", Status.REJECTED: "dotted"}
+DASHES = {Status.ACCEPTED: (1, 0), Status.REVIEW: (9, 5), Status.REJECTED: (2, 4)}  # drawn, gap
+PLATE_RGB = (20, 20, 20)
 STATUS_RGB = {
     Status.ACCEPTED: (255, 255, 255),
     Status.REVIEW: (255, 200, 0),
     Status.REJECTED: (230, 40, 40),
 }
+# Of a caption's text and plate.
+CHIP_RGB = {
+    Status.ACCEPTED: ((255, 255, 255), PLATE_RGB),
+    Status.REVIEW: ((0, 0, 0), STATUS_RGB[Status.REVIEW]),
+}
 AHEAD_M, ASIDE_M, PX_PER_M = 60.0, 30.0, 10  # what the view from above shows
 POINT_RGB = {PointState.UNKNOWN: (60, 60, 75), PointState.BACKGROUND: (120, 120, 120)}
 POINT_KIND_RGB = ((220, 30, 30), (30, 200, 60))  # of a prompt's points: not on the object, on it
 JPEG_QUALITY = 90
+NO_CUBOIDS = no_cuboids()
+FAR_PX = 10_000  # a line to further away may overflow
 
 
 def class_rgb(class_id: int) -> tuple[int, int, int]:
@@ -41,8 +54,10 @@ def class_rgb(class_id: int) -> tuple[int, int, int]:
 def overlay(image_rgb: UInt8, labels: PictureLabels, names: dict[int, str]) -> UInt8:
     """Draw masks, boxes, classes and statuses over an image.
 
-    Accepted masks are filled; masks for review have a yellow edge and box and their first reason;
-    rejected ones have a thin red box only. Boxes under 30 pixels high have no words.
+    Accepted masks are filled, their box is solid; masks for review have a yellow edge and a dashed
+    box; rejected ones have a dotted red box only. A legend says so where there is room and more
+    than accepted labels are shown. Captions cover no other caption; boxes that are lower than two
+    lines of text have none. A score of 1, as of boxes that people gave, is not written.
 
     Args:
         image_rgb: (H, W, 3); not changed.
@@ -54,20 +69,64 @@ def overlay(image_rgb: UInt8, labels: PictureLabels, names: dict[int, str]) -> U
     """
     canvas = image_rgb.copy()
     instances = labels.instances
-    for row in np.lexsort((instances.scores, -instances.statuses.astype(int))):
+    order = np.lexsort((instances.scores, -instances.statuses.astype(int)))
+    for row in order:
         status = Status(instances.statuses[row])
         if status != Status.REJECTED:
             _paint_mask(canvas, labels, row, status)
-        x0, y0, x1, y1 = (int(v) for v in instances.boxes_xyxy[row].round())
-        # A dark line under a light one reads on any background.
-        cv2.rectangle(canvas, (x0, y0), (x1, y1), (0, 0, 0), 2, cv2.LINE_AA)
-        cv2.rectangle(canvas, (x0, y0), (x1, y1), STATUS_RGB[status], 1, cv2.LINE_AA)
-        if status != Status.REJECTED and y1 - y0 >= MIN_TEXT_PX:
-            text = f"{names[int(instances.class_ids[row])]} {instances.scores[row]:.2f}"
-            if instances.reasons[row]:
-                text += f" {instances.reasons[row][0]}"
-            _write(canvas, text, x0, y0, STATUS_RGB[status])
+        _draw_box(canvas, instances.boxes_xyxy[row], status)
+    lowest_px = captions.LINES * captions.letter_px(labels.size_hw)
+    heights = instances.boxes_xyxy[:, 3] - instances.boxes_xyxy[:, 1]
+    told = [
+        int(row)
+        for row in order[::-1]  # accepted before review, better scores first
+        if instances.statuses[row] != Status.REJECTED and heights[row] >= lowest_px
+    ]
+    legend = _legend(canvas, {Status(status) for status in instances.statuses})
+    texts = [_caption(names[int(instances.class_ids[r])], instances.scores[r]) for r in told]
+    chips = captions.place(texts, instances.boxes_xyxy[told], labels.size_hw, legend)
+    for row, chip in zip(told, chips, strict=True):
+        if chip is not None:
+            status = Status(instances.statuses[row])
+            captions.draw(canvas, chip, *CHIP_RGB[status])
     return canvas
+
+
+def _caption(name: str, score: float) -> str:
+    return name if score >= 1 else f"{name} {score:.2f}"
+
+
+def _legend(canvas: UInt8, statuses: set[Status]) -> tuple[captions.Chip, ...]:
+    """Draw what the patterns mean into a lower corner, if there is something to tell, and room."""
+    shown = sorted(statuses) if statuses - {Status.ACCEPTED} else []
+    letters_px, x0 = captions.letter_px(canvas.shape[:2]), 0
+    chips = []
+    for status in shown:
+        text = f"{PATTERN[status]}: {status.name.lower()}"
+        width, height = captions.chip_size(text, letters_px)
+        chips.append(captions.Chip(text, x0, canvas.shape[0] - height, width, height, letters_px))
+        x0 += width
+    if x0 > canvas.shape[1] / 2 or any(chip.y0 < canvas.shape[0] / 2 for chip in chips):
+        return ()
+    for status, chip in zip(shown, chips, strict=True):
+        captions.draw(canvas, chip, STATUS_RGB[status], PLATE_RGB)
+    return tuple(chips)
+
+
+def _draw_box(canvas: UInt8, box_xyxy: Float32, status: Status) -> None:
+    """Draw a box, solid, dashed or dotted: a light line on a dark one reads on any background."""
+    x0, y0, x1, y1 = (int(v) for v in box_xyxy.round())
+    layer = np.zeros(canvas.shape[:2], np.uint8)
+    cv2.rectangle(layer, (x0, y0), (x1, y1), 1, 2, cv2.LINE_AA)
+    cv2.rectangle(layer, (x0, y0), (x1, y1), 2, 1, cv2.LINE_AA)
+    drawn, gap = DASHES[status]
+    ys, xs = np.nonzero(layer)
+    along = np.where((abs(ys - y0) <= 1) | (abs(ys - y1) <= 1), xs - x0, ys - y0)
+    kept = along % (drawn + gap) < drawn
+    ys, xs = ys[kept], xs[kept]
+    light = layer[ys, xs] == 2
+    canvas[ys[~light], xs[~light]] = 0
+    canvas[ys[light], xs[light]] = STATUS_RGB[status]
 
 
 def _paint_mask(canvas: UInt8, labels: PictureLabels, row: int, status: Status) -> None:
@@ -140,7 +199,13 @@ def _write(canvas: UInt8, text: str, x: int, y: int, rgb: tuple[int, int, int]) 
 
 
 def birds_eye(
-    points_lidar: Float32, labels: PointLabels, names: dict[int, str], *, all_round: bool = False
+    points_lidar: Float32,
+    labels: PointLabels,
+    names: dict[int, str],
+    *,
+    cuboids: Cuboids = NO_CUBOIDS,
+    ahead: int = 0,
+    all_round: bool = False,
 ) -> UInt8:
     """Draw a sweep from above: the car at the bottom, looking up; a ring every 10 m.
 
@@ -148,6 +213,9 @@ def birds_eye(
         points_lidar: (P, 3) metres, x forward, y left.
         labels: (P) labels; labelled points in their class's colour, background grey, unknown dim.
         names: Class id to name, for the legend.
+        cuboids: 3D boxes in the LiDAR's own axes, drawn in the colour of their class. Front and
+            back are not told apart, so no heading is drawn.
+        ahead: Which axis of the LiDAR points ahead, see `Scene`.
         all_round: The car is in the middle, for cameras that look to all sides.
 
     Returns:
@@ -165,10 +233,28 @@ def birds_eye(
     seen = (u >= 0) & (u < width) & (v >= 0) & (v < height)
     u, v = u[seen].astype(np.int64), v[seen].astype(np.int64)  # cull first: 3e38 m fits no integer
     canvas[v, u] = point_rgb(labels)[rows[seen]]
+    class_of = dict(zip(labels.instance_ids.tolist(), labels.class_ids.tolist(), strict=True))
+    for row, corners_m in enumerate(_footprints(cuboids, ahead)):
+        corners_px = [width / 2, bottom] - PX_PER_M * corners_m[:, ::-1]
+        if (np.abs(corners_px) > FAR_PX).any():
+            continue
+        rgb = class_rgb(class_of.get(int(cuboids.instance_ids[row]), 0))
+        cv2.polylines(canvas, [corners_px.round().astype(np.int32)], True, rgb, 1, cv2.LINE_AA)
     present = np.unique(labels.class_ids[labels.states == PointState.LABELLED])
     for line, class_id in enumerate(present):
         _write(canvas, names[int(class_id)], 8, 20 + 16 * line, class_rgb(int(class_id)))
     return canvas
+
+
+def _footprints(cuboids: Cuboids, ahead: int) -> Float64:
+    """Return (N, 4, 2) corners of boxes from above, x forward and y left, metres."""
+    along = np.stack([np.cos(cuboids.yaws_rad), np.sin(cuboids.yaws_rad)], axis=1)
+    across = np.stack([-along[:, 1], along[:, 0]], axis=1)
+    half_m = cuboids.sizes_lwh_m[:, None, :2] / 2 * np.array([[1, 1], [1, -1], [-1, -1], [-1, 1]])
+    corners_m = half_m[..., :1] * along[:, None] + half_m[..., 1:] * across[:, None]
+    corners_m = cuboids.centres_m[:, None, :2] + corners_m
+    turned = corners_m[..., ::-1] * np.array([1, -1]) if ahead else corners_m
+    return np.asarray(turned, np.float64)
 
 
 def point_rgb(labels: PointLabels) -> UInt8:
