@@ -20,7 +20,7 @@ GOOD_IOUS = (0.5, 0.7)  # KITTI's, for people and for cars
 COLUMNS = ("mean IoU", *(f"IoU {iou} or more" for iou in GOOD_IOUS))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class CuboidRows(RowAligned):
     """N true objects.
 

@@ -39,7 +39,7 @@ IGNORED_SHARE = 0.5
 NO_RANGES: Mapping[int, float] = MappingProxyType({})
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Labels(RowAligned):
     """N labels of one image that are judged: not rejected, not empty, of a class that is known.
 

@@ -61,7 +61,7 @@ NEAR_M = 0.1  # corners nearer than this, or behind the camera, have no place on
 CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], np.float64)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class _Boxes(RowAligned):
     """The N boxes of a sample.
 

@@ -14,7 +14,7 @@ FOUND_IOU = 0.5
 Rows = TypeVar("Rows", bound=RowAligned)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LabelRows(RowAligned):
     """The accepted labels of all images.
 
@@ -45,7 +45,7 @@ class LabelRows(RowAligned):
     excused_75: Bool
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ObjectRows(RowAligned):
     """The true objects of all images, without ignored regions.
 

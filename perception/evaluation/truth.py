@@ -20,7 +20,7 @@ VOID = -1  # of a point: not known, left out
 NOT_JUDGED = -2  # of a label: its class is none that the truth knows
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TruePicture(RowAligned):
     """N true objects and ignored regions of one image.
 
@@ -48,7 +48,7 @@ class TruePicture(RowAligned):
     ranges_m: Float32
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TruePoints(RowAligned):
     """The truth of P LiDAR points, in the order of the file.
 

@@ -42,7 +42,7 @@ MAX_INDEX_BYTES = 1 << 29  # a file about all pictures of an export
 LABEL = ""  # the fate of an instance that is written as a label
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Objects(RowAligned):
     """N objects of one picture, as a file from outside holds them.
 

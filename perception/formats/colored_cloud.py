@@ -42,7 +42,7 @@ PCD_ROW = np.dtype(
 _PLY_TYPES = {"<f4": "float", "|u1": "uchar", "<i4": "int"}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ColoredCloud(RowAligned):
     """P points with colours and labels.
 

@@ -41,7 +41,7 @@ _COLUMNS = (
 _LARGEST = 1e9  # nothing in a label file is larger; float32 holds it
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class KittiObjects(RowAligned):
     """N rows of a label file, `DontCare` rows among them.
 
@@ -151,7 +151,7 @@ def write(objects: KittiObjects, path: Path, *, with_scores: bool = False) -> No
     write_bytes(path, "".join(lines).encode())
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class KittiBoxes(RowAligned):
     """N 3D boxes as label files have them; -1, -1000 and -10 where a box is not known.
 

@@ -69,7 +69,7 @@ _MAY_BE_OBJECTS = (REVIEW, Status.REJECTED.name.lower(), Status.ACCEPTED.name.lo
 TOLERANCE = 0.01  # how far outside [0, 1] ultralytics takes a coordinate
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class YoloObjects(RowAligned):
     """N polygons of one picture.
 

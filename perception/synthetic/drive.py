@@ -28,7 +28,7 @@ ROUNDING_M = 0.01  # far more than float32 loses on a hit within a scene
 Bounds = tuple[int, int, int, int]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Objects(RowAligned):
     """N road users at one moment.
 

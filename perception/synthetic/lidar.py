@@ -21,7 +21,7 @@ from perception.synthetic.stage import Movers, Stage
 Rows = np.ndarray[tuple[int], np.dtype[np.intp]]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Sweep(RowAligned):
     """P returns.
 

@@ -16,10 +16,13 @@ from perception.core.types import (
     LogitCrops,
     Masks,
     Picture,
+    PictureLabels,
+    SampleLabels,
     Scene,
     Segments,
     Status,
 )
+from perception.runs.labels import NO_POINTS
 
 
 def some_detections(n: int) -> Detections:
@@ -216,3 +219,14 @@ def test_blank_instances_claim_nothing(n: int) -> None:
     assert (rows.statuses == Status.REJECTED).all() and not rows.by_human.any()
     assert rows.reasons == ((),) * n and rows.masks.counts == (b"",) * n
     assert np.isnan(rows.trusts).all() and np.isnan(rows.signals.brightness).all()
+
+
+def test_one_row_is_asked_for_by_its_number_and_containers_say_how_many_they_hold() -> None:
+    three = Instances.blank(3, (4, 6))
+    assert len(three[0]) == len(three[-1]) == len(three.masks[1]) == 1
+    with pytest.raises(IndexError):
+        three[3]
+    assert (repr(three), repr(three[0])) == ("Instances(3 rows)", "Instances(1 row)")
+    picture = Picture("front", "a.png", np.zeros((40, 60, 3), np.uint8))
+    labels = SampleLabels("a", (PictureLabels("front", "a.png", (4, 6), three, ()),), NO_POINTS)
+    assert "array" not in repr(picture) + repr(labels) and len(repr(labels)) < 400

@@ -27,7 +27,7 @@ class PointState(IntEnum):
     LABELLED = 2
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Instances(RowAligned):
     """N labelled objects of one image.
 
@@ -138,7 +138,7 @@ class PictureLabels:
     offset: BoxOffset = field(default_factory=BoxOffset)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PointLabels(RowAligned):
     """One label per LiDAR point, in the order of the file.
 
@@ -156,7 +156,7 @@ class PointLabels(RowAligned):
     trusts: UInt8
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Cuboids(RowAligned):
     """3D boxes of N objects, in the LiDAR's frame.
 

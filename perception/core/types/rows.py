@@ -11,15 +11,10 @@ import numpy.typing as npt
 from perception.core.errors import ShapeError
 
 Bool = npt.NDArray[np.bool_]
-
 UInt8 = npt.NDArray[np.uint8]
-
 Int32 = npt.NDArray[np.int32]
-
 Float32 = npt.NDArray[np.float32]
-
 Float64 = npt.NDArray[np.float64]
-
 Counts = tuple[tuple[str, int], ...]  # name and count, in alphabetical order
 
 
@@ -35,12 +30,12 @@ def _names_of(kind: Any) -> tuple[str, ...]:
     return tuple(column.name for column in fields(kind))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RowAligned:
     """N rows in several columns: numpy arrays and tuples, but for the fields named in `shared`.
 
-    Indexing by an array of booleans or integers, or by a slice, gives the same type with those
-    rows.
+    Indexing by an array of booleans or integers, by a slice or by an integer gives the same type
+    with those rows: `masks[0]` has one row.
 
     Raises:
         ShapeError: if the columns disagree on N.
@@ -84,9 +79,13 @@ class RowAligned:
                 changed[name] = tuple(value for column in values for value in column)
         return replace(parts[0], **changed)
 
-    def __getitem__(self, rows: npt.NDArray[Any] | slice) -> Self:
+    def __repr__(self) -> str:
+        """Say how many rows there are; notebooks show it."""
+        return f"{type(self).__name__}({len(self)} {'row' if len(self) == 1 else 'rows'})"
+
+    def __getitem__(self, rows: npt.NDArray[Any] | slice | int) -> Self:
         """Return the chosen rows, in the order asked for."""
-        index = np.arange(len(self))[rows]
+        index = np.atleast_1d(np.arange(len(self))[rows])
         changed: dict[str, Any] = {}
         for name in self._columns():
             value = getattr(self, name)

@@ -77,7 +77,7 @@ class Picture:
 
     camera: str
     file_name: str
-    image_rgb: UInt8
+    image_rgb: UInt8 = field(repr=False)
     changes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -104,7 +104,7 @@ class Scene:
     """
 
     cameras: tuple[Camera, ...]
-    points_lidar: Float32
+    points_lidar: Float32 = field(repr=False)
     ahead: Literal[0, 1] = 0
     remarks: tuple[str, ...] = ()
 

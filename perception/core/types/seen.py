@@ -7,7 +7,7 @@ from perception.core.errors import ShapeError
 from perception.core.types.rows import Counts, Float32, Float64, Int32, RowAligned
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Detections(RowAligned):
     """N boxes found in, or given for, one image.
 
@@ -32,7 +32,7 @@ class Detections(RowAligned):
     mended: Counts = ()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Masks(RowAligned):
     """N masks of one image, run-length encoded inside their bounding boxes.
 
@@ -49,7 +49,7 @@ class Masks(RowAligned):
     size_hw: tuple[int, int]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LogitCrops(RowAligned):
     """N low-resolution mask logits, each cropped to its mask's cells and compressed.
 
@@ -69,7 +69,7 @@ class LogitCrops(RowAligned):
     cells_per_px_xy: Float64
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Segments(RowAligned):
     """What a segmenter answers to N boxes, in the order of the boxes.
 
@@ -92,7 +92,7 @@ class Segments(RowAligned):
     consensus_ious: Float32
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ImageStatistics(RowAligned):
     """What else was seen of N masks while their image was open; NaN where it is not known.
 

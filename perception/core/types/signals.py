@@ -8,7 +8,7 @@ import numpy as np
 from perception.core.types.rows import Float32, RowAligned
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Signals(RowAligned):
     """What speaks for or against N instances, besides the scores; NaN where it is not known.
 

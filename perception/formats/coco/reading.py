@@ -31,7 +31,7 @@ from perception.formats import (
 MAX_JSON_BYTES = 1 << 29  # COCO's own train2017 has 450 MB; Python needs ten times that in memory
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class CocoAnnotations(RowAligned):
     """N annotations of one image.
 

@@ -25,7 +25,7 @@ MOST_SPACING_RAD = 0.035
 FAR_M = np.float32(1e6)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Sight(RowAligned):
     """The M points of a sweep that fall into an image.
 
@@ -86,7 +86,7 @@ def beam_spacing_px(x: Rows, y: Rows, K: Float64) -> float:
     return float(np.median(gaps)) if len(gaps) else 0.0
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Under(RowAligned):
     """The N points whose pixel lies in one mask.
 

@@ -131,7 +131,7 @@ def _likely(ours: Int32, theirs: Int32, both: Bool) -> list[tuple[float, int, in
     return [(float(ious[i, j]), int(i), int(j)) for i, j in np.argwhere(shares > SAME_SHARE)]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class _Claims(RowAligned):
     """What all cameras say: one row for each point and camera that labels it."""
 

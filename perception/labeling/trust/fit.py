@@ -41,7 +41,7 @@ PRIOR_KINDS: tuple[Kind, ...] = ("logistic",)  # who has labels for the other ne
 Groups = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Examples(RowAligned):
     """N labels that somebody checked.
 
