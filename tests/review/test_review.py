@@ -18,6 +18,7 @@ from perception.core.errors import RequestError
 from perception.core.sizes import size_name
 from perception.core.types import Status
 from perception.review import crops, doubts
+from perception.review.command import show
 from perception.review.doubts import Candidate
 from perception.review.review import review
 from perception.runs import folder
@@ -230,9 +231,12 @@ def test_chromium_filters_decides_and_downloads(
     page.keyboard.press("j")
     page.keyboard.press("k")
     page.keyboard.press("a")
+    page.keyboard.press("u")  # directly after: the page has stepped on, and goes back
+    assert page.inner_text("#decided") == "" and "6 of 24" in page.inner_text("#where")
     page.keyboard.press("k")
+    page.keyboard.press("r")  # of the fifth, over what was decided
     page.keyboard.press("u")
-    assert page.inner_text("#decided") == ""
+    assert page.inner_text("#decided") == "accept" and "5 of 24" in page.inner_text("#where")
 
     with page.expect_download() as caught:
         page.click("#download")
@@ -328,3 +332,23 @@ def test_the_verb_says_what_to_open(
     assert cli.run(["show", str(drive), "--review", "--out", str(tmp_path / "out")]) == cli.FINE
     told = capsys.readouterr().out
     assert "3 labels to look at" in told and f"open {tmp_path / 'out' / 'index.html'}" in told
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width_px", [1440, 390])
+def test_outlines_lie_on_the_pictures_that_they_belong_to(
+    page: Any, tmp_path: Path, draw: Callable[..., Path], width_px: int
+) -> None:
+    show(crowd(tmp_path, 2, 12, draw), tmp_path / "report")
+    page.set_viewport_size({"width": width_px, "height": 900})
+    page.goto((tmp_path / "report" / "index.html").as_uri())
+    boxes = page.evaluate(
+        """[...document.querySelectorAll(".examples figure div")].map((div) =>
+          ["img", "svg"].map((name) => {
+            const box = div.querySelector(name).getBoundingClientRect();
+            return [box.left, box.top, box.width, box.height];
+          }))"""
+    )
+    assert boxes and min(image[2] for image, _ in boxes) < 240, "a crop narrower than its figure"
+    for image, outline in boxes:
+        assert outline == pytest.approx(image, abs=1)

@@ -204,9 +204,13 @@ function percent(share) {
   return `${(100 * share).toFixed(1)} %`;
 }
 
+const taken = []; // [place, what was decided before], the last decision last
+
 function decide(value) {
-  if (queue[at] === undefined) return;
-  decided.set(queue[at], value);
+  const place = queue[at];
+  if (place === undefined) return;
+  taken.push([place, decided.get(place)]);
+  decided.set(place, value);
   remember();
   step(1);
 }
@@ -217,8 +221,14 @@ function step(by) {
   show();
 }
 
+// Take the last decision back and show its label again: the page has stepped on since.
 function undo() {
-  decided.delete(queue[at]);
+  const last = taken.pop();
+  if (last === undefined) return;
+  const [place, before] = last;
+  if (before === undefined) decided.delete(place);
+  else decided.set(place, before);
+  if (queue.includes(place)) at = queue.indexOf(place);
   remember();
   show();
 }
