@@ -254,6 +254,23 @@ def init(source: str, *, out: Path = Path("perception.yaml"), as_json: AsJson = 
     return FINE
 
 
+def config(*, as_json: AsJson = False) -> int:
+    """Print every setting with its default and what it means, as a file for `--config`.
+
+    perception config > mine.yaml
+
+    Args:
+        as_json: Print one JSON object for programs.
+    """
+    from perception.commands.init import commented
+    from perception.core.config import Config
+
+    settings = Config()
+    text = commented(settings, "perception label SOURCE --config THIS_FILE ...")
+    say(settings.model_dump(mode="json"), as_json, text.splitlines())
+    return FINE
+
+
 def completion(shell: Literal["bash", "zsh", "fish"]) -> int:
     """Print what makes a shell complete verbs and options; nothing is installed.
 

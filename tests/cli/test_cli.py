@@ -11,6 +11,7 @@ import pytest
 
 from perception import cli
 from perception.cli.terminal import spell_options
+from perception.core.config import Config, load_config
 from perception.models import weights
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -263,3 +264,15 @@ def test_a_shell_completes_verbs_and_options(tmp_path: Path, command: Start) -> 
     )
     done = subprocess.run(["bash", "-c", asked], cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout.split() == ["relabel"], done.stderr
+
+
+def test_config_prints_every_setting_as_a_file_that_changes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["config"]) == cli.FINE
+    text = capsys.readouterr().out
+    (tmp_path / "mine.yaml").write_text(text)
+    assert load_config(tmp_path / "mine.yaml", {}) == Config()
+    assert "# labels below this score are rejected" in text and text.count("#") > 30
+    assert cli.run(["config", "--json"]) == cli.FINE
+    assert json.loads(capsys.readouterr().out) == Config().model_dump(mode="json")
