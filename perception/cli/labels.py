@@ -1,5 +1,6 @@
 """The verbs of a run: label, relabel, export."""
 
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,14 +25,15 @@ if TYPE_CHECKING:
 def label(
     source: str,
     *,
-    out: str,
-    segmenter: str,
+    out: str = "",
+    segmenter: str = "mobile_sam",
     detector: str = "",
     boxes: str = "",
     second_opinion: str = "",
     wobble: int | None = None,
     trust: str = "",
     class_map: str = "",
+    classes: str = "",
     config: Path | None = None,
     floor: float | None = None,
     min_score: float | None = None,
@@ -57,26 +59,32 @@ def label(
     new_run: Flag = False,
     break_lock: Flag = False,
     strict_calibration: Flag = False,
+    offline: Flag = False,
     dry_run: Flag = False,
     as_json: AsJson = False,
 ) -> int:
     """Label a dataset into a run folder; the same command again resumes it.
 
+    perception label photos
     perception label kitti:DATA --out runs/kitti --detector yolov8n.onnx --segmenter mobile_sam.pt
 
     Args:
         source: kitti:ROOT, kitti-raw:ROOT, kitti-tracking:ROOT, semantic-kitti:ROOT, nuscenes:ROOT,
             images:ROOT, a path (folder, glob, list file, image) or a dataset.yaml. ROOT may be
             s3://BUCKET/PATH.
-        out: The run folder, or s3://BUCKET/PATH.
-        segmenter: A SAM checkpoint, YOLO-seg weights (.onnx); grabcut and boxes need none.
-        detector: YOLO weights, .onnx or .pt, or YOLOX weights, .onnx.
+        out: The run folder, or s3://BUCKET/PATH; by default runs/NAME, after the source.
+        segmenter: A SAM checkpoint, its name as `perception weights list` has it, YOLO-seg weights
+            (.onnx); grabcut and boxes need none. Weights by name are fetched once, and told.
+        detector: YOLO weights, .onnx or .pt, or a name; or YOLOX weights, .onnx. By default
+            yolov8n, where no boxes are given.
         boxes: In place of a detector: label_2, a COCO .json, a CVAT .xml, or a folder of KITTI or
             YOLO .txt, Pascal VOC .xml, LabelMe .json.
         second_opinion: Another segmenter, such as YOLO-seg weights: how far its masks agree.
         wobble: Jitter each box so many times and see how much its mask changes (0); 8 is plenty.
         trust: A trust file, as `perception trust fit` writes it.
-        class_map: From the detector's names to ours: a shipped class map or a YAML file.
+        class_map: From the detector's names to ours: a shipped class map or a YAML file; same
+            keeps the detector's classes, all of them.
+        classes: The only classes that are wanted, separated by commas; others are ignored.
         config: YAML file with settings.
         floor: Boxes below this score are never seen (0.2).
         min_score: Boxes below this score are rejected (0.25); `perception relabel` moves it.
@@ -110,6 +118,7 @@ def label(
         new_run: Where OUT holds a run with other settings, start OUT-2 beside it.
         break_lock: Take the folder from a run that has ended on another machine.
         strict_calibration: Stop after a shard most of whose pictures say that calibration is off.
+        offline: Fetch no weights that are named.
         dry_run: Check the request, load the models once, and say what would be done.
         as_json: Print one JSON object for programs.
     """
@@ -117,13 +126,14 @@ def label(
 
     request = commands.LabelRequest(
         source,
-        out,
+        out or f"runs/{_name_of(source)}",
         segmenter,
-        detector,
+        detector or ("" if boxes else "yolov8n"),
         boxes=boxes,
         second=second_opinion,
         trust=trust,
         class_map=class_map,
+        classes=classes,
         config=config,
         overrides=nested(
             {
@@ -154,11 +164,23 @@ def label(
         new_run=new_run,
         break_lock=break_lock,
         strict_calibration=strict_calibration,
+        offline=offline,
     )
     if dry_run:
         return _show_plan(commands.plan(request), as_json)
     with show_progress(as_json) as progress, stopping_between_shards(progress) as gently:
         return _show_run(commands.label(request, gently, show_notice(as_json)), as_json)
+
+
+def _name_of(source: str) -> str:
+    """Return what a run of a source is called: its folder or list, without what cannot be a name.
+
+    Of "kitti:DATA/kitti" it is "kitti", of "photos/*.jpg" it is "photos".
+    """
+    parts = [part for part in re.split(r"[/:]", source) if part not in {"", ".", ".."}]
+    plain = [part for part in parts if not set(part) & set("*?[")]
+    stem = (plain or ["labels"])[-1]
+    return re.sub(r"\.(txt|ya?ml|jpe?g|png)$", "", stem, flags=re.IGNORECASE)
 
 
 def relabel(

@@ -13,7 +13,7 @@ from typing import Any
 
 from perception.commands import hygiene
 from perception.commands.exports import FORMATS, export
-from perception.commands.request import LabelRequest, Resolved, resolve
+from perception.commands.request import LabelRequest, Resolved, resolve, with_weights
 from perception.core.config import merge, parse_config, read_overrides
 from perception.core.errors import BucketError, RequestError
 from perception.core.ontology import load_class_map
@@ -114,6 +114,7 @@ def plan(request: LabelRequest) -> Planned:
     Raises:
         RequestError: for anything wrong with the request.
     """
+    request = with_weights(replace(request, offline=True), tell_nobody)
     if is_bucket(request.out):
         with _resolved_there(request) as (resolved, copy):
             copy.bring(copies.is_state)
@@ -154,6 +155,7 @@ def label(request: LabelRequest, progress: Progress = no_progress, tell: Tell = 
     Raises:
         RequestError: before any work, for anything wrong with the request.
     """
+    request = with_weights(request, tell)
     if is_bucket(request.out):
         return _label_there(request, progress, tell)
     resolved = resolve(request)

@@ -4,18 +4,27 @@ Everything that can be refused without a model is refused here, before any work.
 """
 
 import os
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from perception.core.config import Config, ModelSpec, load_config
 from perception.core.errors import RequestError
-from perception.core.ontology import ClassMap, Ontology, load_class_map, load_ontology
+from perception.core.ontology import (
+    SAME,
+    ClassMap,
+    Ontology,
+    load_class_map,
+    load_ontology,
+    only,
+    same_classes,
+)
 from perception.core.types import SampleRef
 from perception.execution.job import Job
 from perception.io.images import Reading
 from perception.labeling.trust.model import read_model
-from perception.models import given_boxes, registry
+from perception.models import given_boxes, registry, weights
 from perception.models.backends import detector_resolved, segmenter_resolved
 from perception.models.capabilities import Capabilities
 from perception.models.registry import Choice
@@ -39,7 +48,9 @@ class LabelRequest:
         boxes: "label_2", a COCO JSON file, or a folder of KITTI or YOLO txt files.
         second: A second segmenter, asked the same boxes for its opinion; "" for none.
         trust: A trust file, see `trust.model`; "" for none.
-        class_map: Shipped class map or YAML file; "" chooses by the detector or box file.
+        class_map: Shipped class map or YAML file; "same" for the classes of the detector or box
+            file as they are; "" chooses by their names.
+        classes: The only classes that are wanted, separated by commas; "" for all.
         config: YAML with settings.
         overrides: Nested settings that win over the file.
         engine: "local" or "ray".
@@ -53,6 +64,7 @@ class LabelRequest:
         new_run: Where `out` holds another run, start OUT-2, OUT-3, ... beside it.
         break_lock: Take the folder from a run that is certain to have ended.
         strict_calibration: Stop where masks and points do not lie upon each other.
+        offline: Fetch no weights that are named.
     """
 
     source: str
@@ -63,6 +75,7 @@ class LabelRequest:
     second: str = ""
     trust: str = ""
     class_map: str = ""
+    classes: str = ""
     config: Path | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
     engine: str = "local"
@@ -76,6 +89,7 @@ class LabelRequest:
     new_run: bool = False
     break_lock: bool = False
     strict_calibration: bool = False
+    offline: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,6 +99,15 @@ class Chosen:
     detector: Choice | None
     segmenter: Choice
     second: Choice | None
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """The classes of a run, the way to them, and how names were understood."""
+
+    ontology: Ontology
+    class_map: ClassMap
+    notices: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -182,6 +205,28 @@ def _resolve_threads(settings: Config, run: Path, request: LabelRequest) -> Conf
     return settings.model_copy(update={"observe": observe})
 
 
+def with_weights(request: LabelRequest, tell: Callable[[str], None]) -> LabelRequest:
+    """Return a request with paths in place of names of known weights, fetched where they must be.
+
+    Args:
+        request: What is asked.
+        tell: Called before anything is fetched.
+
+    Raises:
+        RequestError: as `weights.path_of`.
+    """
+
+    def path_of(text: str) -> str:
+        return weights.path_of(text, tell, offline=request.offline)
+
+    return replace(
+        request,
+        detector=path_of(request.detector),
+        segmenter=path_of(request.segmenter),
+        second=path_of(request.second),
+    )
+
+
 def _choose(request: LabelRequest) -> Chosen:
     """Look at the weights that were asked for, once."""
     if bool(request.detector) == bool(request.boxes):
@@ -227,15 +272,16 @@ def _job(
     chosen: Chosen,
 ) -> tuple[Job, tuple[str, ...]]:
     """Return what workers are told, and how the boxes were understood."""
-    ontology, second = load_ontology(), chosen.second
+    second = chosen.second
     detector_path, boxes = "", request.boxes
     if chosen.detector is None:
-        detector, mapping, notices = _given(request, origin, root, plan, ontology)
+        detector, mapped, understood = _given(request, origin, root, plan)
         boxes = boxes if boxes in given_boxes.OWN_FOLDERS else str(Path(boxes).resolve())
     else:
         detector, detector_path = chosen.detector.spec, str(chosen.detector.path)
-        mapping, read_as = _detector_map(chosen.detector, request.class_map, ontology)
-        notices = (*chosen.detector.notices, *read_as)
+        understood = chosen.detector.notices
+        mapped = _map(request, _names(chosen.detector), "the detector")
+    ontology, mapping, notices = mapped.ontology, mapped.class_map, (*understood, *mapped.notices)
     spec = RunSpec(
         libraries=folder.installed_libraries(),
         source=origin.layout,
@@ -263,8 +309,8 @@ def _job(
 
 
 def _given(
-    request: LabelRequest, origin: Source, root: str, plan: Plan, ontology: Ontology
-) -> tuple[ModelSpec, ClassMap, tuple[str, ...]]:
+    request: LabelRequest, origin: Source, root: str, plan: Plan
+) -> tuple[ModelSpec, Mapped, tuple[str, ...]]:
     """Return what stands for the detector, the map of its classes, how boxes were understood."""
     given = request.boxes
     here = sources.label_root(root) if given in given_boxes.OWN_FOLDERS else Path(root)
@@ -275,27 +321,43 @@ def _given(
         digest, listed = opened.digest(), opened.listed_names
     else:
         digest = given_boxes.digest(given, here, opened.names_files)
-    if request.class_map:
-        mapping, notices = given_boxes.fit(load_class_map(request.class_map), names, listed)
-    else:
-        mapping, notices = given_boxes.class_map_for(names, ontology, given, listed)
-    mapping.check_names(names)
+    mapped = _map(request, names, given, listed)
+    mapped.class_map.check_names(names)
     spec = ModelSpec(kind="boxes", file_name=Path(request.boxes).name, sha256=digest)
-    return spec, mapping, (*understood, *notices)
+    return spec, mapped, understood
 
 
-def _detector_map(
-    detector: Choice, class_map: str, ontology: Ontology
-) -> tuple[ClassMap, tuple[str, ...]]:
-    """Return the map of a detector's classes, and how their names were understood."""
-    names = detector.spec.class_names
-    if class_map:
-        return given_boxes.fit(load_class_map(class_map), names)
-    if names:
-        return given_boxes.class_map_for(names, ontology, "the detector")
-    if detector.can.coco_names:
-        return load_class_map("coco80-to-road"), ()
-    return given_boxes.class_map_for(("car",), ontology)
+def _names(detector: Choice) -> tuple[str, ...]:
+    """Return a detector's classes; of one that does not say them COCO's 80, if it may have them."""
+    if detector.class_names:
+        return detector.class_names
+    coco = load_class_map("coco80-to-road")
+    return (*coco.map, *coco.ignore) if detector.can.coco_names else ("car",)
+
+
+def _map(
+    request: LabelRequest, names: tuple[str, ...], source: str, listed: tuple[str, ...] = ()
+) -> Mapped:
+    """Return the classes of a run and the way to them.
+
+    Args:
+        request: Which class map and which classes are wanted.
+        names: Of the detector, or of boxes.
+        source: What has them, for messages.
+        listed: Names that a box file lists, and no box has.
+    """
+    road = load_ontology()
+    if request.class_map == SAME:
+        ontology, class_map = same_classes((*names, *listed), road)
+        notices = tuple[str, ...]()
+    elif request.class_map:
+        ontology = road
+        class_map, notices = given_boxes.fit(load_class_map(request.class_map), names, listed)
+    else:
+        ontology = road
+        class_map, notices = given_boxes.class_map_for(names, ontology, source, listed)
+    wanted = [name.strip() for name in request.classes.split(",") if name.strip()]
+    return Mapped(ontology, only(class_map, wanted) if wanted else class_map, notices)
 
 
 def _free_folder(run: Path, spec: RunSpec) -> Path:

@@ -20,6 +20,7 @@ from pydantic import Field, ValidationError
 from perception.core.config import Settings, load_yaml
 from perception.core.errors import RequestError, SampleError
 
+SAME = "same"  # the class map that keeps a source's own classes
 MAX_SHOWN, _LONGEST = 20, 100  # unknown names in one message, and characters of one
 _FORM = re.compile(r"[\s_-]+")  # between the words of a name
 Sizes = tuple[float, float, float] | tuple[()]
@@ -147,7 +148,7 @@ def unknown_classes(names: Sequence[str], where: str) -> RequestError:
         "class.unknown",
         f"{what} neither mapped nor ignored by {where}: {shown}{more}; in a class map of your own "
         f"(--class-map FILE.yaml) write `{json.dumps(names[0][:_LONGEST])}: CLASS` under `map`, or "
-        "the name in the list `ignore`",
+        "the name in the list `ignore`, or keep all classes as they are: --class-map same",
     )
 
 
@@ -199,6 +200,55 @@ def load_class_map(name_or_path: str) -> ClassMap:
         return ClassMap.model_validate(values)
     except ValidationError as error:
         raise _invalid(path, error) from error
+
+
+def same_classes(names: Sequence[str], known: Ontology) -> tuple[Ontology, ClassMap]:
+    """Return an ontology whose classes are a source's own, each mapped to itself.
+
+    A class that another ontology has too, whatever the form of its name, has its family and sizes
+    from there; others have none: nothing is refused for their size.
+
+    Args:
+        names: Of the source; a name that comes twice counts once.
+        known: Where sizes come from.
+    """
+    of_form = {_plain(entry.name): entry for entry in known.classes}
+    classes = []
+    for number, name in enumerate(dict.fromkeys(names), start=1):
+        like = of_form.get(_plain(name), OntologyClass(id=0, name=name, parent=name))
+        classes.append(like.model_copy(update={"id": number, "name": name}))
+    listed = {entry.name for entry in classes}
+    rules = tuple(rule for rule in known.compose if {rule.over, rule.under, rule.becomes} <= listed)
+    ontology = Ontology(name=SAME, classes=tuple(classes), compose=rules)
+    return ontology, ClassMap(source=SAME, target=SAME, map={name: name for name in listed})
+
+
+def only(class_map: ClassMap, classes: Sequence[str]) -> ClassMap:
+    """Return a class map that ignores all names but those of some classes.
+
+    Args:
+        class_map: The map.
+        classes: Names of the source, or of the ontology, whatever their form.
+
+    Raises:
+        RequestError: `class.unknown` for a class that the map does not lead to.
+    """
+    wanted = {_plain(name): name for name in classes}
+    found = {_plain(name) for pair in class_map.map.items() for name in pair}
+    if unknown := [name for plain, name in wanted.items() if plain not in found]:
+        known = ", ".join(dict.fromkeys(class_map.map.values()))
+        raise RequestError(
+            "class.unknown",
+            f"--classes {', '.join(unknown)}: the class map {class_map.source}-to-"
+            f"{class_map.target} has no such class; there are {known}",
+        )
+    kept = {
+        name: target
+        for name, target in class_map.map.items()
+        if _plain(name) in wanted or _plain(target) in wanted
+    }
+    others = tuple(name for name in class_map.map if name not in kept)
+    return class_map.model_copy(update={"map": kept, "ignore": (*class_map.ignore, *others)})
 
 
 class Target(Settings):

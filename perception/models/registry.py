@@ -5,6 +5,7 @@ end is a line here and a package in integrations/.
 """
 
 import pkgutil
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from perception.core.errors import RequestError
 from perception.models import weights
 from perception.models.backends import detector_resolved, segmenter_resolved
 from perception.models.capabilities import Capabilities
-from perception.models.class_names import read_names
+from perception.models.class_names import parse_names, read_names
 from perception.models.protocols import Detector, Promptable, Segmenter, SizedDetector
 from perception.models.tiles import TiledDetector
 
@@ -58,12 +59,14 @@ class Choice:
         spec: What it is.
         path: Where its weights lie on this machine.
         can: What it can do.
+        class_names: Of a detector, where that is known without loading it; () where it is not.
         notices: What was understood of it, one sentence each.
     """
 
     spec: ModelSpec
     path: Path
     can: Capabilities = NOTHING_TO_CHOOSE
+    class_names: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
 
 
@@ -102,9 +105,13 @@ def choose_detector(text: str, trust_weights: bool, names: str = "") -> Choice:
 def _with_names(choice: Choice, names: str) -> Choice:
     """Return ONNX weights with class names from a file, or with a notice that they have none."""
     if names:
-        spec = choice.spec.model_copy(update={"class_names": read_names(Path(names))})
-        return replace(choice, spec=spec)
-    if weights.onnx_metadata(choice.path).get("names", "{}") not in {"{}", "[]", ""}:
+        given = read_names(Path(names))
+        spec = choice.spec.model_copy(update={"class_names": given})
+        return replace(choice, spec=spec, class_names=given)
+    stated = weights.onnx_metadata(choice.path).get("names", "{}")
+    if stated not in {"{}", "[]", ""}:
+        with suppress(ValueError):  # whoever loads it says what is wrong with them
+            return replace(choice, class_names=parse_names(stated))
         return choice
     notice = (
         f"{choice.spec.file_name} names no classes: where it knows 80, they are taken for COCO's; "

@@ -10,6 +10,8 @@ from perception.core.ontology import (
     data_folder,
     load_class_map,
     load_ontology,
+    only,
+    same_classes,
     target_of,
 )
 
@@ -285,3 +287,32 @@ def test_a_name_that_is_not_shipped_lists_those_that_are() -> None:
             load("coco90-to-moon")
         with pytest.raises(RequestError, match=r"config\.invalid"):
             load("../../pyproject")
+
+
+def test_a_sources_own_classes_keep_their_names_and_borrow_sizes() -> None:
+    road = load_ontology()
+    ontology, mapping = same_classes(("Car", "sofa", "person", "sofa"), road)
+    assert [(entry.id, entry.name) for entry in ontology.classes] == [
+        (1, "Car"),
+        (2, "sofa"),
+        (3, "person"),
+    ]
+    car, sofa, person = ontology.classes
+    assert car.usual_m == road.by_id(road.id_of("car")).usual_m and car.parent == "vehicle"
+    assert (sofa.usual_m, sofa.most_m, sofa.parent) == ((), (), "sofa")
+    assert person.parent == "human" and ontology.compose == ()
+    assert [mapping(name) for name in ("Car", "sofa", "person")] == ["Car", "sofa", "person"]
+    with_riders, _ = same_classes([entry.name for entry in road.classes], road)
+    assert with_riders.compose == road.compose
+    assert same_classes((), road)[0].classes == ()
+
+
+def test_only_some_classes_are_kept_and_the_others_are_ignored_and_counted() -> None:
+    coco = load_class_map("coco80-to-road")
+    for asked in (("person", "traffic light"), ("Person", "traffic-light")):
+        kept = only(coco, asked)
+        assert kept.map == {"person": "person", "traffic light": "traffic-light"}
+        assert kept("car") is None and kept("dog") is None
+    assert only(coco, tuple(coco.map)) == coco
+    with pytest.raises(RequestError, match=r"class\.unknown: --classes unicorn: .*there are .*car"):
+        only(coco, ("person", "unicorn"))

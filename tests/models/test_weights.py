@@ -494,3 +494,49 @@ def test_graphs_without_end_are_refused(tmp_path: Path) -> None:
     path = saved(tmp_path, "deep.onnx", b"\x08\x0a" + field(7, content))
     with pytest.raises(RequestError, match=r"weights\.invalid.*deep in each other"):
         weights.check(path)
+
+
+def test_weights_by_name_are_fetched_once_and_told_before(
+    server: tuple[Path, str], target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    saved(server[0], "toy.pt", GOOD)
+    toy, told = known(monkeypatch, GOOD, f"{server[1]}/toy.pt"), list[str]()
+    kept = tmp_path / "cache" / "driving-perception" / "weights" / "toy.pt"
+    match = r"weights\.missing: toy: .*nothing is fetched with --offline"
+    with pytest.raises(RequestError, match=match):
+        weights.path_of("toy", told.append, offline=True)
+    assert told == [] and not kept.exists()
+    assert weights.path_of("toy", told.append) == str(kept) and kept.read_bytes() == GOOD
+    (sentence,) = told
+    for fact in (
+        "once",
+        f"{toy.size_bytes / 1e6:.1f} MB",
+        toy.licence,
+        toy.sha256[:12],
+        str(server[1]),
+    ):
+        assert fact in sentence
+    (server[0] / "toy.pt").unlink()
+    assert weights.path_of("toy", told.append, offline=True) == str(kept) and len(told) == 1
+
+
+def test_a_path_is_no_name_and_a_file_of_that_name_wins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_network: list[str]
+) -> None:
+    known(monkeypatch, GOOD, "http://127.0.0.1:9/toy.pt")
+    monkeypatch.chdir(tmp_path)
+    for text in ("toy.pt", "elsewhere/toy", "grabcut", ""):
+        assert weights.path_of(text, pytest.fail) == text
+    saved(tmp_path, "toy", GOOD)
+    assert weights.path_of("toy", pytest.fail) == "toy" and no_network == []
+
+
+def test_without_a_cache_a_name_is_refused_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, no_network: list[str]
+) -> None:
+    known(monkeypatch, GOOD, "http://127.0.0.1:9/toy.pt")
+    monkeypatch.setenv("PERCEPTION_CACHE", "off")
+    with pytest.raises(RequestError, match=r"perception weights pull toy"):
+        weights.path_of("toy", pytest.fail)
+    assert no_network == []

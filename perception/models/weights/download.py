@@ -11,7 +11,7 @@ from perception.models.weights.checks import identify
 
 
 def pull(name: str, folder: Path) -> Path:
-    """Download known weights into a folder; nothing else in the package uses the network.
+    """Download known weights into a folder.
 
     The file appears whole and checked, or not at all. What is there is checked, never replaced.
     Where a publisher cannot be reached, the same model comes from its entry in `FALLBACKS`;
