@@ -56,11 +56,11 @@ app.command(corrections_app)
 START = """\
 perception labels driving data: YOLO boxes prompt SAM. What most people want:
 
-  perception label PICTURES --detector yolov8n.onnx --segmenter mobile_sam.pt --out runs/mine
+  perception label PICTURES --out runs/mine        YOLOv8n and MobileSAM, fetched once, by name
   perception show runs/mine --out page             pictures, points and figures, opens from disk
   perception export runs/mine --to coco --out labels.json
 
-perception weights pull mobile_sam    fetches a segmenter; perception init PICTURES writes settings
+perception init PICTURES writes settings; perception weights list shows which models have a name
 perception --help                     every command; perception doctor looks at this machine
 """
 

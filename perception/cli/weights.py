@@ -50,7 +50,7 @@ def weights_verify(path: Path, *, as_json: AsJson = False) -> int:
 
 @weights_app.command(name="pull")
 def weights_pull(name: str, *, to: Path = Path(), as_json: AsJson = False) -> int:
-    """Download known weights and check their hash; the only verb that uses the network.
+    """Download known weights and check their hash.
 
     Args:
         name: As `perception weights list` shows it.

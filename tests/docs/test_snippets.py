@@ -75,6 +75,7 @@ INSTEAD = {
 }
 # Commands that are not executed, and why.
 EXCLUDED = {
+    "perception weights pull mobile_sam": "uses the network",
     "perception label photos": "uses the network; tests/commands/test_first_hour.py has a mirror",
     "make demo": "makes an environment and uses the network; CI's job demo",
     "make test": "this is it",
