@@ -13,7 +13,8 @@ from perception.core.types import Bool, Instances, PictureLabels, Status
 from perception.evaluation.instances import IGNORED_SHARE, compare, ignored_shares, match
 from perception.evaluation.loaders import no_image_in_common, read_truth
 from perception.labeling.quality.correct import Correction, by_image
-from perception.labeling.trust.features import FEATURES, doubts, features_of
+from perception.labeling.trust.features import FEATURES, features_of
+from perception.labeling.trust.features import worst_first as worst_of
 from perception.labeling.trust.fit import Examples, fit
 from perception.labeling.trust.model import TrustModel, read_model
 from perception.labeling.trust.threshold import Share, line_for, share_of
@@ -337,8 +338,7 @@ class Doubtful:
 def worst_first(run: Path) -> list[Doubtful]:
     """Return the labels that are accepted or for review and nobody decided, the worst first.
 
-    By trust where the run has a trust model; else by `features.doubts`, an order and no
-    probability.
+    The order is that of `features.worst_first`.
     """
     ontology = folder.read_spec(run).ontology
     found: list[Doubtful] = []
@@ -358,6 +358,5 @@ def worst_first(run: Path) -> list[Doubtful]:
                     None if np.isnan(trust) else float(trust),
                 )
             )
-    unsure = doubts(np.concatenate(features))
-    keys = [-unsure[i] if one.trust is None else one.trust for i, one in enumerate(found)]
-    return [found[i] for i in np.argsort(keys, kind="stable")]
+    trusts = np.array([np.nan if one.trust is None else one.trust for one in found], np.float64)
+    return [found[i] for i in worst_of(trusts, np.concatenate(features))]
