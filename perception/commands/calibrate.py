@@ -9,6 +9,7 @@ import numpy as np
 from perception.core import masks as masks_
 from perception.core.errors import RequestError, SampleError
 from perception.core.ontology import Ontology, load_class_map
+from perception.core.statistics import Figure
 from perception.core.types import Bool, Instances, PictureLabels, Status
 from perception.evaluation.instances import IGNORED_SHARE, compare, ignored_shares, match
 from perception.evaluation.loaders import no_image_in_common, read_truth
@@ -17,7 +18,7 @@ from perception.labeling.trust.features import FEATURES, features_of
 from perception.labeling.trust.features import worst_first as worst_of
 from perception.labeling.trust.fit import Examples, fit
 from perception.labeling.trust.model import TrustModel, read_model
-from perception.labeling.trust.threshold import Share, line_for, share_of
+from perception.labeling.trust.threshold import line_for, share_of
 from perception.models.weights import sha256_of
 from perception.review.decisions import Seen, read_corrections
 from perception.runs import folder
@@ -45,8 +46,8 @@ class Checked:
 class Gate:
     """What a rule keeps, and how much of that is right, with intervals over groups."""
 
-    kept: Share
-    precision: Share
+    kept: Figure
+    precision: Figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +80,7 @@ class Calibrated:
         lines.append(
             f"after:  kept {self.after.kept.text()}, right {self.after.precision.text()} "
             f"(asked for {target}; trust from {self.model.accept_from:.3f})"
-            if not np.isnan(self.after.precision.value)
+            if self.after.precision.value is not None
             else f"after:  no line holds {target}: every label would go to review"
         )
         return lines
