@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from perception.commands import calibrate
 from perception.commands.label import Progress, Run, decide_run, no_progress
+from perception.commands.trust import RIGHT_IOU, fit, from_people
 from perception.core.errors import RequestError
 from perception.core.ontology import load_class_map
 from perception.execution.worker import decide_shard
@@ -220,8 +220,8 @@ def _refit(
         for index in range(len(samples)):
             decide_shard(run, base, samples, index)
     seen = read_seen(run, base.label_set())
-    right_iou = had.right_iou if had else calibrate.RIGHT_IOU
-    checked = calibrate.from_people(base, seen, looked_at, right_iou=right_iou)
+    right_iou = had.right_iou if had else RIGHT_IOU
+    checked = from_people(base, seen, looked_at, right_iou=right_iou)
     if had and had.fitted.labels > len(checked.examples):
         return had, (
             f"trust stays: it rests on {had.fitted.labels} labels, {len(checked.examples)} were "
@@ -233,7 +233,7 @@ def _refit(
             "does not hold; `perception trust fit --checked FILE --prior TRUST` fits it again"
         )
     try:
-        found = calibrate.calibrate(
+        found = fit(
             checked, right_iou=right_iou, target_precision=had.target_precision if had else None
         )
     except RequestError as error:

@@ -16,7 +16,8 @@ from perception.evaluation.loaders import no_image_in_common, read_truth
 from perception.labeling.quality.correct import Correction, by_image
 from perception.labeling.trust.features import FEATURES, features_of
 from perception.labeling.trust.features import worst_first as worst_of
-from perception.labeling.trust.fit import Examples, fit
+from perception.labeling.trust.fit import Examples
+from perception.labeling.trust.fit import fit as fit_model
 from perception.labeling.trust.model import TrustModel, read_model
 from perception.labeling.trust.threshold import line_for, share_of
 from perception.models.weights import sha256_of
@@ -51,7 +52,7 @@ class Gate:
 
 
 @dataclass(frozen=True, eq=False)
-class Calibrated:
+class FittedTrust:
     """A fitted model and what it changes.
 
     Attributes:
@@ -167,13 +168,13 @@ def _checked(rows: Instances, right: Bool, group: str, ontology: Ontology) -> Ch
     return Checked(examples, rows.statuses == Status.ACCEPTED, ())
 
 
-def calibrate(
+def fit(
     checked: Checked,
     *,
     right_iou: float,
     target_precision: float | None,
     prior: Path | None = None,
-) -> Calibrated:
+) -> FittedTrust:
     """Fit a model and, where a precision is asked for, draw its line.
 
     Args:
@@ -194,17 +195,17 @@ def calibrate(
     examples = checked.examples
     start = read_prior(prior, checked, right_iou=right_iou) if prior else None
     sources = dict.fromkeys(checked.sources + (start.fitted.sources if start else ()))
-    fitted = fit(examples, right_iou, sources=tuple(sources), prior=start)
+    fitted = fit_model(examples, right_iou, sources=tuple(sources), prior=start)
     before = gate(checked.accepted, examples)
     model = fitted.model
     if prior:
         rests_on = model.fitted.model_copy(update={"prior": sha256_of(prior)})
         model = model.model_copy(update={"fitted": rests_on})
     if target_precision is None:
-        return Calibrated(model, before, None)
+        return FittedTrust(model, before, None)
     line = line_for(fitted.held_out, examples.right, target_precision)
     model = model.model_copy(update={"target_precision": target_precision, "accept_from": line})
-    return Calibrated(model, before, gate(fitted.held_out >= line, examples))
+    return FittedTrust(model, before, gate(fitted.held_out >= line, examples))
 
 
 def read_prior(path: Path, checked: Checked, *, right_iou: float) -> TrustModel:
