@@ -9,6 +9,7 @@ from perception.commands.label import Progress, Run, decide_run, no_progress
 from perception.commands.trust import RIGHT_IOU, fit, from_people
 from perception.core.errors import RequestError
 from perception.core.ontology import load_class_map
+from perception.core.text import text_table
 from perception.execution.worker import decide_shard
 from perception.io.buckets import is_bucket
 from perception.labeling.quality.correct import Correction
@@ -61,12 +62,10 @@ class Applied:
             (name, *(str(counts[column]) for column in COLUMNS))
             for name, counts in sorted(self.by_class.items())
         ]
-        width = max(len(row[0]) for row in rows)
-        lines = [f"{row[0]:{width}}" + "".join(f"{cell:>10}" for cell in row[1:]) for row in rows]
         decided = "nothing was changed (--dry-run)"
         if self.run is not None:
             decided = f"{self.corrections} labels of this run are decided by people"
-        return [*lines, *self.notes, decided, *filter(None, [self.trust])]
+        return [*text_table(rows), *self.notes, decided, *filter(None, [self.trust])]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the same for programs."""
