@@ -15,10 +15,10 @@ from perception.benchmarks.harness.measurement import Measurement, Row, rows_of
 from perception.commands import label
 from perception.commands.request import LabelRequest
 from perception.core.errors import RequestError
+from perception.core.text import text_table
 from perception.core.types import SampleLabels
 from perception.evaluation import Figure, Report, evaluate
 from perception.evaluation.notes import BOXES_ONLY
-from perception.evaluation.report import text_table
 
 # row of the table: where its figure stands in a report
 FIGURES = {

@@ -27,11 +27,11 @@ from perception.commands.label import LabelRequest, export, label, parse_statuse
 from perception.commands.train import TrainRequest, train
 from perception.core.config import Settings, TrainConfig
 from perception.core.errors import RequestError
+from perception.core.text import text_table
 from perception.core.types import Status
 from perception.core.version import __version__
 from perception.evaluation import Figure, pooled
 from perception.evaluation.pooled import COLUMNS, Precision
-from perception.evaluation.report import text_table
 from perception.io.files import refuse_occupied
 from perception.models import registry
 from perception.runs import records

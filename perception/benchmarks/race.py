@@ -23,8 +23,8 @@ from perception.core import masks as masks_
 from perception.core.config import Mode
 from perception.core.errors import RequestError
 from perception.core.statistics import Figure
+from perception.core.text import text_table
 from perception.core.types import Float64, Masks
-from perception.evaluation.report import text_table
 from perception.models import registry
 from perception.readers import sources
 from perception.runs import evidence, folder

@@ -20,6 +20,7 @@ from perception.core.config import JudgeConfig, ObserveConfig
 from perception.core.errors import RequestError
 from perception.core.ontology import ClassMap, Ontology, load_class_map, load_ontology
 from perception.core.statistics import Figure
+from perception.core.text import text_table
 from perception.core.types import Bool, Detections, Float64, Picture
 from perception.evaluation import Truth
 from perception.evaluation.instances import (
@@ -30,7 +31,6 @@ from perception.evaluation.instances import (
     ignored_shares,
     match,
 )
-from perception.evaluation.report import text_table
 from perception.evaluation.truth import NOT_JUDGED
 from perception.io.images import decode_image
 from perception.models import registry

@@ -25,8 +25,8 @@ from perception.core.errors import RequestError
 from perception.core.ontology import load_ontology
 from perception.core.sizes import SIZES_PX
 from perception.core.statistics import Figure
+from perception.core.text import text_table
 from perception.core.types import Bool, Float32, Masks, Prompt, UInt8
-from perception.evaluation.report import text_table
 from perception.io.images import decode_image
 from perception.models import registry
 from perception.models.backends import has_bf16

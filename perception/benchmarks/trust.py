@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from perception.benchmarks.harness.measurement import Measurement, Row, rows_of
-from perception.commands.calibrate import Checked
+from perception.commands.trust import Checked
 from perception.core.statistics import DRAWS, Figure, draw_weights, of_sums
 from perception.core.types import Bool, Float64
 from perception.labeling.trust.features import FEATURES, SCORES, doubts

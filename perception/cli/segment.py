@@ -1,8 +1,10 @@
 """`perception segment`: one image, any prompt."""
 
 from pathlib import Path
+from typing import Literal
 
 from perception.cli.terminal import FINE, AsJson, Flag, say
+from perception.core.config import Backend
 
 
 def segment(
@@ -13,7 +15,7 @@ def segment(
     box: list[str] | None = None,
     point: list[str] | None = None,
     everything: Flag = False,
-    masks_each: int = 1,
+    masks_each: Literal[1, 3] = 1,
     cutout: Flag = False,
     points_per_side: int | None = None,
     min_predicted_iou: float | None = None,
@@ -21,7 +23,7 @@ def segment(
     min_region_px: int | None = None,
     device: str = "cpu",
     threads: int = 0,
-    backend: str = "auto",
+    backend: Backend = "auto",
     as_json: AsJson = False,
 ) -> int:
     """Segment one image from boxes, points, or everything: overlay, COCO masks, cut-outs.

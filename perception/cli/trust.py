@@ -42,17 +42,15 @@ def trust_fit(
         prior: A trust file fitted on other labels, to start from where few are checked.
         as_json: Print one JSON object for programs.
     """
-    from perception.commands import calibrate
+    from perception.commands import trust
     from perception.runs import copies, records
 
     with ExitStack() as held:
         places = [held.enter_context(copies.reading(run, evidence=False)) for run in runs]
-        judged = calibrate.gather(
+        judged = trust.gather(
             places, truths=truth or [], files=checked or [], class_map=class_map, right_iou=iou
         )
-    found = calibrate.calibrate(
-        judged, right_iou=iou, target_precision=target_precision, prior=prior
-    )
+    found = trust.fit(judged, right_iou=iou, target_precision=target_precision, prior=prior)
     records.write_json(out, found.model.model_dump(mode="json"))
     say(found.model.model_dump(mode="json"), as_json, [*found.lines(), f"{out}"])
     return FINE
@@ -69,11 +67,11 @@ def trust_order(run: str, *, first: int = 20, as_json: AsJson = False) -> int:
         first: How many to list.
         as_json: Print one JSON object for programs.
     """
-    from perception.commands import calibrate
+    from perception.commands import trust
     from perception.runs import copies
 
     with copies.reading(run, evidence=False) as place:
-        rows = calibrate.worst_first(place)[:first]
+        rows = trust.worst_first(place)[:first]
     lines = [
         f"{row.sample} {row.instance} {row.class_name}"
         + (f" trust {row.trust:.3f}" if row.trust is not None else "")

@@ -5,10 +5,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from perception.commands import calibrate
 from perception.commands.label import Progress, Run, decide_run, no_progress
+from perception.commands.trust import RIGHT_IOU, fit, from_people
 from perception.core.errors import RequestError
 from perception.core.ontology import load_class_map
+from perception.core.text import text_table
 from perception.execution.worker import decide_shard
 from perception.io.buckets import is_bucket
 from perception.labeling.quality.correct import Correction
@@ -61,12 +62,10 @@ class Applied:
             (name, *(str(counts[column]) for column in COLUMNS))
             for name, counts in sorted(self.by_class.items())
         ]
-        width = max(len(row[0]) for row in rows)
-        lines = [f"{row[0]:{width}}" + "".join(f"{cell:>10}" for cell in row[1:]) for row in rows]
         decided = "nothing was changed (--dry-run)"
         if self.run is not None:
             decided = f"{self.corrections} labels of this run are decided by people"
-        return [*lines, *self.notes, decided, *filter(None, [self.trust])]
+        return [*text_table(rows), *self.notes, decided, *filter(None, [self.trust])]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the same for programs."""
@@ -220,8 +219,8 @@ def _refit(
         for index in range(len(samples)):
             decide_shard(run, base, samples, index)
     seen = read_seen(run, base.label_set())
-    right_iou = had.right_iou if had else calibrate.RIGHT_IOU
-    checked = calibrate.from_people(base, seen, looked_at, right_iou=right_iou)
+    right_iou = had.right_iou if had else RIGHT_IOU
+    checked = from_people(base, seen, looked_at, right_iou=right_iou)
     if had and had.fitted.labels > len(checked.examples):
         return had, (
             f"trust stays: it rests on {had.fitted.labels} labels, {len(checked.examples)} were "
@@ -233,7 +232,7 @@ def _refit(
             "does not hold; `perception trust fit --checked FILE --prior TRUST` fits it again"
         )
     try:
-        found = calibrate.calibrate(
+        found = fit(
             checked, right_iou=right_iou, target_precision=had.target_precision if had else None
         )
     except RequestError as error:

@@ -8,6 +8,7 @@ import numpy as np
 
 from perception.core.errors import RequestError
 from perception.core.reasons import GATES, JUDGED, gate_of
+from perception.core.text import text_table
 from perception.core.types import Float64, Status
 from perception.labeling.trust.threshold import class_lines
 from perception.runs import folder
@@ -31,17 +32,12 @@ class ClassMix:
     def lines(self) -> list[str]:
         """Return a table: labels, and their share of what passed the gate."""
         classes = sorted(self.passed[FOUND])
-        width = max(map(len, (*classes, "class")))
-        lines = [f"{'class':{width}}" + "".join(f"{gate:>16}" for gate in COLUMNS)]
+        rows = [["class", *COLUMNS]]
         totals = {gate: max(sum(counts.values()), 1) for gate, counts in self.passed.items()}
         for name in classes:
-            cells = [
-                f"{self.passed[gate].get(name, 0)} "
-                f"({self.passed[gate].get(name, 0) / totals[gate]:.1%})"
-                for gate in COLUMNS
-            ]
-            lines.append(f"{name:{width}}" + "".join(f"{cell:>16}" for cell in cells))
-        return lines
+            counts = [(self.passed[gate].get(name, 0), totals[gate]) for gate in COLUMNS]
+            rows.append([name, *(f"{count} ({count / total:.1%})" for count, total in counts)])
+        return text_table(rows)
 
 
 def class_mix(run: Path) -> ClassMix:

@@ -1,6 +1,7 @@
-"""Bytes of text files from outside, decoded."""
+"""Text: bytes from outside decoded, tables for people."""
 
 import codecs
+from collections.abc import Sequence
 
 
 def text_of(data: bytes) -> str:
@@ -14,3 +15,18 @@ def text_of(data: bytes) -> str:
     if "\0" in text:
         raise UnicodeError("holds NUL bytes")
     return text
+
+
+def text_table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows of cells as aligned lines: the first column to the left, the others right.
+
+    Nothing is wrapped or cut, so that figures stay whole in a narrow terminal and in a file.
+
+    Args:
+        rows: All as long as the first, which may be the headers.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join([first.ljust(widths[0]), *map(str.rjust, cells, widths[1:])])
+        for first, *cells in rows
+    ]

@@ -5,7 +5,6 @@ are objects, crowds (`iscrowd`) are ignored regions of their class, stuff is lef
 overlap here: what is hidden belongs to whoever hides it.
 """
 
-import json
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -14,12 +13,11 @@ from perception.core import masks as masks_
 from perception.core.errors import RequestError
 from perception.core.ontology import ClassMap, Ontology, load_class_map
 from perception.evaluation.truth import TruePicture, Truth, no_points, vocabulary_of
-from perception.formats import read_bytes
 from perception.formats.coco_panoptic import segment_numbers
+from perception.io.json_files import read_json
 
 PREFIX = "coco-panoptic:"
 DEFAULT_MAP = "coco80-to-road"
-_MAX_BYTES = 1 << 29
 
 
 def panoptic_truth(path: Path, ontology: Ontology, class_map: ClassMap | None = None) -> Truth:
@@ -34,8 +32,8 @@ def panoptic_truth(path: Path, ontology: Ontology, class_map: ClassMap | None = 
         RequestError: `truth.invalid`, `class.unknown`, `io.not_found`.
     """
     mapping = class_map or load_class_map(DEFAULT_MAP)
+    document = read_json(path, "truth.invalid")
     try:
-        document = json.loads(read_bytes(path, _MAX_BYTES))
         things = {int(c["id"]): str(c["name"]) for c in document["categories"] if c["isthing"]}
         segments = {
             PurePosixPath(entry["file_name"]).stem: {

@@ -10,10 +10,10 @@ panoptic/v1.0-synthetic/*_panoptic.npz  Panoptic nuScenes ids per point
 seen/v1.0-synthetic/*_seen.bin          uint8 per point: a camera sees it; optional
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,7 @@ from perception.evaluation.truth import (
     vocabulary_through,
 )
 from perception.formats import kitti_label, nuscenes, read_bytes, semantic_kitti
+from perception.io.json_files import json_of
 from perception.synthetic.read import (
     NUSCENES_VERSION,
     in_nuscenes_layout,
@@ -114,8 +115,9 @@ def _in_nuscenes_layout(root: Path, plain: Truth, ontology: Ontology) -> Truth:
 
 def _cuboids_of(path: Path) -> Callable[[str], Cuboids | None]:
     """Return what finds a sample's boxes in a drive of KITTI's layout."""
-    lines = read_bytes(path, _MAX_BYTES).splitlines() if path.is_file() else []
-    frames = {frame["frame"]: frame["objects"] for frame in map(json.loads, lines)}
+    frames = (
+        {frame["frame"]: frame["objects"] for frame in _frames_of(path)} if path.is_file() else {}
+    )
     T_lidar_from_ego = inverse(kitti_rig().T_ego_from_lidar)
 
     def find(sample_id: str) -> Cuboids | None:
@@ -138,12 +140,17 @@ def _cuboids_of(path: Path) -> Callable[[str], Cuboids | None]:
 
 def _ranges_of(path: Path) -> dict[tuple[str, int], float]:
     """Return the distance on the ground of each object, by sample and id."""
-    frames = [json.loads(line) for line in read_bytes(path, _MAX_BYTES).splitlines()]
     return {
         (frame["frame"], row["id"]): float(np.hypot(*row["place_ego_m"][:2]))
-        for frame in frames
+        for frame in _frames_of(path)
         for row in frame["objects"]
     }
+
+
+def _frames_of(path: Path) -> list[dict[str, Any]]:
+    """Return what a drive says of the objects of each frame."""
+    lines = read_bytes(path, _MAX_BYTES).splitlines()
+    return [json_of(line, f"{path}:{n}", "truth.invalid") for n, line in enumerate(lines, 1)]
 
 
 def _scenes_of(card: Path) -> Callable[[str], str]:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from perception.core.statistics import Figure
+from perception.core.text import text_table
 
 
 @dataclass(frozen=True)
@@ -99,17 +100,3 @@ def table_lines(table: Table, *, intervals: bool = True) -> list[str]:
     if not shown:
         return [f"{table.name}: nothing to judge"]
     return [f"{table.name}: {table.title}", *text_table([["", *table.columns], *shown])]
-
-
-def text_table(cells: list[list[str]]) -> list[str]:
-    """Return rows of cells as aligned text: the first column to the left, the others right."""
-    widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
-    return [
-        "  ".join(
-            [
-                line[0].ljust(widths[0]),
-                *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True)),
-            ]
-        )
-        for line in cells
-    ]

@@ -5,13 +5,12 @@ all, and which instances become labels.
 """
 
 import itertools
-import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -136,26 +135,6 @@ def known_of(instances: Instances, row: int) -> dict[str, Any]:
         "box_iou": number_or_none(instances.box_ious[row]),
         "prompt_box": [number_or_none(value) for value in (x0, y0, x1 - x0, y1 - y0)],
     }
-
-
-def load_json(path: Path, code: str, limit: int = MAX_INDEX_BYTES) -> dict[str, Any]:
-    """Read a JSON file from outside whose top level is an object.
-
-    Raises:
-        RequestError: `code` for what is no JSON, no object, or larger than `limit`.
-        SampleError: `io.not_found`, `io.denied`.
-    """
-
-    def refuse(constant: str) -> NoReturn:
-        raise RequestError(code, f"{path}: holds {constant}, which JSON does not know")
-
-    try:
-        document = json.loads(read_bytes(path, limit), parse_constant=refuse)
-    except (ValueError, RecursionError) as error:
-        raise RequestError(code, f"{path}: is not JSON: {error}") from error
-    if not isinstance(document, dict):
-        raise RequestError(code, f"{path}: holds {type(document).__name__}, expected an object")
-    return document
 
 
 def relative_name(name: str, owner: str) -> PurePosixPath:

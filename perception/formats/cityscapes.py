@@ -39,12 +39,12 @@ from perception.formats import (
     fates,
     known_of,
     link_to,
-    load_json,
     objects_of,
     pictures_of,
     read_bytes,
 )
 from perception.io.files import write_bytes
+from perception.io.json_files import read_object
 from perception.io.pictures import Pictures
 from perception.io.png import MAX_BYTES, decode_png, encode_png
 
@@ -173,10 +173,10 @@ def read(out: Path) -> Iterator[PictureObjects]:
     A polygon that others cover whole has an empty mask.
 
     Raises:
-        RequestError: `cityscapes.invalid`; `polygon.invalid`.
+        RequestError: `cityscapes.invalid`; `polygon.invalid`; `io.not_found` for a JSON file.
         SampleError: `io.not_found`, `label.invalid`, `size.mismatch`.
     """
-    index = load_json(out / INDEX, "cityscapes.invalid").get("pictures")
+    index = read_object(out / INDEX, "cityscapes.invalid").get("pictures")
     if not isinstance(index, dict) or not all(
         _OWN_NAME.fullmatch(stem) and isinstance(name, str) for stem, name in index.items()
     ):
@@ -194,7 +194,7 @@ def read_polygons(out: Path) -> Iterator[PictureObjects]:
         RequestError: as `read`.
         SampleError: as `read`.
     """
-    index = load_json(out / INDEX, "cityscapes.invalid")["pictures"]
+    index = read_object(out / INDEX, "cityscapes.invalid")["pictures"]
     for stem, file_name in index.items():
         yield _picture(out, stem, file_name, polygons_only=True)
 
@@ -202,7 +202,7 @@ def read_polygons(out: Path) -> Iterator[PictureObjects]:
 def _picture(out: Path, stem: str, file_name: str, *, polygons_only: bool) -> PictureObjects:
     png, path = (out / name for name in _names(stem)[:2])
     values = decode_png(read_bytes(png, MAX_BYTES), png, depth=16)
-    document = load_json(path, "cityscapes.invalid")
+    document = read_object(path, "cityscapes.invalid")
     try:
         size_hw = (int(document["imgHeight"]), int(document["imgWidth"]))
         if values.shape != size_hw:

@@ -33,13 +33,13 @@ from perception.formats import (
     Tally,
     fates,
     known_of,
-    load_json,
     objects_of,
     pictures_of,
     read_bytes,
     relative_name,
 )
 from perception.io.files import replacing, write_bytes
+from perception.io.json_files import read_object
 from perception.io.png import MAX_BYTES, RGB, decode_png, encode_png
 
 MAX_ID = (1 << 24) - 1
@@ -172,7 +172,7 @@ def read(out: Path) -> Iterator[PictureObjects]:
         SampleError: as `segment_numbers`.
     """
     path = out / JSON
-    document = load_json(path, "panoptic.invalid")
+    document = read_object(path, "panoptic.invalid")
     try:
         names = {int(entry["id"]): str(entry["name"]) for entry in document["categories"]}
         images = {int(entry["id"]): entry for entry in document["images"]}

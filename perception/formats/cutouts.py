@@ -24,13 +24,13 @@ from perception.formats import (
     Tally,
     fates,
     known_of,
-    load_json,
     objects_of,
     pictures_of,
     read_bytes,
     relative_name,
 )
 from perception.io.files import replacing, write_bytes
+from perception.io.json_files import read_object
 from perception.io.pictures import Pictures
 from perception.io.png import MAX_BYTES, RGBA, decode_png, encode_png
 
@@ -107,7 +107,7 @@ def read(out: Path) -> Iterator[PictureObjects]:
     """
     path = out / INDEX
     try:
-        for entry in load_json(path, "cutouts.invalid")["pictures"]:
+        for entry in read_object(path, "cutouts.invalid")["pictures"]:
             height, width = (int(side) for side in entry["size_hw"])
             rows = []
             for cutout in entry["cutouts"]:

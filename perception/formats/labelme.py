@@ -11,7 +11,6 @@ labelme2coco.py); github.com/CVHub520/X-AnyLabeling (docs/en/user_guide.md).
 - `imageData` may hold the picture itself, and is not looked at.
 """
 
-import json
 import math
 from collections import Counter
 from pathlib import Path
@@ -26,8 +25,8 @@ from perception.core.box_rows import (
     as_size_hw,
     bounds_of,
 )
-from perception.core.errors import SampleError
-from perception.formats import MAX_INDEX_BYTES, read_bytes
+from perception.core.errors import RequestError
+from perception.io.json_files import read_json
 
 _WITHOUT_AREA = frozenset({"point", "points", "line", "linestrip", "lines", "polyline"})
 _NAN = (math.nan,) * 4
@@ -46,9 +45,9 @@ def read(path: Path, file_name: str) -> PictureBoxes:
         file_name: What the picture is called; the file's own word is the other name.
     """
     try:
-        document = json.loads(read_bytes(path, MAX_INDEX_BYTES))
-    except (ValueError, RecursionError, SampleError) as error:
-        return PictureBoxes(file_name, fault=f"{path}: is no JSON: {error}")
+        document = read_json(path, "boxes.invalid", nan=True)
+    except RequestError as error:
+        return PictureBoxes(file_name, fault=error.message)
     if not is_labelme(document):
         return PictureBoxes(
             file_name, fault=f"{path}: has no list `shapes`, as LabelMe and X-AnyLabeling write it"

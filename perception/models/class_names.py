@@ -13,6 +13,7 @@ from typing import Any
 
 from perception.core.config import load_yaml
 from perception.core.errors import RequestError
+from perception.io.json_files import json_of
 
 MAX_BYTES = 1 << 20
 _KEYS = ("names", "id2label")  # of a JSON or YAML file: ultralytics', Hugging Face's
@@ -77,8 +78,12 @@ def read_names(path: Path) -> tuple[str, ...]:
         else:
             text = _text(path)
             is_json = path.suffix.lower() == ".json" or text.lstrip()[:1] in ("[", "{")
-            names = names_of(_under_key(json.loads(text))) if is_json else parse_names(text)
-    except (ValueError, RecursionError) as error:
+            names = (
+                names_of(_under_key(json_of(text, str(path), "names.invalid")))
+                if is_json
+                else parse_names(text)
+            )
+    except ValueError as error:
         raise RequestError("names.invalid", f"{path}: {error}") from error
     if not names:
         raise RequestError("names.invalid", f"{path}: holds no class name, expected one a line")

@@ -116,8 +116,7 @@ def _curve(trusts: list[float]) -> str:
 def _chosen_examples(
     run: Path, out: Path, spec: RunSpec, plan: Plan, found: list[Candidate]
 ) -> list[Example]:
-    # Not by effect: the best would be small, and the worst large.
-    order = [found[i] for i in np.argsort(-doubts.chances(found), kind="stable")]
+    order = doubts.worst_first(found)
     random = np.random.default_rng(doubts.SEED).permutation(len(order))[:EXAMPLES]
     wanted = {
         "best": order[-EXAMPLES:][::-1],

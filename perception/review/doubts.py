@@ -1,7 +1,6 @@
-"""Which labels a person should look at first: chance of being wrong, times what an error costs.
+"""Which labels a person should look at first: the worst, and at random some of the others.
 
-Where a trust model was fitted, the chance is its own. Without one there is an order and no chance:
-the mean rank, within the run, of what the models said of the label.
+The order is that of `labeling.trust.features.worst_first`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -10,13 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from perception.core import masks as masks_
-from perception.core.types import Float64, Instances, PictureLabels, SampleLabels, Status
+from perception.core.types import Float64, PictureLabels, SampleLabels, Status
+from perception.labeling.trust import features as features_
+from perception.labeling.trust.features import FEATURES, features_of
 
 RANDOM_EVERY = 5  # of the labels shown: enough for an estimate, few enough to stay worst first
 SEED = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Candidate:
     """A label that a person may look at.
 
@@ -29,7 +30,7 @@ class Candidate:
         area_px: Of its mask.
         reasons: Codes.
         trust: Fitted chance of being right; NaN without a model.
-        signals: (S,) what the models said, each the higher the better; NaN where unknown.
+        features: (F,) as from `features_of`.
     """
 
     sample: int
@@ -40,7 +41,7 @@ class Candidate:
     area_px: int
     reasons: tuple[str, ...]
     trust: float
-    signals: tuple[float, ...]
+    features: Float64
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def _of_picture(
 ) -> Iterator[Candidate]:
     instances = picture.instances
     areas, trusts = masks_.areas(instances.masks), instances.trusts
-    signals = _signals(instances)
+    features = features_of(instances)
     for row in range(len(instances)):
         status = Status(int(instances.statuses[row]))
         if areas[row] and status in statuses:
@@ -81,34 +82,8 @@ def _of_picture(
                 int(areas[row]),
                 instances.reasons[row],
                 float(trusts[row]),
-                tuple(signals[row].tolist()),
+                features[row],
             )
-
-
-def _signals(instances: Instances) -> Float64:
-    columns = (
-        instances.scores,
-        instances.predicted_ious,
-        instances.stabilities,
-        instances.box_ious,
-        -instances.outside_shares,
-    )
-    return np.stack(columns, axis=1).astype(np.float64)
-
-
-def chances(found: list[Candidate]) -> Float64:
-    """Return (N,) how doubtful labels are: a chance of error where all have one, else a rank."""
-    if not found:
-        return np.zeros(0)
-    if has_trust(found):
-        return 1 - np.array([one.trust for one in found], np.float64)
-    signals = np.array([one.signals for one in found], np.float64)
-    ranks = np.zeros(len(found))
-    for column in signals.T:
-        # Ties share a rank: a signal that is equal everywhere says nothing. Unknown is worst.
-        _, place = np.unique(np.nan_to_num(-column, nan=np.inf), return_inverse=True)
-        ranks += place / max(int(place.max()), 1)
-    return np.asarray(ranks / signals.shape[1])
 
 
 def has_trust(found: list[Candidate]) -> bool:
@@ -117,16 +92,10 @@ def has_trust(found: list[Candidate]) -> bool:
 
 
 def worst_first(found: list[Candidate]) -> list[Candidate]:
-    """Order labels by chance of error times effect; without chances by the signals alone.
-
-    The effect is the logarithm of the area: a large error costs more, but most errors are small,
-    and with its root the first tenth of a synthetic run held a tenth of the errors of a random
-    order. A rank is no chance, so that nothing may multiply it.
-    """
-    doubt = chances(found)
-    if has_trust(found):
-        doubt = doubt * np.log2(1 + np.array([one.area_px for one in found]))
-    return [found[i] for i in np.argsort(-doubt, kind="stable")]
+    """Return labels in the order of `labeling.trust.features.worst_first`."""
+    features = np.array([one.features for one in found], np.float64).reshape(-1, len(FEATURES))
+    order = features_.worst_first(np.array([one.trust for one in found], np.float64), features)
+    return [found[i] for i in order]
 
 
 def turns(found: list[Candidate]) -> list[Turn]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from perception.benchmarks.trust import judge
-from perception.commands.calibrate import Checked
+from perception.commands.trust import Checked
 from perception.labeling.trust.features import FEATURES
 from perception.labeling.trust.fit import Examples
 

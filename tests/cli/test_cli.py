@@ -33,6 +33,24 @@ def finished(source: Path) -> Path:
 FAKES = ("--detector", "bright", "--segmenter", "boxes")
 
 
+SEGMENT = ("segment", "a.png", "--segmenter", "boxes", "--out", "out")
+
+
+@pytest.mark.parametrize(
+    ("tokens", "expected"),
+    [
+        ((*SEGMENT, "--masks-each", "2"), ("1", "3")),
+        ((*SEGMENT, "--backend", "cuda"), ('"auto"', '"openvino"', '"torch"')),
+        (("bench", "ray", "--engine", "spark"), ('"local"', '"ray"')),
+    ],
+)
+def test_a_wrong_word_is_refused_with_those_that_are_taken(
+    tokens: tuple[str, ...], expected: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(tokens) == cli.USAGE
+    assert f"Choose from: {', '.join(expected)}." in capsys.readouterr().err
+
+
 def test_help_is_quick_and_loads_nothing_heavy(python_path: Callable[..., str]) -> None:
     code = (
         "import resource, sys\n"

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from perception.commands import calibrate, corrections, label
+from perception.commands import corrections, label, trust
 from perception.commands.label import LabelRequest
 from perception.core import masks as masks_
 from perception.core.errors import RequestError
@@ -230,15 +230,15 @@ def test_decisions_become_checked_labels(run: Path, decide: Decide) -> None:
         said("002.png", 2, "bad_edge"),
         said("004.png", 1, "wrong_class", **{"class": "bus"}),
     )
-    found = calibrate.from_decisions(run, path, right_iou=0.75)
+    found = trust.from_decisions(run, path, right_iou=0.75)
     assert found.examples.right.tolist() == [True, False, False]
     assert len(set(found.examples.groups)) == 3
     with pytest.raises(RequestError, match="3 checked labels, expected at least 40"):
-        calibrate.calibrate(found, right_iou=0.75, target_precision=0.95)
+        trust.fit(found, right_iou=0.75, target_precision=0.95)
 
 
 def test_without_a_fit_there_is_an_order_and_no_probability(run: Path) -> None:
-    rows = calibrate.worst_first(run)
+    rows = trust.worst_first(run)
     assert len(rows) == 6 and all(row.trust is None for row in rows)
     assert {row.instance for row in rows[:2]} == {2}  # the darker ones have the lower score
     assert np.isnan(instances(run, "002.png").trusts).all()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from perception.commands.calibrate import from_truth
+from perception.commands.trust import from_truth
 from perception.core.errors import RequestError
 from perception.evaluation import Report, evaluate, to_html
 from perception.evaluation.compare import compare_pictures

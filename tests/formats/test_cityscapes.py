@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from perception.core import masks as rle
-from perception.core.errors import RequestError, SampleError
+from perception.core.errors import RequestError
 from perception.core.ontology import Target
 from perception.core.types import PictureLabels, SampleLabels, Status
 from perception.formats import cityscapes
@@ -185,7 +185,7 @@ def test_an_index_that_leads_elsewhere_is_refused(
     with pytest.raises(RequestError, match=r"cityscapes\.invalid"):
         list(cityscapes.read(tmp_path / "out"))
     (tmp_path / "out/index.json").unlink()
-    with pytest.raises(SampleError, match=r"io\.not_found"):
+    with pytest.raises(RequestError, match=r"io\.not_found"):
         list(cityscapes.read(tmp_path / "out"))
 
 

@@ -22,6 +22,7 @@ from perception.core.errors import RequestError
 from perception.core.ontology import Target, load_ontology
 from perception.core.types import PictureLabels, SampleLabels, Status
 from perception.formats import coco
+from perception.io.json_files import MAX_JSON_BYTES
 
 # pycocotools 2.0.11 hands NumPy 2.4 an old `__array__` in `decode`; the pipeline never calls it.
 DECODES = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -445,7 +446,7 @@ def test_files_that_are_missing_or_too_large_are_refused_unread(tmp_path: Path) 
     with pytest.raises(RequestError, match=r"io\.not_found"):
         coco.read(tmp_path / "none.json")
     with (tmp_path / "big.json").open("wb") as stream:
-        stream.truncate(coco.MAX_JSON_BYTES + 1)  # sparse
+        stream.truncate(MAX_JSON_BYTES + 1)  # sparse
     with pytest.raises(RequestError, match=r"coco\.too_large"):
         coco.read(tmp_path / "big.json")
 

@@ -23,7 +23,7 @@ from perception.labeling import pipeline
 from perception.labeling.lift import Lifted
 from perception.labeling.pipeline import Models, Rules, label_sample
 from perception.labeling.quality.correct import Correction, Decision, correction
-from perception.labeling.trust.model import Calibration, Fitted, Term, TrustModel
+from perception.labeling.trust.model import Curve, Fitted, Term, TrustModel
 from perception.models.fakes import BoxFiller
 
 SIZE_HW = (80, 100)
@@ -143,7 +143,7 @@ def model(accept_from: float | None) -> TrustModel:
         bias=0,
         terms=(Term(feature="score", centre=0, scale=1, weight=1.0),),
         class_offsets={},
-        calibration=Calibration(kind="logistic"),
+        calibration=Curve(kind="logistic"),
         fitted=Fitted(labels=1, right=1, groups=1, classes={}, log_loss=0),
         target_precision=None if accept_from is None else 0.95,
         accept_from=accept_from,

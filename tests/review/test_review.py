@@ -17,6 +17,7 @@ from perception.commands.label import LabelRequest
 from perception.core.errors import RequestError
 from perception.core.sizes import size_name
 from perception.core.types import Status
+from perception.labeling.trust.features import FEATURES
 from perception.review import crops, doubts
 from perception.review.command import show
 from perception.review.doubts import Candidate
@@ -27,29 +28,25 @@ CHROMIUM = shutil.which("chromium")
 HOSTILE = "<img src=x onerror=alert(1)>&\"'.png"
 
 
-def candidate(row: int, area_px: int = 100, trust: float = np.nan, *signals: float) -> Candidate:
-    return Candidate(0, 0, row, Status.ACCEPTED, 6, area_px, (), trust, signals or (0.5, 0.5))
+def candidate(row: int, trust: float = np.nan, **known: float) -> Candidate:
+    features = np.array([known.get(name, np.nan) for name in FEATURES], np.float64)
+    return Candidate(0, 0, row, Status.ACCEPTED, 6, 100, (), trust, features)
 
 
-def test_trust_times_effect_comes_first() -> None:
-    found = [candidate(0, 127, 0.9), candidate(1, (1 << 14) - 1, 0.9), candidate(2, 127, 0.2)]
-    # 0.1 * 7, 0.1 * 14, 0.8 * 7
-    assert [one.row for one in doubts.worst_first(found)] == [2, 1, 0]
+def test_the_least_trusted_come_first_whatever_their_signals() -> None:
+    found = [candidate(0, 0.9, score=0), candidate(1, 0.2, score=9), candidate(2, 0.9, score=9)]
+    assert [one.row for one in doubts.worst_first(found)] == [1, 0, 2]  # equal ones as they stand
 
 
-def test_without_trust_the_worst_signals_come_first_and_equal_ones_say_nothing() -> None:
-    rows = [(0.9, 1.0, 0.5), (0.2, 1.0, 0.9), (0.9, 1.0, np.nan), (0.9, 1.0, 0.9)]
-    found = [candidate(i, 100, np.nan, *signals) for i, signals in enumerate(rows)]
-    ranks = doubts.chances(found)
-    # first column: rank 1 of 1 for the second row; third: 0, 1/2 and 1, unknown last
-    np.testing.assert_allclose(ranks, [1 / 6, 1 / 3, 1 / 3, 0])
-    some = [candidate(0, 100, 0.1, 0.9), candidate(1, 100, np.nan, 0.2)]
-    assert doubts.chances(some).tolist() == [0, 1]  # not all have a chance: none is used
+def test_signals_alone_order_labels_of_which_one_has_no_trust() -> None:
+    found = [candidate(0, 0.1, score=2), candidate(1, 0.9, score=0), candidate(2, score=1)]
+    assert [one.row for one in doubts.worst_first(found)] == [1, 2, 0]
+    assert doubts.worst_first([]) == []
 
 
 @pytest.mark.parametrize("count", [0, 1, 4, 5, 23])
 def test_every_label_has_one_turn_and_every_fifth_is_drawn(count: int) -> None:
-    found = [candidate(i, 100 + i, 0.5) for i in range(count)]
+    found = [candidate(i, 0.9 - i / 100) for i in range(count)]
     order = doubts.turns(found)
     assert sorted(turn.candidate.row for turn in order) == list(range(count))
     assert [turn.drawn for turn in order] == [i % 5 == 4 for i in range(count)]

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from perception import cli
-from perception.commands import calibrate, corrections, hygiene, label
+from perception.commands import corrections, hygiene, label, trust
 from perception.core.errors import PerceptionError, RequestError
 from perception.evaluation import evaluate
 from perception.execution.effort import Done, Meter
@@ -97,7 +97,7 @@ Verb = Callable[[Path, Path], object]
 VERBS: dict[str, Verb] = {
     "status": lambda run, out: read_status(run).lines(),
     "verify": lambda run, out: verify(run).lines(),
-    "order": lambda run, out: calibrate.worst_first(run),
+    "order": lambda run, out: trust.worst_first(run),
     "mix": lambda run, out: hygiene.class_mix(run).lines(),
     "relabel": lambda run, out: label.relabel(
         run, overrides={"decide": {"judge": {"min_score": 0.3}}}, workers=1

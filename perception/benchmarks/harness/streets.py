@@ -1,12 +1,12 @@
 """Real street images whose objects are known: folders of Cityscapes and of COCO."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from perception.core.errors import RequestError
 from perception.core.ontology import Ontology
 from perception.evaluation import Truth, coco_panoptic, loaders, read_truth
+from perception.io.json_files import read_json
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def open_streets(root: Path, ontology: Ontology) -> Streets:
     """
     files = {path.stem: path for path in sorted(root.rglob("*.jpg"))}
     for path in sorted(root.glob("panoptic_*.json")):
-        document = json.loads(path.read_bytes())
+        document = read_json(path, "truth.invalid")
         streets = document.get("street_image_ids", [image["id"] for image in document["images"]])
         named = (files.get(f"{number:012d}") for number in streets)
         truth = read_truth(f"{coco_panoptic.PREFIX}{path}", ontology)

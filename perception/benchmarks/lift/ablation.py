@@ -16,11 +16,11 @@ from perception.benchmarks.harness.measurement import Row, rows_of
 from perception.core.errors import RequestError
 from perception.core.geometry import points_in_view
 from perception.core.statistics import Figure, paired
+from perception.core.text import text_table
 from perception.core.types import Bool, Evidence, Float64, SampleLabels, Scene
 from perception.evaluation import read_truth
 from perception.evaluation.kitti import PREFIX
 from perception.evaluation.points import MIN_OBJECT_POINTS, prompted
-from perception.evaluation.report import text_table
 from perception.evaluation.truth import VOID, TruePicture, Truth
 from perception.labeling import pipeline
 from perception.labeling.pipeline import Rules

@@ -293,10 +293,10 @@ def bench_trust(
         output: Where figures go.
     """
     from perception.benchmarks import trust
-    from perception.commands import calibrate
+    from perception.commands.trust import gather, read_prior
 
-    checked = calibrate.gather(runs, truths=truth, files=[], class_map=class_map, right_iou=iou)
-    start = calibrate.read_prior(prior, checked, right_iou=iou) if prior else None
+    checked = gather(runs, truths=truth, files=[], class_map=class_map, right_iou=iou)
+    start = read_prior(prior, checked, right_iou=iou) if prior else None
     verdict = trust.judge(
         checked, splits=splits, target=target_precision, right_iou=iou, seed=seed, prior=start
     )

@@ -1,6 +1,7 @@
 """`perception bench`: time, memory and size."""
 
 from pathlib import Path
+from typing import Literal
 
 from perception.cli.bench.app import PLAIN, Shown, bench_app, finish
 from perception.cli.terminal import show_steps
@@ -111,7 +112,7 @@ def bench_ray(
     *,
     simulate: int = 8,
     frames: int = 0,
-    engine: str = "ray",
+    engine: Literal["local", "ray"] = "ray",
     detector: str = "",
     segmenter: str = "",
     mode: Mode = "detail",

@@ -14,7 +14,6 @@ Source: https://cocodataset.org/#format-data and #format-results; pycocotools/co
 """
 
 from perception.formats.coco.reading import (
-    MAX_JSON_BYTES,
     CocoAnnotations,
     CocoPicture,
     read,
@@ -24,7 +23,6 @@ from perception.formats.coco.reading import (
 from perception.formats.coco.writing import write, write_results
 
 __all__ = [
-    "MAX_JSON_BYTES",
     "CocoAnnotations",
     "CocoPicture",
     "read",

@@ -1,6 +1,5 @@
 """COCO files read as from outside: every field is checked before pycocotools sees it."""
 
-import json
 import math
 import os
 from collections.abc import Iterator
@@ -27,8 +26,7 @@ from perception.formats import (
     mask_of_polygons,
     relative_name,
 )
-
-MAX_JSON_BYTES = 1 << 29  # COCO's own train2017 has 450 MB; Python needs ten times that in memory
+from perception.io.json_files import json_of, read_json
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -119,7 +117,9 @@ def read_written(path: Path) -> Iterator[CocoPicture]:
         line = rows.readline()
         if not line.startswith(b'"categories": [') or not line.endswith(b"],\n"):
             _invalid(str(path), "line 2", line[:40], "the categories, as `write` has them")
-        categories = _by_id({"categories": _row(line[14:-2], path)}, "categories", path)
+        categories = _by_id(
+            {"categories": json_of(line[14:-2], str(path), "coco.invalid")}, "categories", path
+        )
         names = tuple(
             _text(categories[key], "name", f"{path}: category {key}") for key in sorted(categories)
         )
@@ -156,18 +156,9 @@ def _rows_of(stream: BinaryIO, key: str, end: bytes, path: Path) -> Iterator[dic
         more = line.endswith(b"},\n")
         if not more and not line.endswith(b"}" + end):
             _invalid(str(path), key, line[-40:], f"a row that ends in a comma or in {end!r}")
-        yield _row(line[: -2 if more else -len(end)], path)
+        yield json_of(line[: -2 if more else -len(end)], str(path), "coco.invalid")
         if not more:
             return
-
-
-def _row(line: bytes, path: Path) -> Any:
-    try:
-        return json.loads(line)
-    except ValueError as error:
-        raise RequestError(
-            "coco.invalid", f"{path}: is not JSON: {error}: {line[:40]!r}"
-        ) from error
 
 
 def _invalid(where: str, key: str, value: object, expected: str) -> NoReturn:
@@ -177,21 +168,7 @@ def _invalid(where: str, key: str, value: object, expected: str) -> NoReturn:
 
 
 def _load(path: Path, kind: type = dict) -> Any:
-    if not path.is_file():
-        raise RequestError("io.not_found", f"{path}: no such file")
-    size = path.stat().st_size
-    if size > MAX_JSON_BYTES:
-        raise RequestError(
-            "coco.too_large", f"{path}: {size} bytes, expected at most {MAX_JSON_BYTES}; split it"
-        )
-
-    def refuse(constant: str) -> NoReturn:
-        raise RequestError("coco.invalid", f"{path}: holds {constant}, which JSON does not know")
-
-    try:
-        document = json.loads(path.read_bytes(), parse_constant=refuse)
-    except (ValueError, RecursionError) as error:
-        raise RequestError("coco.invalid", f"{path}: is not JSON: {error}") from error
+    document = read_json(path, "coco.invalid", too_large="coco.too_large")
     if not isinstance(document, kind):
         hint = "an object with images, annotations and categories (a results list has none of them)"
         _invalid(str(path), "the top level", document, hint if kind is dict else "a list")

@@ -7,6 +7,7 @@ run reads the labels of any other. NaN says that a signal is not known there.
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 
 from perception.core import boxes as boxes_
 from perception.core import masks as masks_
@@ -100,6 +101,20 @@ def doubts(features: Float64) -> Float64:
     known = np.isfinite(ranks)
     total = np.where(known, ranks, 0).sum(axis=1)
     return np.asarray(total / np.maximum(known.sum(axis=1), 1))
+
+
+def worst_first(trusts: Float64, features: Float64) -> npt.NDArray[np.int64]:
+    """Return (N,) places of a run's labels, the most doubtful first: the order of every list.
+
+    The doubt of a label is 1 - trust where every label has a trust, else as from `doubts`: the two
+    have no common scale. Of equal doubts the label that stands first comes first.
+
+    Args:
+        trusts: (N,) fitted probabilities of being right; NaN without a model.
+        features: (N, F) as from `features_of`.
+    """
+    doubt = doubts(features) if np.isnan(trusts).any() else 1 - trusts
+    return np.argsort(-doubt, kind="stable")
 
 
 def _worse_shares(values: Float64) -> Float64:

@@ -25,7 +25,7 @@ from perception.core.errors import RequestError
 from perception.core.types import Bool, Float64, RowAligned
 from perception.labeling.trust.design import choose
 from perception.labeling.trust.features import FEATURES
-from perception.labeling.trust.model import Calibration, Fitted, Kind, TrustModel, Weights
+from perception.labeling.trust.model import Curve, Fitted, Kind, TrustModel, Weights
 from perception.labeling.trust.regression import averaged, logistic, rate
 
 MIN_LABELS = 40  # fewer say less than the order that needs no fit
@@ -145,7 +145,7 @@ def fit(
         bias=weights.bias,
         terms=weights.terms,
         class_offsets=weights.class_offsets,
-        calibration=calibrate(best.scores, examples.right, best.kind),
+        calibration=fit_curve(best.scores, examples.right, best.kind),
         fitted=Fitted(
             labels=len(examples),
             right=int(examples.right.sum()),
@@ -177,7 +177,7 @@ def _try(
     held_out = np.zeros(len(examples))
     for fold in np.unique(folds):
         inside = folds == fold
-        curve = calibrate(scores[~inside], examples.right[~inside], kind)
+        curve = fit_curve(scores[~inside], examples.right[~inside], kind)
         held_out[inside] = curve(scores[inside])
     loss = float(log_losses(held_out, examples.right).mean())
     return _Trial(penalties, kind, scores, held_out, loss)
@@ -225,7 +225,7 @@ def _folds(examples: Examples) -> Groups:
     return folds
 
 
-def calibrate(scores: Float64, right: Bool, kind: Kind) -> Calibration:
+def fit_curve(scores: Float64, right: Bool, kind: Kind) -> Curve:
     """Return the curve from scores to probabilities.
 
     A logistic curve that falls is made level; an isotonic one keeps off 0 and 1 by Laplace's rule,
@@ -242,7 +242,7 @@ def calibrate(scores: Float64, right: Bool, kind: Kind) -> Calibration:
             y_min=1 / (n + 2), y_max=(n + 1) / (n + 2), out_of_bounds="clip"
         )
         curve.fit(scores, right)
-        return Calibration(
+        return Curve(
             kind="isotonic",
             scores=tuple(map(float, curve.X_thresholds_)),
             probabilities=tuple(map(float, curve.y_thresholds_)),
@@ -251,7 +251,7 @@ def calibrate(scores: Float64, right: Bool, kind: Kind) -> Calibration:
     slope = float(weights[0])
     if slope < 0:
         slope, shift = 0.0, rate(right)
-    return Calibration(kind="logistic", slope=slope, shift=shift)
+    return Curve(kind="logistic", slope=slope, shift=shift)
 
 
 def log_losses(probabilities: Float64, right: Bool) -> Float64:

@@ -1,6 +1,6 @@
 """A fitted trust model: plain numbers, applied with numpy alone.
 
-p(right) = calibrate(bias + class offset + sum of weight of class * standardised feature). The
+p(right) = curve(bias + class offset + sum of weight of class * standardised feature). The
 numbers travel as JSON in run.json and to every worker; nothing here can carry code.
 """
 
@@ -42,7 +42,7 @@ class Term(Settings):
     by_class: dict[str, float] = Field(default_factory=dict)
 
 
-class Calibration(Settings):
+class Curve(Settings):
     """From the score of the terms to a probability.
 
     Attributes:
@@ -163,7 +163,7 @@ class TrustModel(Weights):
 
     kind: Literal["perception trust 1"] = "perception trust 1"
     right_iou: float = Field(gt=0, le=1)
-    calibration: Calibration
+    calibration: Curve
     fitted: Fitted
     target_precision: float | None = Field(default=None, gt=0, lt=1)
     accept_from: float | None = Field(default=None, ge=0, le=1.01)

@@ -1,36 +1,12 @@
 """Which labels may be kept so that a wanted share of them is right."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
+from perception.core.statistics import DRAWS, Figure, draw_weights, of_sums, per_scene, share
 from perception.core.types import Bool, Float64
 
 NOTHING = 1.01  # a line that no probability reaches
-DRAWS = 1000
-PERCENTILES = (2.5, 97.5)
-
-
-@dataclass(frozen=True)
-class Share:
-    """A share of labels with its 95 % interval over groups.
-
-    Attributes:
-        value: NaN where there is nothing to count.
-        low: Lower end; NaN with fewer than two groups.
-        high: Upper end.
-    """
-
-    value: float
-    low: float
-    high: float
-
-    def text(self) -> str:
-        """Return "0.412 [0.380, 0.447]"."""
-        if np.isnan(self.low):
-            return f"{self.value:.3f}"
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
 def line_for(trusts: Float64, right: Bool, target: float) -> float:
@@ -52,10 +28,11 @@ def line_for(trusts: Float64, right: Bool, target: float) -> float:
     return float(trusts[order][np.flatnonzero(holds)[-1]]) if holds.any() else NOTHING
 
 
-def share_of(part: Bool, whole: Bool, groups: npt.NDArray[np.int64], seed: int = 0) -> Share:
+def share_of(part: Bool, whole: Bool, groups: npt.NDArray[np.int64], seed: int = 0) -> Figure:
     """Return which share of `whole` is in `part`, with its interval.
 
-    Groups are drawn with replacement, since labels of one scene resemble each other.
+    Groups are drawn with replacement, since labels of one scene resemble each other; with fewer
+    than two there is no interval.
 
     Args:
         part: (N,) bool.
@@ -64,18 +41,9 @@ def share_of(part: Bool, whole: Bool, groups: npt.NDArray[np.int64], seed: int =
         seed: Of the draws.
     """
     count = int(groups.max(initial=-1)) + 1
-    parts = np.bincount(groups, (part & whole).astype(np.float64), count)
-    wholes = np.bincount(groups, whole.astype(np.float64), count)
-    if wholes.sum() == 0:
-        return Share(np.nan, np.nan, np.nan)
-    value = float(parts.sum() / wholes.sum())
-    if count < 2:
-        return Share(value, np.nan, np.nan)
-    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), DRAWS)
-    bottom = drawn @ wholes
-    known = bottom > 0
-    low, high = np.percentile((drawn @ parts)[known] / bottom[known], PERCENTILES)
-    return Share(value, float(min(low, value)), float(max(high, value)))
+    counts = np.stack([per_scene(groups, mask, count) for mask in (part & whole, whole)], axis=1)
+    weights = draw_weights(count, seed, DRAWS if count > 1 else 0)
+    return of_sums(counts, weights, lambda sums: share(sums[:, 0], sums[:, 1]), int(whole.sum()))
 
 
 def class_lines(

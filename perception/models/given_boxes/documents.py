@@ -4,7 +4,6 @@ COCO, COCO results lists and CVAT are one file about many pictures; Pascal VOC, 
 X-AnyLabeling have a file for each picture, in a folder.
 """
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,9 +18,9 @@ from perception.core.errors import RequestError
 from perception.core.names import match_names, stem_of
 from perception.formats import coco_boxes, cvat_boxes, labelme, voc
 from perception.io.files import opened
+from perception.io.json_files import read_json
 from perception.models.given_boxes.matched import MatchedBoxes
 
-MAX_JSON_BYTES = 1 << 29  # COCO's own train2017 has 450 MB; Python needs ten times that in memory
 SUFFIXES = (".json", ".xml")
 _READERS = {".json": labelme.read, ".xml": voc.read}
 _OTHER_TOOLS = {  # keys that their JSON has together
@@ -164,15 +163,7 @@ def _root_tag(path: Path) -> str:
 
 
 def _load(path: Path) -> Any:
-    size = path.stat().st_size
-    if size > MAX_JSON_BYTES:
-        raise RequestError(
-            "coco.too_large", f"{path}: {size} bytes, expected at most {MAX_JSON_BYTES}; split it"
-        )
-    try:
-        return json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise RequestError("coco.invalid", f"{path}: is not JSON: {error}") from error
+    return read_json(path, "coco.invalid", too_large="coco.too_large", nan=True)
 
 
 def _coco(document: Any, path: Path) -> BoxFile:

@@ -11,7 +11,6 @@
 Numbers count from 0. Files that disagree are refused: nothing says which of them the labels follow.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -22,6 +21,7 @@ from perception.core.errors import RequestError, SampleError
 from perception.core.text import text_of
 from perception.formats import parse_number, read_bytes
 from perception.formats.yolo import names_of
+from perception.io.json_files import json_of
 
 LOOKED_FOR = "data.yaml or another YAML with `names`, classes.txt, obj.names, obj.data, notes.json"
 YAML = (".yaml", ".yml")
@@ -190,9 +190,9 @@ def _label_studio(path: Path) -> Iterator[Names]:
     if not path.is_file():
         return
     try:
-        categories = json.loads(_text(path)).get("categories")
+        categories = json_of(_text(path), str(path), "boxes.invalid").get("categories")
         by_id = {entry["id"]: entry["name"] for entry in categories}
-    except (ValueError, RecursionError, AttributeError, TypeError, KeyError):
+    except (RequestError, AttributeError, TypeError, KeyError):
         return  # notes of something else
     if by_id and set(by_id) == set(range(len(categories))):
         yield Names(tuple(str(by_id[number]) for number in range(len(by_id))), (path,))

@@ -4,11 +4,11 @@ A `.pt` file is a pickle, that is, code: what loads one asks `require_trusted_pi
 """
 
 import hashlib
-import json
 import zipfile
 from pathlib import Path
 
 from perception.core.errors import RequestError
+from perception.io.json_files import read_json
 from perception.models.weights import catalogue
 from perception.models.weights.catalogue import KnownWeights, by_file_name, by_hash
 from perception.models.weights.checkpoint import SAFETENSORS, is_safetensors
@@ -56,9 +56,8 @@ def licence_of(path: Path, sha256: str) -> str:
     if known:
         return known.licence
     try:
-        with (path.parent / CARD).open("rb") as file:
-            card = json.loads(file.read(_MAX_CARD_BYTES))
-    except (OSError, ValueError, RecursionError):
+        card = read_json(path.parent / CARD, "weights.invalid", limit=_MAX_CARD_BYTES)
+    except RequestError:
         return UNKNOWN_LICENCE
     if not isinstance(card, dict) or not isinstance(card.get("sha256"), dict):
         return UNKNOWN_LICENCE

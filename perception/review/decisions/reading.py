@@ -1,20 +1,17 @@
 """Which kind of file people's decisions are in."""
 
-import json
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from perception.core.errors import RequestError
 from perception.core.ontology import ClassMap
 from perception.formats import coco_edited, cvat
+from perception.io.json_files import read_object
 from perception.review.decisions import page
 from perception.review.decisions.changes import Changes, Seen
 from perception.review.decisions.edited import changes_of
 from perception.runs import folder
-
-MAX_JSON_BYTES = 1 << 28
 
 
 def read_corrections(
@@ -40,7 +37,7 @@ def read_corrections(
     if file.suffix.lower() == ".xml":
         edited = cvat.read_edited(file)
     else:
-        document = _load(file)
+        document = read_object(file, "corrections.invalid", nan=True)
         if "decisions" in document:
             label_set = page.label_set_of(document, run, file)
             seen = read_seen(run, label_set)
@@ -80,28 +77,6 @@ def _file_of(path: Path) -> Path:
             f"{path}: holds {names} and no {cvat.XML}; give the file itself",
         )
     return found[0]
-
-
-def _load(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise RequestError("io.not_found", f"{path}: no such file")
-    if path.stat().st_size > MAX_JSON_BYTES:
-        raise RequestError("corrections.invalid", f"{path}: larger than {MAX_JSON_BYTES} bytes")
-    data = path.read_bytes()
-    if data.startswith(b"PK"):
-        raise RequestError(
-            "corrections.invalid", f"{path}: is an archive; unpack it and give the folder"
-        )
-    try:
-        document = json.loads(data.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise RequestError("corrections.invalid", f"{path}: is not JSON: {error}") from error
-    if not isinstance(document, dict):
-        raise RequestError(
-            "corrections.invalid",
-            f"{path}: holds a {type(document).__name__}, expected an object",
-        )
-    return document
 
 
 def read_seen(run: Path, label_set: str) -> Seen:

@@ -306,7 +306,7 @@ for (const button of document.querySelectorAll("#keys button"))
 $("download").addEventListener("click", download);
 $("order").textContent =
   (REVIEW.has_trust
-    ? "Worst first: chance of being wrong times the logarithm of the area."
+    ? "Worst first by the fitted chance of being wrong."
     : "Worst first by what the models said. Nobody fitted a chance of being right.") +
   " Every 5th label is drawn at random from the rest.";
 recall();

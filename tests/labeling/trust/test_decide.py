@@ -12,7 +12,7 @@ from perception.commands.label import LabelRequest
 from perception.core.errors import RequestError
 from perception.core.types import Instances, Status
 from perception.labeling.trust.features import log_odds
-from perception.labeling.trust.model import Calibration, Fitted, Term, TrustModel
+from perception.labeling.trust.model import Curve, Fitted, Term, TrustModel
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def trust_file(path: Path, line: float | None, weight: float = 1.0) -> str:
         bias=0,
         terms=(Term(feature="score", centre=0, scale=1, weight=weight),),
         class_offsets={},
-        calibration=Calibration(kind="logistic"),
+        calibration=Curve(kind="logistic"),
         fitted=Fitted(labels=1, right=1, groups=1, classes={}, log_loss=0),
         target_precision=None if line is None else 0.95,
         accept_from=line,

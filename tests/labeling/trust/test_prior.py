@@ -12,13 +12,13 @@ import pytest
 from perception import cli
 from perception.benchmarks.trust import judge
 from perception.commands import corrections, label
-from perception.commands.calibrate import Checked
 from perception.commands.label import LabelRequest
+from perception.commands.trust import Checked
 from perception.labeling.trust.design import Design, choose
 from perception.labeling.trust.features import FEATURES
 from perception.labeling.trust.fit import Examples, fit, log_losses
 from perception.labeling.trust.model import (
-    Calibration,
+    Curve,
     Fitted,
     Term,
     TrustModel,
@@ -224,7 +224,7 @@ def prior_file(path: Path, **changes: object) -> Path:
         "bias": 0.0,
         "terms": (Term(feature="score", centre=0, scale=1, weight=1),),
         "class_offsets": {},
-        "calibration": Calibration(kind="logistic"),
+        "calibration": Curve(kind="logistic"),
         "fitted": Fitted(
             labels=900, right=1, groups=1, classes={}, log_loss=0, sources=("abc truth",)
         ),

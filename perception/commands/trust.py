@@ -9,14 +9,17 @@ import numpy as np
 from perception.core import masks as masks_
 from perception.core.errors import RequestError, SampleError
 from perception.core.ontology import Ontology, load_class_map
+from perception.core.statistics import Figure
 from perception.core.types import Bool, Instances, PictureLabels, Status
 from perception.evaluation.instances import IGNORED_SHARE, compare, ignored_shares, match
 from perception.evaluation.loaders import no_image_in_common, read_truth
 from perception.labeling.quality.correct import Correction, by_image
-from perception.labeling.trust.features import FEATURES, doubts, features_of
-from perception.labeling.trust.fit import Examples, fit
+from perception.labeling.trust.features import FEATURES, features_of
+from perception.labeling.trust.features import worst_first as worst_of
+from perception.labeling.trust.fit import Examples
+from perception.labeling.trust.fit import fit as fit_model
 from perception.labeling.trust.model import TrustModel, read_model
-from perception.labeling.trust.threshold import Share, line_for, share_of
+from perception.labeling.trust.threshold import line_for, share_of
 from perception.models.weights import sha256_of
 from perception.review.decisions import Seen, read_corrections
 from perception.runs import folder
@@ -44,12 +47,12 @@ class Checked:
 class Gate:
     """What a rule keeps, and how much of that is right, with intervals over groups."""
 
-    kept: Share
-    precision: Share
+    kept: Figure
+    precision: Figure
 
 
 @dataclass(frozen=True, eq=False)
-class Calibrated:
+class FittedTrust:
     """A fitted model and what it changes.
 
     Attributes:
@@ -78,7 +81,7 @@ class Calibrated:
         lines.append(
             f"after:  kept {self.after.kept.text()}, right {self.after.precision.text()} "
             f"(asked for {target}; trust from {self.model.accept_from:.3f})"
-            if not np.isnan(self.after.precision.value)
+            if self.after.precision.value is not None
             else f"after:  no line holds {target}: every label would go to review"
         )
         return lines
@@ -165,13 +168,13 @@ def _checked(rows: Instances, right: Bool, group: str, ontology: Ontology) -> Ch
     return Checked(examples, rows.statuses == Status.ACCEPTED, ())
 
 
-def calibrate(
+def fit(
     checked: Checked,
     *,
     right_iou: float,
     target_precision: float | None,
     prior: Path | None = None,
-) -> Calibrated:
+) -> FittedTrust:
     """Fit a model and, where a precision is asked for, draw its line.
 
     Args:
@@ -192,17 +195,17 @@ def calibrate(
     examples = checked.examples
     start = read_prior(prior, checked, right_iou=right_iou) if prior else None
     sources = dict.fromkeys(checked.sources + (start.fitted.sources if start else ()))
-    fitted = fit(examples, right_iou, sources=tuple(sources), prior=start)
+    fitted = fit_model(examples, right_iou, sources=tuple(sources), prior=start)
     before = gate(checked.accepted, examples)
     model = fitted.model
     if prior:
         rests_on = model.fitted.model_copy(update={"prior": sha256_of(prior)})
         model = model.model_copy(update={"fitted": rests_on})
     if target_precision is None:
-        return Calibrated(model, before, None)
+        return FittedTrust(model, before, None)
     line = line_for(fitted.held_out, examples.right, target_precision)
     model = model.model_copy(update={"target_precision": target_precision, "accept_from": line})
-    return Calibrated(model, before, gate(fitted.held_out >= line, examples))
+    return FittedTrust(model, before, gate(fitted.held_out >= line, examples))
 
 
 def read_prior(path: Path, checked: Checked, *, right_iou: float) -> TrustModel:
@@ -337,8 +340,7 @@ class Doubtful:
 def worst_first(run: Path) -> list[Doubtful]:
     """Return the labels that are accepted or for review and nobody decided, the worst first.
 
-    By trust where the run has a trust model; else by `features.doubts`, an order and no
-    probability.
+    The order is that of `features.worst_first`.
     """
     ontology = folder.read_spec(run).ontology
     found: list[Doubtful] = []
@@ -358,6 +360,5 @@ def worst_first(run: Path) -> list[Doubtful]:
                     None if np.isnan(trust) else float(trust),
                 )
             )
-    unsure = doubts(np.concatenate(features))
-    keys = [-unsure[i] if one.trust is None else one.trust for i, one in enumerate(found)]
-    return [found[i] for i in np.argsort(keys, kind="stable")]
+    trusts = np.array([np.nan if one.trust is None else one.trust for one in found], np.float64)
+    return [found[i] for i in worst_of(trusts, np.concatenate(features))]
