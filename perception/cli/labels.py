@@ -69,9 +69,9 @@ def label(
     perception label kitti:DATA --out runs/kitti --detector yolov8n.onnx --segmenter mobile_sam.pt
 
     Args:
-        source: kitti:ROOT, kitti-raw:ROOT, kitti-tracking:ROOT, semantic-kitti:ROOT, nuscenes:ROOT,
-            images:ROOT, a path (folder, glob, list file, image) or a dataset.yaml. ROOT may be
-            s3://BUCKET/PATH.
+        source: A path (folder, glob, list file, image), a dataset.yaml, or LAYOUT:ROOT, such as
+            kitti:ROOT or nuscenes:ROOT; a layout that does not exist is answered with all that do.
+            ROOT may be s3://BUCKET/PATH.
         out: The run folder, or s3://BUCKET/PATH; by default runs/NAME, after the source.
         segmenter: A SAM checkpoint, its name as `perception weights list` has it, YOLO-seg weights
             (.onnx); grabcut and boxes need none. Weights by name are fetched once, and told.
@@ -238,10 +238,9 @@ def export(
 
     Args:
         run: The run folder, or that of a synthetic drive.
-        to: coco, coco-results, coco-panoptic, cityscapes, cvat, cutouts, yolo, semantic-kitti,
-            nuscenes-lidarseg, nuscenes-panoptic, kitti, kitti-results, ply, pcd, png, or all of
-            them.
-        out: A file (coco, coco-results) or a folder.
+        to: A format, such as coco, cityscapes, cvat, yolo or kitti, or all; one that does not exist
+            is answered with all that do.
+        out: A file for coco and coco-results, else a folder.
         status: Which labels count, separated by commas: accepted, review, rejected.
         classes: Class map to the names and ids to write: a shipped one or a YAML file.
         as_json: Print one JSON object for programs.

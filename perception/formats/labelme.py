@@ -1,4 +1,4 @@
-"""LabelMe and X-AnyLabeling: a JSON file for each picture. Only boxes are read.
+"""LabelMe and X-AnyLabeling: a JSON file for each picture. Of others' files only boxes are read.
 
 Source: github.com/wkentaro/labelme (label_file.py, shape.py, examples/instance_segmentation/
 labelme2coco.py); github.com/CVHub520/X-AnyLabeling (docs/en/user_guide.md).
@@ -9,13 +9,25 @@ labelme2coco.py); github.com/CVHub520/X-AnyLabeling (docs/en/user_guide.md).
 - A shape of type `mask` has the first and the last pixel as corners.
 - Shapes of one label and one `group_id` are parts of one object, as labelme2coco has it.
 - `imageData` may hold the picture itself, and is not looked at.
+
+What is written lies beside the picture, a link, so that the tools open the folder OUT/images; the
+card of an export, JSON too, is not among it:
+
+- A label is one polygon, which both tools let people edit; its `group_id` is our id. A mask of one
+  part comes back whole; holes and parts lose the pixels of the bridges that join them.
+- What is no label is left out and counted: a shape is a label to whoever trains on it.
 """
 
+import json
 import math
 from collections import Counter
-from pathlib import Path
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+
+from perception.core import masks as rle
 from perception.core.box_rows import (
     Box,
     BoxRow,
@@ -26,8 +38,28 @@ from perception.core.box_rows import (
     bounds_of,
 )
 from perception.core.errors import RequestError
-from perception.io.json_files import read_json
+from perception.core.ontology import Target
+from perception.core.polygons import fill_ring, polygon_fault, ring_around
+from perception.core.types import ExportSummary, Int32, PictureLabels, SampleLabels, Status
+from perception.formats import (
+    LABEL,
+    PLAIN,
+    Objects,
+    Outputs,
+    Stems,
+    Tally,
+    fates,
+    link_to,
+    number_or_none,
+    objects_of,
+    pictures_of,
+)
+from perception.io.files import write_bytes
+from perception.io.json_files import read_json, read_object
+from perception.io.pictures import Pictures
+from perception.io.png import encode_png
 
+FOLDER = PurePosixPath("images")
 _WITHOUT_AREA = frozenset({"point", "points", "line", "linestrip", "lines", "polyline"})
 _NAN = (math.nan,) * 4
 
@@ -103,3 +135,109 @@ def _box(kind: str, points: Any) -> Box | None:
     x0, y0, x1, y1 = bounds_of(x, y) or _NAN
     past = 1 if kind == "mask" else 0
     return (x0, y0, x1 + past, y1 + past)
+
+
+def write(
+    samples: Iterable[SampleLabels],
+    out: Path,
+    target: Target,
+    *,
+    statuses: frozenset[Status],
+    pictures: Pictures,
+    stems: Stems = PLAIN,
+) -> ExportSummary:
+    """Write OUT/images/<name>.json for every picture, and beside it a link to the picture.
+
+    Where tools might see another picture than was labelled, a PNG of that is in the link's place.
+
+    Args:
+        samples: Labels.
+        out: The folder.
+        target: Class names to write.
+        statuses: Instances with these are labels.
+        pictures: Where they are.
+        stems: Names of all pictures.
+
+    Raises:
+        RequestError: `io.not_found` for a missing picture, `export.collision`,
+            `path.outside_root`; see `Pictures.pixels`.
+    """
+    tally, outputs = Tally(), Outputs(out)
+    for _, picture, owner in pictures_of(samples, tally):
+        stem = FOLDER / stems(picture.file_name, owner)
+        as_labelled = pictures.file_is_as_labelled(picture, owner)
+        ending = PurePosixPath(picture.file_name).suffix if as_labelled else ".png"
+        image = stem.with_name(stem.name + ending)
+        place = outputs.claim(image, owner)
+        if as_labelled:
+            link_to(place, pictures.place(picture, owner), owner)
+        else:
+            write_bytes(place, encode_png(pictures.pixels(picture, owner)))
+        document: dict[str, Any] = {
+            "version": "5.5.0",
+            "flags": {},
+            "shapes": _shapes(picture, target, statuses, tally),
+            "imagePath": image.name,
+            "imageData": None,
+            "imageHeight": picture.size_hw[0],
+            "imageWidth": picture.size_hw[1],
+        }
+        text = json.dumps(document, indent=1)
+        write_bytes(outputs.claim(stem.with_name(f"{stem.name}.json"), owner), text.encode())
+    return tally.summary()
+
+
+def _shapes(
+    picture: PictureLabels, target: Target, statuses: frozenset[Status], tally: Tally
+) -> list[dict[str, Any]]:
+    instances, shapes = picture.instances, list[dict[str, Any]]()
+    for row, fate in fates(instances, target, statuses):
+        if fate != LABEL:
+            tally.left_out[fate] += 1
+            continue
+        corner = instances.masks.boxes_xyxy[row, :2]
+        ring = ring_around(rle.decode_crop(instances.masks, row)) + corner
+        shapes.append(
+            {
+                "label": target.names[target.ids[int(instances.class_ids[row])]],
+                "score": number_or_none(instances.scores[row]),
+                "points": ring.round(3).tolist(),
+                "group_id": int(instances.instance_ids[row]),
+                "description": "",
+                "shape_type": "polygon",
+                "flags": {},
+            }
+        )
+    tally.labels += len(shapes)
+    return shapes
+
+
+def read_written(out: Path, file_name: str, stems: Stems = PLAIN) -> Objects:
+    """Read a picture's labels as `write` writes them, polygons filled as the tools do.
+
+    Raises:
+        RequestError: `labelme.invalid`, `path.outside_root`.
+        SampleError: `io.not_found`, `io.denied`, `label.invalid`.
+    """
+    stem = FOLDER / stems(file_name, str(out))
+    path = out / stem.with_name(f"{stem.name}.json")
+    document = read_object(path, "labelme.invalid")
+    try:
+        size_hw = int(document["imageHeight"]), int(document["imageWidth"])
+        return objects_of((_row(shape, size_hw) for shape in document["shapes"]), size_hw)
+    except (KeyError, TypeError, ValueError) as error:
+        raise RequestError(
+            "labelme.invalid", f"{path}: {error!r}; expected shapes as `perception export` writes"
+        ) from error
+
+
+def _row(
+    shape: dict[str, Any], size_hw: tuple[int, int]
+) -> tuple[int, str, float, bool, tuple[Int32, bytes]]:
+    """Return a row of `Objects`."""
+    ring = np.array(shape["points"], np.float64).reshape(-1, 2)
+    if fault := polygon_fault(ring.ravel().tolist(), size_hw):
+        raise ValueError(f"a polygon {fault}")
+    score = np.nan if shape["score"] is None else float(shape["score"])
+    mask = rle.encode_one(*fill_ring(ring, size_hw))
+    return int(shape["group_id"]), str(shape["label"]), score, False, mask

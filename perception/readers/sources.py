@@ -37,6 +37,7 @@ LAYOUTS: dict[str, str] = {
     "kitti-tracking": "perception.readers.kitti_tracking",
     "nuscenes": "perception.readers.nuscenes",
     "semantic-kitti": "perception.readers.semantic_kitti",
+    "sustech": "perception.readers.sustech",
 }
 LABEL_FOLDERS = {"label_2", "label_02"}  # of KITTI object and tracking
 WILDCARDS = "*?["

@@ -170,7 +170,7 @@ FOR_REVIEW = {
     **dict.fromkeys(("kitti", "kitti-results"), "3 ignored (DontCare)"),
     **dict.fromkeys(("ply", "pcd"), "3 ignored (unknown)"),
     "png": "3 ignored (void)",
-    **dict.fromkeys(("coco-results", "cutouts"), "0 ignored"),
+    **dict.fromkeys(("coco-results", "cutouts", "labelme"), "0 ignored"),
 }
 
 

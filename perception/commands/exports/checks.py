@@ -122,6 +122,15 @@ def in_order(read: Callable[[Path], Iterable[PictureObjects]]) -> Callable[[Job]
     return opened
 
 
+def by_name(read: Callable[[Path, str, Stems], Objects]) -> Callable[[Job], Lookup]:
+    """Read the file of each picture, found by the picture's name."""
+
+    def opened(job: Job) -> Lookup:
+        return lambda picture: read(job.out, picture.file_name, job.stems)
+
+    return opened
+
+
 def read_coco(path: Path) -> Iterator[PictureObjects]:
     """Read a COCO file that was just written as the other formats are read."""
     for picture in coco.read_written(path):

@@ -10,6 +10,7 @@ from perception.commands.exports.checks import (
     Check,
     Job,
     ReadBack,
+    by_name,
     cityscapes_labels,
     coco_results,
     compared,
@@ -45,6 +46,7 @@ from perception.formats import (
     cutouts,
     cvat,
     label_png,
+    labelme,
     nuscenes,
     semantic_kitti,
     yolo,
@@ -58,7 +60,7 @@ from perception.synthetic.read import is_drive, read_truth_labels
 
 ALL = "all"
 # They link to the images, or cut out of them: these must be local.
-NEED_IMAGES = frozenset({"cityscapes", "cutouts", "yolo"})
+NEED_IMAGES = frozenset({"cityscapes", "cutouts", "labelme", "yolo"})
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,17 @@ def _by_stem(write: Callable[..., ExportSummary]) -> Callable[[Job], ExportSumma
     )
 
 
+def _labelme(job: Job) -> ExportSummary:
+    return labelme.write(
+        job.samples(),
+        job.out,
+        job.target,
+        statuses=job.statuses,
+        pictures=job.pictures,
+        stems=job.stems,
+    )
+
+
 def _yolo(job: Job) -> ExportSummary:
     return yolo.write(
         job.samples(),
@@ -186,6 +199,11 @@ FORMATS: dict[str, _Format] = {
         _plain(cvat.write), compared(in_order(cvat.read)), ignored_as="status review, for people"
     ),
     "cutouts": _Format(_with_images(cutouts.write), compared(in_order(cutouts.read))),
+    "labelme": _Format(
+        _labelme,
+        compared(by_name(labelme.read_written), POLYGON_BOUND),
+        stems=lambda job: job.stems,
+    ),
     "yolo": _Format(
         _yolo,
         compared(yolo_labels, POLYGON_BOUND, keeps_ids=False),
