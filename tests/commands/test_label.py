@@ -24,6 +24,7 @@ from perception.core.errors import RequestError
 from perception.core.ontology import load_class_map, load_ontology, target_of
 from perception.core.types import PointState, Status
 from perception.formats import coco, label_png, semantic_kitti, yolo, yolo_rows
+from perception.readers import sources
 from perception.runs import folder
 
 Draw = Callable[..., Path]
@@ -347,6 +348,20 @@ def test_row_37_another_setting_is_refused_shown_and_started_beside_or_instead(
     assert label(source, run, new_run=True, **third).folder == run.with_name("run-3")
     label(source, run, overwrite=True, **other)
     assert snapshot(run) == fresh
+
+
+@pytest.mark.slow
+def test_a_run_beside_another_keeps_its_own_threads(
+    run: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(4))
+    surveys, plain = [], sources.survey
+    monkeypatch.setattr(sources, "survey", lambda *a: surveys.append(a) or plain(*a))
+    other = {"overrides": STRICT | SMALL, "new_run": True}
+    beside = label(source, run, **other).folder
+    assert folder.read_spec(beside).config.observe.threads == 4
+    assert label(source, run, workers=2, **other).folder == beside
+    assert len(surveys) == 2  # one a call, however many runs lie beside
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from perception.commands import label as commands
-from perception.commands.request import resolve
+from perception.commands.request import check, resolve
 from perception.core.errors import SampleError
 from perception.core.types import Detections, Picture, SampleRef
 from perception.execution import worker
@@ -22,6 +22,7 @@ from perception.models import fakes
 from perception.models.protocols import Detector
 from perception.readers import sources
 from perception.runs import folder
+from perception.runs.folder_store import FolderStore
 
 NAMES = {6: "car"}
 
@@ -144,8 +145,9 @@ def test_samples_that_fit_are_kept_for_their_previews_and_not_read_again(
     request = commands.LabelRequest(
         f"images:{tmp_path / 'src'}", tmp_path / "run", "boxes", "four-cars"
     )
-    job = resolve(request).job
-    folder.begin(tmp_path / "run", job.spec, resolve(request).plan)
+    resolved = resolve(check(request), FolderStore(tmp_path / "run"))
+    job = resolved.job
+    folder.begin(tmp_path / "run", job.spec, resolved.plan)
     monkeypatch.setattr(worker, "KEPT_BYTES", 2 * 48 * 64 * 3)
     monkeypatch.setattr(worker, "PREVIEW_SAMPLES", 3)
     working = worker.Worker(job, Meter())
@@ -165,11 +167,12 @@ def test_the_models_see_no_more_samples_at_once_than_there_are_lanes(
     request = commands.LabelRequest(
         f"images:{pictures(tmp_path / 'src', 9)}", tmp_path / "run", "boxes", "four-cars"
     )
-    job = resolve(request).job
+    resolved = resolve(check(request), FolderStore(tmp_path / "run"))
+    job = resolved.job
     observe = job.spec.config.observe.model_copy(update={"lanes": lanes})
     config = job.spec.config.model_copy(update={"observe": observe})
     job = job.model_copy(update={"spec": job.spec.model_copy(update={"config": config})})
-    folder.begin(tmp_path / "run", job.spec, resolve(request).plan)
+    folder.begin(tmp_path / "run", job.spec, resolved.plan)
     inside, most, begun, go = list[int](), list[int](), list[int](), threading.Event()
     plain = fakes.FourCars.__call__
 

@@ -14,6 +14,7 @@ import pytest
 from perception import cli
 from perception.commands import label as commands
 from perception.commands.label import LabelRequest, Run
+from perception.commands.request import check, resolve
 from perception.core.errors import BucketError, RequestError
 from perception.core.types import SampleRef
 from perception.execution.effort import Effort, Meter
@@ -22,7 +23,7 @@ from perception.execution.worker import Worker
 from perception.io import buckets
 from perception.models import registry
 from perception.readers import sources
-from perception.runs import copies, lock
+from perception.runs import bucket_store, lock, store
 from perception_ray.engine import ShardActor
 
 Draw = Callable[..., Path]
@@ -344,6 +345,33 @@ def test_a_second_run_is_refused_and_names_the_holder(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("patient")
+def test_a_run_whose_lock_another_takes_stops_at_the_next_look(
+    tmp_path: Path, pictures: Draw, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bucket_store, "LOOK_S", 0.0)
+    out = f"{put()}/runs/a"
+    told: list[bytes | None] = []
+
+    def taken(done: int, total: int) -> None:
+        if done == 2 and not told:  # the first shard: the times were put when it was done
+            told.append(buckets.parse(out).read("timings.json"))
+            buckets.parse(out).write("lock.json", b"somebody")
+
+    request = LabelRequest(
+        f"images:{pictures(tmp_path / 'src', 6)}",
+        out,
+        "boxes",
+        "bright",
+        overrides={"shard_size": 2},
+    )
+    assert code_of(lambda: commands.label(request, taken)) == "run.locked"
+    assert told[0] and "evidence/000001.json" in files_there(out)
+    assert "evidence/000002.json" not in files_there(out)  # and no shard more
+    assert buckets.parse(out).read("lock.json") == b"somebody"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("patient")
 def test_a_new_run_in_a_bucket_begins_beside_one_with_other_settings_and_resumes_its_own(
     tmp_path: Path, pictures: Draw, put: Put
 ) -> None:
@@ -477,8 +505,8 @@ def test_a_worker_whose_bucket_fails_tells_the_driver(
 ) -> None:
     source, out = pictures(tmp_path / "src", 1), f"{put()}/runs/a"
     request = LabelRequest(f"images:{source}", out, "boxes", "bright", engine="ray")
-    with copies.opened(out) as copy:
-        job = commands._resolve_there(request, copy).job
+    with store.opened(out) as run:
+        job = resolve(check(request), run).job
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setattr(buckets, "ATTEMPTS", 1)
     buckets._file_system.cache_clear()
