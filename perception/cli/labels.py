@@ -18,7 +18,8 @@ from perception.cli.terminal import (
 from perception.core.config import Backend, Mode, Precision
 
 if TYPE_CHECKING:
-    from perception.commands.label import Planned, Run
+    from perception.commands.label import Planned
+    from perception.commands.results import Run
 
 
 def label(
@@ -113,9 +114,11 @@ def label(
         dry_run: Check the request, load the models once, and say what would be done.
         as_json: Print one JSON object for programs.
     """
-    from perception.commands import label as commands
+    from perception.commands.label import label as label_source
+    from perception.commands.label import plan
+    from perception.commands.request import LabelRequest
 
-    request = commands.LabelRequest(
+    request = LabelRequest(
         source,
         out,
         segmenter,
@@ -156,9 +159,9 @@ def label(
         strict_calibration=strict_calibration,
     )
     if dry_run:
-        return _show_plan(commands.plan(request), as_json)
+        return _show_plan(plan(request), as_json)
     with show_progress(as_json) as progress, stopping_between_shards(progress) as gently:
-        return _show_run(commands.label(request, gently, show_notice(as_json)), as_json)
+        return _show_run(label_source(request, gently, show_notice(as_json)), as_json)
 
 
 def relabel(
@@ -185,11 +188,11 @@ def relabel(
             where the line of the trust model leaves fewer.
         as_json: Print one JSON object for programs.
     """
-    from perception.commands import label as commands
+    from perception.commands.relabel import relabel as relabel_run
 
     overrides = nested({"decide.judge.min_score": min_score})
     with show_progress(as_json) as progress, stopping_between_shards(progress) as gently:
-        result = commands.relabel(
+        result = relabel_run(
             run,
             overrides=overrides,
             config=config,
@@ -224,9 +227,10 @@ def export(
         classes: Class map to the names and ids to write: a shipped one or a YAML file.
         as_json: Print one JSON object for programs.
     """
-    from perception.commands import label as commands
+    from perception.commands.exports import export as export_run
+    from perception.commands.results import parse_statuses
 
-    done = commands.export(run, to, out, statuses=commands.parse_statuses(status), classes=classes)
+    done = export_run(run, to, out, statuses=parse_statuses(status), classes=classes)
     values = [{**asdict(one), "out": str(one.out), "card": str(one.card)} for one in done]
     lines = [line for one in done for line in one.lines()]
     say({"exports": values}, as_json, [*lines, f"cards such as {done[0].card}"])

@@ -133,7 +133,7 @@ def show(
     if review and rerun:
         raise RequestError("option.invalid", "--rerun writes what the report shows: drop --review")
     if review:
-        from perception.commands.label import parse_statuses
+        from perception.commands.results import parse_statuses
         from perception.review.review import review as write_review
 
         with reading(run, evidence=False) as place:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from perception.commands import calibrate
-from perception.commands.label import Progress, Run, decide_run, no_progress
+from perception.commands.relabel import decide_run
+from perception.commands.results import Progress, Run, no_progress
 from perception.core.errors import RequestError
 from perception.core.ontology import load_class_map
 from perception.execution.worker import decide_shard
