@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from perception.core.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from perception.commands.label import Planned, Run, label, plan, read_labels, relabel
+    from perception.commands.label import Planned, label, plan
+    from perception.commands.relabel import relabel
     from perception.commands.request import LabelRequest
+    from perception.commands.results import Run, read_labels
     from perception.core.errors import PerceptionError
 
 __all__ = [
@@ -25,11 +27,15 @@ __all__ = [
     "relabel",
 ]
 
-_LABEL = ("Planned", "Run", "label", "plan", "read_labels", "relabel")
 _PLACES = {
-    **dict.fromkeys(_LABEL, "perception.commands.label"),
     "LabelRequest": "perception.commands.request",
     "PerceptionError": "perception.core.errors",
+    "Planned": "perception.commands.label",
+    "Run": "perception.commands.results",
+    "label": "perception.commands.label",
+    "plan": "perception.commands.label",
+    "read_labels": "perception.commands.results",
+    "relabel": "perception.commands.relabel",
 }
 
 

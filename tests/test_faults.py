@@ -23,8 +23,10 @@ import numpy as np
 import pytest
 
 from perception import cli
-from perception.commands import label as commands
-from perception.commands.label import Run
+from perception.commands.exports import export
+from perception.commands.label import label as label_source
+from perception.commands.request import LabelRequest
+from perception.commands.results import Run
 from perception.core import masks as rle
 from perception.core.errors import RequestError
 from perception.core.types import PointState, SampleLabels, Status
@@ -50,7 +52,7 @@ def test_every_fault_that_we_promise_to_handle_has_a_test() -> None:
 def label(source: str, out: Path, **options: Any) -> Run:
     looking = {} if "boxes" in options else {"detector": "bright"}
     settings = {"segmenter": "boxes"} | looking | options
-    return commands.label(commands.LabelRequest(source, out, **settings))
+    return label_source(LabelRequest(source, out, **settings))
 
 
 def refused(source: str, out: Path, **options: Any) -> RequestError:
@@ -185,7 +187,7 @@ def test_row_08_equal_names_give_two_records_and_two_outputs(
 ) -> None:
     twins = ("image_02/000.png", "image_03/000.png", "Case.png", "case.png")
     assert [results.instances(name) for name in twins] == [1, 1, 1, 1]
-    commands.export(folder.parent / "run", "png", tmp_path)
+    export(folder.parent / "run", "png", tmp_path)
     for name in twins:
         assert (tmp_path / "class" / name).is_file()
         assert (folder.parent / "run" / "preview" / f"{name}.jpg").is_file()
@@ -321,7 +323,7 @@ def test_row_15_masks_that_are_none_are_never_written_as_good_labels(
         "mask.full_frame",
         "mask.off_box",
     ]
-    (done,) = commands.export(run.folder, "coco", tmp_path / "coco.json")
+    (done,) = export(run.folder, "coco", tmp_path / "coco.json")
     assert done.written.labels == 0  # type: ignore[union-attr]
     (exported,) = coco.read(tmp_path / "coco.json")
     assert exported.annotations.iscrowd.all()

@@ -25,9 +25,14 @@ from pathlib import Path
 with suppress(ImportError):
     import pandas  # pyarrow does so where it is installed; once is enough for all forks
 
-from perception.commands import label as commands, corrections
+from perception.commands import corrections
+from perception.commands.exports import export
+from perception.commands.label import label as label_source
+from perception.commands.relabel import relabel
+from perception.commands.request import LabelRequest
 from perception.execution.effort import Effort, Meter
 from perception.execution.worker import Worker
+from perception.models import registry
 from perception.review import command as pages
 from perception.runs.folder import read_spec
 from perception.runs.verify import verify
@@ -42,7 +47,7 @@ def in_this_process(job, indices, placement, done):
         worker.finish(index, worker.observe(index, frozenset(), lambda place: None, ahead=False))
         done(index, Effort())
 
-commands.registry.ENGINES["local"] = "__main__:in_this_process"
+registry.ENGINES["local"] = "__main__:in_this_process"
 
 def counted(module, name, fatal):
     plain = getattr(module, name)
@@ -79,7 +84,7 @@ def forked(verb, place, fatal=0):
     return os.WTERMSIG(status) if os.WIFSIGNALED(status) else int(answer)
 
 def label(run):
-    commands.label(commands.LabelRequest(
+    label_source(LabelRequest(
         f"images:{folder / 'src'}", run, "boxes", "bright", overrides={"shard_size": 1}
     ))
 
@@ -117,15 +122,15 @@ def fresh(out):  # of what is half there people say another folder, or remove it
     return out
 
 VERBS = {
-    "relabel": lambda place: commands.relabel(
+    "relabel": lambda place: relabel(
         place / "run", overrides={"decide": {"judge": {"min_score": 0.9}}}, workers=1
     ),
-    "trust": lambda place: commands.relabel(
+    "trust": lambda place: relabel(
         place / "run", trust=str(folder / "trust.json"), keep_per_class=2, workers=1
     ),
     "corrections": lambda place: corrections.apply(place / "run", folder / "decided.json"),
-    "coco": lambda place: commands.export(place / "run", "coco", place / "out.json"),
-    "png": lambda place: commands.export(place / "run", "png", fresh(place / "out")),
+    "coco": lambda place: export(place / "run", "coco", place / "out.json"),
+    "png": lambda place: export(place / "run", "png", fresh(place / "out")),
     "show": lambda place: pages.show(place / "run", fresh(place / "out"), frames=2),
 }
 chance, found = random.Random(int(sys.argv[3])), {}

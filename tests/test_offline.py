@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from perception.commands import label as commands
+from perception.commands.results import read_labels
 
 pytestmark = pytest.mark.models
 
@@ -167,6 +167,6 @@ def test_row_32_the_job_with_real_weights_stays_on_the_machine(
     assert snapshot(source) == before
     cars = [
         sample.pictures[0].instances.class_ids.tolist().count(6)
-        for sample in commands.read_labels(sealed.folder / "run")
+        for sample in read_labels(sealed.folder / "run")
     ]
     assert cars[1] >= 3  # frame 000008 is a street of parked cars

@@ -1,6 +1,6 @@
 """One detector, several segmenters, one truth: what each segmenter's masks are worth as labels.
 
-Each contender labels the source with the same detector (or given boxes), through `commands.label`,
+Each contender labels the source with the same detector (or given boxes), through `label`,
 and is judged by `evaluate`. That all were asked the same boxes is checked, not believed.
 """
 
@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from perception.benchmarks.harness.measurement import Measurement, Row, rows_of
-from perception.commands import label
+from perception.commands.label import label
 from perception.commands.request import LabelRequest
+from perception.commands.results import no_progress, read_labels
 from perception.core.errors import RequestError
 from perception.core.text import text_table
 from perception.core.types import SampleLabels
@@ -66,7 +67,7 @@ def compete(
     *,
     truth_map: str = "",
     seed: int = 0,
-    progress: Callable[[int, int], None] = label.no_progress,
+    progress: Callable[[int, int], None] = no_progress,
 ) -> tuple[Entry, ...]:
     """Label and evaluate with each segmenter.
 
@@ -91,7 +92,7 @@ def compete(
     entries: list[Entry] = []
     for segmenter, name in zip(segmenters, names, strict=True):
         out = Path(request.out) / name
-        run = label.label(replace(request, segmenter=segmenter, out=out), progress)
+        run = label(replace(request, segmenter=segmenter, out=out), progress)
         if entries:
             _check_boxes(entries[0].run, run.folder)
         report = evaluate(run.folder, truth, class_map=truth_map, seed=seed)
@@ -101,7 +102,7 @@ def compete(
 
 def _check_boxes(first: Path, second: Path) -> None:
     """Raise `contest.invalid` unless both runs asked their segmenters the same boxes."""
-    pairs = zip(label.read_labels(first), label.read_labels(second), strict=True)
+    pairs = zip(read_labels(first), read_labels(second), strict=True)
     for one, other in pairs:
         ours, theirs = _prompts(one), _prompts(other)
         if one.id != other.id or not np.array_equal(ours, theirs):

@@ -23,7 +23,10 @@ from typing import Any
 from pydantic import Field
 
 from perception.benchmarks.harness.measurement import Measurement, Row, rows_of
-from perception.commands.label import LabelRequest, export, label, parse_statuses
+from perception.commands.exports import export
+from perception.commands.label import label
+from perception.commands.request import LabelRequest
+from perception.commands.results import parse_statuses
 from perception.commands.train import TrainRequest, train
 from perception.core.config import Settings, TrainConfig
 from perception.core.errors import RequestError

@@ -17,7 +17,8 @@ import numpy as np
 
 from perception.benchmarks.harness.measurement import Measurement, Row, rows_of
 from perception.benchmarks.harness.timed_process import Lap, Task, call, cores, run_lap
-from perception.commands import label
+from perception.commands.exports import export
+from perception.commands.label import label
 from perception.commands.request import LabelRequest
 from perception.core import masks as masks_
 from perception.core.config import Mode
@@ -217,7 +218,7 @@ def lay_out(images: str, out: Path, repeat: int, limit: int = 0) -> int:
 def label_lap(task: Task) -> None:
     """Be our own contender: `label`, then the export to COCO."""
     run = _label(task, Path(task.out) / "run", task.extra)
-    label.export(run, "coco", Path(task.out) / "coco.json")
+    export(run, "coco", Path(task.out) / "coco.json")
 
 
 def _label(task: Task, out: Path, observe: dict[str, Any]) -> Path:
@@ -235,7 +236,7 @@ def _label(task: Task, out: Path, observe: dict[str, Any]) -> Path:
         detector=task.detector,
         overrides={"observe": settings | observe},
     )
-    return label.label(request).folder
+    return label(request).folder
 
 
 def compare_masks(run: Path, reference: Path) -> Likeness:

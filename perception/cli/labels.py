@@ -19,7 +19,8 @@ from perception.cli.terminal import (
 from perception.core.config import Backend, Mode, Precision
 
 if TYPE_CHECKING:
-    from perception.commands.label import Planned, Run
+    from perception.commands.label import Planned
+    from perception.commands.results import Run
 
 
 def label(
@@ -122,9 +123,11 @@ def label(
         dry_run: Check the request, load the models once, and say what would be done.
         as_json: Print one JSON object for programs.
     """
-    from perception.commands import label as commands
+    from perception.commands.label import label as label_source
+    from perception.commands.label import plan
+    from perception.commands.request import LabelRequest
 
-    request = commands.LabelRequest(
+    request = LabelRequest(
         source,
         out or f"runs/{_name_of(source)}",
         segmenter,
@@ -167,9 +170,9 @@ def label(
         offline=offline,
     )
     if dry_run:
-        return _show_plan(commands.plan(request), as_json)
+        return _show_plan(plan(request), as_json)
     with show_progress(as_json) as progress, stopping_between_shards(progress) as gently:
-        return _show_run(commands.label(request, gently, show_notice(as_json)), as_json)
+        return _show_run(label_source(request, gently, show_notice(as_json)), as_json)
 
 
 def _name_of(source: str) -> str:
@@ -207,11 +210,11 @@ def relabel(
             where the line of the trust model leaves fewer.
         as_json: Print one JSON object for programs.
     """
-    from perception.commands import label as commands
+    from perception.commands.relabel import relabel as relabel_run
 
     overrides = nested({"decide.judge.min_score": min_score})
     with show_progress(as_json) as progress, stopping_between_shards(progress) as gently:
-        result = commands.relabel(
+        result = relabel_run(
             run,
             overrides=overrides,
             config=config,
@@ -245,9 +248,10 @@ def export(
         classes: Class map to the names and ids to write: a shipped one or a YAML file.
         as_json: Print one JSON object for programs.
     """
-    from perception.commands import label as commands
+    from perception.commands.exports import export as export_run
+    from perception.commands.results import parse_statuses
 
-    done = commands.export(run, to, out, statuses=commands.parse_statuses(status), classes=classes)
+    done = export_run(run, to, out, statuses=parse_statuses(status), classes=classes)
     values = [{**asdict(one), "out": str(one.out), "card": str(one.card)} for one in done]
     lines = [line for one in done for line in one.lines()]
     say({"exports": values}, as_json, [*lines, f"cards such as {done[0].card}"])

@@ -88,7 +88,7 @@ def evaluate(
     from perception.evaluation import evaluate as compare
     from perception.evaluation import to_html
     from perception.io.files import write_bytes
-    from perception.runs.copies import reading
+    from perception.runs.store import reading
 
     with reading(run, evidence=False) as place:
         report = compare(place, truth, class_map=class_map, seed=seed, against=against)
@@ -128,12 +128,12 @@ def show(
             --review.
         as_json: Print one JSON object for programs.
     """
-    from perception.runs.copies import reading
+    from perception.runs.store import reading
 
     if review and rerun:
         raise RequestError("option.invalid", "--rerun writes what the report shows: drop --review")
     if review:
-        from perception.commands.label import parse_statuses
+        from perception.commands.results import parse_statuses
         from perception.review.review import review as write_review
 
         with reading(run, evidence=False) as place:
@@ -209,8 +209,8 @@ def status(run: str, *, as_json: AsJson = False) -> int:
         run: The run folder.
         as_json: Print one JSON object for programs.
     """
-    from perception.runs.copies import reading_state
     from perception.runs.status import read_status
+    from perception.runs.store import reading_state
 
     with reading_state(run) as place:
         found = read_status(place)
@@ -227,7 +227,7 @@ def verify(run: str, *, as_json: AsJson = False) -> int:
         run: The run folder.
         as_json: Print one JSON object for programs.
     """
-    from perception.runs.copies import reading
+    from perception.runs.store import reading
     from perception.runs.verify import verify as check
 
     with reading(run) as place:

@@ -43,10 +43,10 @@ def trust_fit(
         as_json: Print one JSON object for programs.
     """
     from perception.commands import trust
-    from perception.runs import copies, records
+    from perception.runs import records, store
 
     with ExitStack() as held:
-        places = [held.enter_context(copies.reading(run, evidence=False)) for run in runs]
+        places = [held.enter_context(store.reading(run, evidence=False)) for run in runs]
         judged = trust.gather(
             places, truths=truth or [], files=checked or [], class_map=class_map, right_iou=iou
         )
@@ -68,9 +68,9 @@ def trust_order(run: str, *, first: int = 20, as_json: AsJson = False) -> int:
         as_json: Print one JSON object for programs.
     """
     from perception.commands import trust
-    from perception.runs import copies
+    from perception.runs import store
 
-    with copies.reading(run, evidence=False) as place:
+    with store.reading(run, evidence=False) as place:
         rows = trust.worst_first(place)[:first]
     lines = [
         f"{row.sample} {row.instance} {row.class_name}"
@@ -92,9 +92,9 @@ def trust_mix(run: str, *, as_json: AsJson = False) -> int:
         as_json: Print one JSON object for programs.
     """
     from perception.commands.hygiene import class_mix
-    from perception.runs import copies
+    from perception.runs import store
 
-    with copies.reading(run, evidence=False) as place:
+    with store.reading(run, evidence=False) as place:
         mix = class_mix(place)
     say(mix.passed, as_json, mix.lines())
     return FINE

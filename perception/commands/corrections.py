@@ -5,18 +5,18 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from perception.commands.label import Progress, Run, decide_run, no_progress
+from perception.commands.relabel import decide_run
+from perception.commands.results import Progress, Run, no_progress
 from perception.commands.trust import RIGHT_IOU, fit, from_people
 from perception.core.errors import RequestError
 from perception.core.ontology import load_class_map
 from perception.core.text import text_table
 from perception.execution.worker import decide_shard
-from perception.io.buckets import is_bucket
 from perception.labeling.quality.correct import Correction
 from perception.labeling.trust.model import TrustModel
 from perception.review.decisions import Changes, read_corrections, read_seen
-from perception.runs import copies, folder, lock
 from perception.runs import corrections as stored
+from perception.runs import folder, lock, store
 from perception.runs.folder import RunSpec
 
 # decision -> what the table calls it
@@ -117,12 +117,12 @@ def apply(
     """
     terms = terms or Terms()
     if dry_run:
-        with copies.reading(run) as place:
+        with store.reading(run) as place:
             return _summary(_read(place, path, terms), folder.read_spec(place), terms)
-    with copies.changing(run) as place:
-        applied = _apply(place, path, terms, progress)
-    address = str(run) if is_bucket(run) else ""
-    return replace(applied, run=applied.run and replace(applied.run, bucket=address))
+    with store.changing(run) as opened:
+        applied = _apply(opened.place, path, terms, progress)
+    decided = applied.run and replace(applied.run, address=str(opened.address))
+    return replace(applied, run=decided)
 
 
 def _read(place: Path, path: Path, terms: Terms) -> Changes:

@@ -1,88 +1,31 @@
-"""One function per verb: load, call, write. The command line and Python callers share them."""
+"""`label`: label a dataset into a run; `plan` says what it would do."""
 
 import itertools
-import json
-import os
 import pkgutil
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from perception.commands import hygiene
-from perception.commands.exports import FORMATS, export
-from perception.commands.request import LabelRequest, Resolved, resolve, with_weights
-from perception.core.config import merge, parse_config, read_overrides
-from perception.core.errors import BucketError, RequestError
-from perception.core.ontology import load_class_map
-from perception.core.types import SampleLabels, Status
+from perception.commands.request import LabelRequest, Resolved, check, resolve, with_weights
+from perception.commands.results import (
+    Progress,
+    Run,
+    Tell,
+    first_refusals,
+    no_progress,
+    tell_nobody,
+)
+from perception.core.errors import RequestError
 from perception.execution.effort import Effort
 from perception.execution.job import Placement
-from perception.execution.side_by_side import decide_all
 from perception.execution.trial import load_once
-from perception.io.buckets import is_bucket
-from perception.labeling.trust.model import read_model
 from perception.models import registry
-from perception.runs import copies, evidence, folder, labels, lock, offsets, sanity, shards
-from perception.runs.copies import RunCopy
+from perception.runs import evidence, folder, labels, offsets, sanity, shards, store
 from perception.runs.folder import RunSpec
-from perception.runs.timings import TIMINGS, Timings
-
-__all__ = [
-    "FORMATS",
-    "LabelRequest",
-    "Planned",
-    "Run",
-    "export",
-    "label",
-    "parse_statuses",
-    "plan",
-    "read_labels",
-    "relabel",
-]
-
-NO_TRUST = "none"  # --trust none
-LOOK_S = 30.0  # between two looks at a lock in a bucket
-Progress = Callable[[int, int], None]  # samples done, samples in all
-Tell = Callable[[str], None]  # takes one sentence for people
-
-
-def no_progress(done: int, total: int) -> None:
-    """Show nothing."""
-
-
-def tell_nobody(notice: str) -> None:
-    """Keep it in the result alone."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """A finished run.
-
-    Attributes:
-        folder: The run folder; not there where the run is in a bucket.
-        counts: Samples by status, instances by status, class and reason.
-        bucket: Where the run is, if that is a bucket; else "".
-        notices: What was understood or left out of the source and the boxes, see `Resolved`.
-        refusals: The first quarantined sample of each reason, a row of `quarantine.jsonl` each.
-    """
-
-    folder: Path
-    counts: dict[str, Any]
-    bucket: str = ""
-    notices: tuple[str, ...] = ()
-    refusals: tuple[dict[str, str], ...] = ()
-
-    @property
-    def address(self) -> str:
-        """Return where the run is: a folder, or a place in a bucket."""
-        return self.bucket or str(self.folder)
-
-    def labels(self) -> Iterator[SampleLabels]:
-        """Yield the labels of every sample that was not quarantined, in the order of the plan."""
-        return read_labels(self.address)
+from perception.runs.store import RunStore
+from perception.runs.timings import Timings
 
 
 @dataclass(frozen=True)
@@ -115,14 +58,36 @@ def plan(request: LabelRequest) -> Planned:
         RequestError: for anything wrong with the request.
     """
     request = with_weights(replace(request, offline=True), tell_nobody)
-    if is_bucket(request.out):
-        with _resolved_there(request) as (resolved, copy):
-            copy.bring(copies.is_state)
-            _try(resolved, request)
-            return _planned(resolved, copy)
-    resolved = resolve(request)
-    _try(resolved, request)
-    return _planned(resolved, None)
+    with _resolved(request) as (resolved, run):
+        run.bring(store.is_state)
+        _try(resolved, request)
+        spec, samples = resolved.job.spec, resolved.plan
+        whole = sum(_is_whole(run, spec, index) for index in range(len(samples)))
+        counts = (len(samples.samples), len(samples), whole)
+        return Planned(run.address, *counts, spec.fingerprint(), resolved.notices)
+
+
+@contextmanager
+def _resolved(request: LabelRequest) -> Iterator[tuple[Resolved, RunStore]]:
+    """Resolve a request and open its run, with the settings that are stored in it.
+
+    With `new_run` it is OUT, OUT-2, OUT-3, ...: the first place without a run, or with this one.
+
+    Raises:
+        RequestError: as `check` and `resolve`; `run.occupied`, `bucket.*`.
+    """
+    checked = check(request)
+    for number in itertools.count(1):
+        with store.opened(store.beside(request.out, number)) as run:
+            run.bring(store.is_settings)
+            resolved = resolve(checked, run)
+            if (
+                not request.new_run
+                or not (run.place / folder.SETTINGS).exists()
+                or folder.read_spec(run.place).fingerprint() == resolved.job.spec.fingerprint()
+            ):
+                yield resolved, run
+                return
 
 
 def _try(resolved: Resolved, request: LabelRequest) -> None:
@@ -135,16 +100,8 @@ def _try(resolved: Resolved, request: LabelRequest) -> None:
         load_once(resolved.job, resolved.plan)
 
 
-def _planned(resolved: Resolved, copy: RunCopy | None) -> Planned:
-    run, spec, samples = Path(resolved.job.run), resolved.job.spec, resolved.plan
-    whole = sum(_whole(run, spec, index, copy) for index in range(len(samples)))
-    place = str(copy.bucket) if copy else run
-    counts = (len(samples.samples), len(samples), whole)
-    return Planned(place, *counts, spec.fingerprint(), resolved.notices)
-
-
 def label(request: LabelRequest, progress: Progress = no_progress, tell: Tell = tell_nobody) -> Run:
-    """Label a dataset into a run folder, or go on where an earlier call stopped.
+    """Label a dataset into a run, or go on where an earlier call stopped.
 
     Args:
         request: What to label, with what, and where to.
@@ -155,152 +112,41 @@ def label(request: LabelRequest, progress: Progress = no_progress, tell: Tell = 
     Raises:
         RequestError: before any work, for anything wrong with the request.
     """
-    request = with_weights(request, tell)
-    if is_bucket(request.out):
-        return _label_there(request, progress, tell)
-    resolved = resolve(request)
-    _tell_all(resolved, tell)
-    run = Path(resolved.job.run)
-    folder.refuse_occupied(run)
-    is_new = not run.exists()
-    try:
-        with lock.held(run, request.break_lock):
-            return _label_here(resolved, request, progress, tell)
-    except RequestError:
-        if is_new:
-            with suppress(OSError):  # it holds something by now
-                run.rmdir()
-        raise
-
-
-def _label_here(resolved: Resolved, request: LabelRequest, progress: Progress, tell: Tell) -> Run:
-    run = Path(resolved.job.run)
-    if request.overwrite and (run / "run.json").exists():
-        folder.discard(run)
-    folder.begin(run, resolved.job.spec, resolved.plan)
-    try:
-        counts = _work(resolved, request, progress, tell)
-    except RequestError:
-        folder.take_back(run)
-        raise
-    return Run(run, counts, notices=resolved.notices, refusals=_refusals(run))
-
-
-def _refusals(run: Path) -> tuple[dict[str, str], ...]:
-    """Return the first row of `quarantine.jsonl` for each code."""
-    first = dict[str, dict[str, str]]()
-    with (run / "quarantine.jsonl").open(encoding="utf-8") as lines:
-        for line in lines:
-            row = json.loads(line)
-            first.setdefault(row["code"], row)
-    return tuple(first[code] for code in sorted(first))
-
-
-def _tell_all(resolved: Resolved, tell: Tell) -> None:
-    for notice in resolved.notices:
-        tell(notice)
-
-
-def _label_there(request: LabelRequest, progress: Progress, tell: Tell) -> Run:
-    """Label into a bucket, by way of a copy of the run."""
-    with _resolved_there(request) as (resolved, copy):
-        _tell_all(resolved, tell)
-        with lock.held_in(copy.bucket, request.break_lock) as check:
-            copy.list()
-            if request.overwrite and (copy.place / copies.SETTINGS).exists():
-                copy.discard()
-                (copy.place / copies.SETTINGS).unlink()
-            copy.bring(copies.is_state)
-            folder.begin(copy.place, resolved.job.spec, resolved.plan)
-            copy.put(copies.PLAN, copies.SETTINGS)
-            try:
-                counts = _work(resolved, request, progress, tell, copy, check)
-            except BucketError:
-                raise
-            except RequestError:
-                if not any(name.startswith(("evidence/", "poison/")) for name in copy.list()):
-                    copy.discard()
-                raise
-            check()
-            copy.put("quarantine.jsonl", TIMINGS, copies.SETTINGS)
-            refusals = _refusals(copy.place)
-        return Run(copy.place, counts, str(copy.bucket), resolved.notices, refusals)
-
-
-@contextmanager
-def _resolved_there(request: LabelRequest) -> Iterator[tuple[Resolved, RunCopy]]:
-    """Resolve a request for a run in a bucket, with a copy that holds the settings it has there.
-
-    With `new_run` it is OUT, OUT-2, OUT-3, ...: the first place without a run, or with this one.
-
-    Raises:
-        RequestError: as `_resolve_there`.
-    """
-    address = str(request.out).rstrip("/")
-    for number in itertools.count(1):
-        with copies.opened(address if number == 1 else f"{address}-{number}") as copy:
-            resolved = _resolve_there(request, copy)
-            if (
-                not request.new_run
-                or not (copy.place / copies.SETTINGS).exists()
-                or folder.read_spec(copy.place).fingerprint() == resolved.job.spec.fingerprint()
-            ):
-                yield resolved, copy
-                return
-
-
-def _resolve_there(request: LabelRequest, copy: RunCopy) -> Resolved:
-    """Resolve a request for a run in a bucket; its settings are brought.
-
-    Raises:
-        RequestError: as `resolve`; `path.inside_source`.
-    """
-    copy.list()
-    copy.bring(lambda name: name == copies.SETTINGS)
-    resolved = resolve(replace(request, out=copy.place, new_run=False))
-    job = resolved.job.model_copy(update={"bucket": str(copy.bucket)})
-    out, root = f"{job.bucket}/", f"{job.root}/"
-    if out.startswith(root) or root.startswith(out):
-        raise RequestError(
-            "path.inside_source",
-            f"--out {job.bucket} lies inside or around the source {job.root}; choose another place",
-        )
-    return replace(resolved, job=job)
+    with _resolved(with_weights(request, tell)) as (resolved, run):
+        for notice in resolved.notices:
+            tell(notice)
+        spec, samples = resolved.job.spec, resolved.plan
+        with run.begun(
+            spec, samples, overwrite=request.overwrite, break_lock=request.break_lock
+        ) as keep_alive:
+            counts = _work(resolved, run, request, keep_alive, progress, tell)
+            refusals = first_refusals(run.place)
+        return Run(run.place, counts, str(run.address), resolved.notices, refusals)
 
 
 def _work(
     resolved: Resolved,
+    run: RunStore,
     request: LabelRequest,
+    keep_alive: Callable[[], None],
     progress: Progress,
     tell: Tell,
-    copy: RunCopy | None = None,
-    check: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     job, samples = resolved.job, resolved.plan
-    run, total = Path(job.run), len(samples.samples)
-    missing = [index for index in range(len(samples)) if not _whole(run, job.spec, index, copy)]
+    total = len(samples.samples)
+    missing = [index for index in range(len(samples)) if not _is_whole(run, job.spec, index)]
     resumed = total - sum(len(samples.shard(index)) for index in missing)
-    timings = Timings(run, resumed, request.engine, request.workers)
+    timings = Timings(run.place, resumed, request.engine, request.workers)
     timings.write()
     progress(resumed, total)
 
     seen, decided = folders = _folders(run, job.spec)
     first_look = sanity.FirstLook()
-    looked = time.monotonic()
-
-    def keep_up() -> None:
-        """Tell a bucket the time, and look after the lock there."""
-        nonlocal looked
-        if copy is not None and time.monotonic() - looked >= LOOK_S:
-            check()
-            copy.put(TIMINGS)
-            looked = time.monotonic()
 
     def done(index: int, effort: Effort) -> None:
-        keep_up()
-        if copy is not None:  # a worker elsewhere has put it there from a copy of its own
-            for place in folders:
-                copy.bring_stated(place, index)
+        keep_alive()
+        for place in folders:  # a worker may have put the shard from a copy of its own
+            run.bring_stated(place, index)
         if request.strict_calibration:
             _refuse_offsets(shards.stated_counts(decided, index)[1])
         for doubt in first_look.add(shards.stated_counts(seen, index)[1]):
@@ -317,9 +163,8 @@ def _work(
         engine = pkgutil.resolve_name(registry.ENGINES[request.engine])
         workers = min(request.workers, len(missing))
         engine(job, handed_out(), Placement(workers, request.address, request.dashboard), done)
-    if copy is not None:
-        copy.bring_quarantined(decided, range(len(samples)))
-    counts = folder.finish(run, job.spec, samples)
+    run.bring_quarantined(decided)
+    counts = folder.finish(run.place, job.spec, samples)
     timings.finish()
     if request.strict_calibration:
         _refuse_offsets(counts)
@@ -332,98 +177,10 @@ def _refuse_offsets(tallies: dict[str, Any]) -> None:
         raise RequestError("calibration.off", "; ".join(wrong))
 
 
-def _whole(run: Path, spec: RunSpec, index: int, copy: RunCopy | None = None) -> bool:
-    is_whole = copy.has_shard if copy else shards.shard_is_whole
-    return all(is_whole(place, index) for place in _folders(run, spec))
+def _is_whole(run: RunStore, spec: RunSpec, index: int) -> bool:
+    return all(run.has_shard(place, index) for place in _folders(run, spec))
 
 
-def _folders(run: Path, spec: RunSpec) -> tuple[Path, Path]:
+def _folders(run: RunStore, spec: RunSpec) -> tuple[Path, Path]:
     """Return where the shards of a run are: its evidence, its label set."""
-    return evidence.folder_of(run), labels.folder_of(run, spec.label_set())
-
-
-def relabel(
-    run: Path | str,
-    *,
-    overrides: dict[str, Any] | None = None,
-    config: Path | None = None,
-    class_map: str = "",
-    workers: int = 0,
-    trust: str = "",
-    keep_per_class: int = 0,
-    progress: Progress = no_progress,
-) -> Run:
-    """Decide again over a run's stored evidence; no model runs.
-
-    Sweeps and calibration are read again from the source; images only for the previews.
-
-    Args:
-        run: The run folder, or its address in a bucket.
-        overrides: Nested settings that win over the file and over what the run has.
-        config: YAML with settings.
-        class_map: Another class map.
-        workers: Processes at most; 0 for one per core.
-        trust: A trust file; "none" for no trust model; "" for the one that the run has.
-        keep_per_class: Accept the best labels of rare classes below the line too, until there are
-            so many of each; 0 leaves the line of every class where it is.
-        progress: Called as samples are done.
-
-    Raises:
-        RequestError: `relabel.observe` for a setting that needs the models again, such as a score
-            below the run's floor; `run.damaged`; `config.invalid`.
-    """
-    with copies.changing(run) as path:
-        spec = folder.read_spec(path)
-        before = spec.config.model_dump(mode="json")
-        asked = parse_config(
-            merge(merge(before, read_overrides(config)), overrides or {}), str(config or "options")
-        )
-        if asked.observe != spec.config.observe or asked.shard_size != spec.config.shard_size:
-            raise RequestError(
-                "relabel.observe",
-                "only `decide` settings can be changed without the models; use `label`",
-            )
-        mapping = load_class_map(class_map) if class_map else spec.class_map
-        spec = spec.decided_here().with_decisions(asked.decide, mapping)
-        if trust:
-            model = None if trust == NO_TRUST else read_model(Path(trust))
-            spec = spec.model_copy(update={"trust": model})
-        done = decide_run(path, spec, workers, progress)
-        if keep_per_class:
-            floored = hygiene.with_floor(path, spec, keep_per_class)
-            done = decide_run(path, floored, workers, progress)
-    return replace(done, bucket=str(run)) if is_bucket(run) else done
-
-
-def decide_run(run: Path, spec: RunSpec, workers: int = 0, progress: Progress = no_progress) -> Run:
-    """Decide all shards of a run by `spec`, and make that its current label set."""
-    samples = folder.read_plan(run, spec)
-    total = len(samples.samples)
-    with lock.held(run):
-        progress(0, total)
-        for index in decide_all(run, spec, samples, workers or len(os.sched_getaffinity(0))):
-            progress(min((index + 1) * samples.shard_size, total), total)
-        counts = folder.finish(run, spec, samples)
-        return Run(run, counts, refusals=_refusals(run))
-
-
-def read_labels(run: Path | str) -> Iterator[SampleLabels]:
-    """Yield the labels of every sample of a finished run that was not quarantined."""
-    with copies.reading(run, evidence=False) as place:
-        yield from folder.usable_labels(place)
-
-
-def parse_statuses(text: str) -> tuple[Status, ...]:
-    """Understand "accepted,review".
-
-    Raises:
-        RequestError: `config.invalid` for a word that is no status.
-    """
-    known = {status.name.lower(): status for status in Status}
-    words = [word.strip() for word in text.split(",")]
-    for word in words:
-        if word not in known:
-            raise RequestError(
-                "config.invalid", f"--status {word!r}: expected some of {', '.join(known)}"
-            )
-    return tuple(known[word] for word in words)
+    return evidence.folder_of(run.place), labels.folder_of(run.place, spec.label_set())

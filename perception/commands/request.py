@@ -6,7 +6,7 @@ Everything that can be refused without a model is refused here, before any work.
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from perception.core.config import Config, ModelSpec, load_config
@@ -32,6 +32,7 @@ from perception.readers import sources
 from perception.readers.sources import Source
 from perception.runs import folder, records
 from perception.runs.folder import Plan, RunSpec
+from perception.runs.store import RunStore
 
 MAX_LANES = 4  # each holds an image and the networks' memory for it, about 0.3 GB
 
@@ -111,6 +112,55 @@ class Mapped:
 
 
 @dataclass(frozen=True)
+class Boxes:
+    """Where the boxes come from: a detector, or those that are given.
+
+    Attributes:
+        spec: The detector, or what stands for it.
+        ontology: The classes of the run.
+        class_map: From the names of its classes to these.
+        path: Weights of the detector on this machine; "" where boxes are given.
+        given: What `--boxes` said; "" where a detector looks.
+        notices: How names and boxes were understood.
+    """
+
+    spec: ModelSpec
+    ontology: Ontology
+    class_map: ClassMap
+    path: str
+    given: str
+    notices: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A request whose files are there and were read: all that does not depend on its run's place.
+
+    Attributes:
+        request: The request.
+        settings: Those of the request; `threads` and what follows from them may be open.
+        origin: The source.
+        plan: Its samples.
+        chosen: The models.
+        boxes: Where the boxes come from.
+        notices: What was understood or left out of the source.
+    """
+
+    request: LabelRequest
+    settings: Config
+    origin: Source
+    plan: Plan
+    chosen: Chosen
+    boxes: Boxes
+    notices: tuple[str, ...]
+
+    @property
+    def root(self) -> str:
+        """Return the root of the source."""
+        return self.plan.samples[0].root
+
+
+@dataclass(frozen=True)
 class Resolved:
     """A request that can be served.
 
@@ -126,8 +176,8 @@ class Resolved:
     notices: tuple[str, ...] = ()
 
 
-def resolve(request: LabelRequest) -> Resolved:
-    """Check a request and resolve all it leaves open; nothing is written.
+def check(request: LabelRequest) -> Checked:
+    """Check a request and read its source, once, wherever its run will be.
 
     Raises:
         RequestError: for anything wrong with the request that shows without a model.
@@ -141,15 +191,53 @@ def resolve(request: LabelRequest) -> Resolved:
     origin = sources.parse_source(request.source)
     found = sources.survey(origin, _reading(settings))
     refs = _with_columns(found.refs[: request.limit or None], settings.observe.columns)
-    run, root = Path(request.out).resolve(), refs[0].root
-    _keep_out_of_the_source(run, origin, root)
-    chosen = _choose(request)
-    settings = _resolve_models(_resolve_threads(settings, run, request), chosen)
-    plan = Plan(refs, settings.shard_size)
-    job, notices = _job(request, origin, root, plan, settings, chosen)
-    if request.new_run:
-        job = job.model_copy(update={"run": str(_free_folder(run, job.spec))})
-    return Resolved(job, plan, (*found.notices, *sources.remarks(refs), *notices))
+    plan, chosen = Plan(refs, settings.shard_size), _choose(request)
+    boxes = _boxes(request, origin, plan, chosen.detector)
+    notices = (*found.notices, *sources.remarks(refs))
+    return Checked(request, settings, origin, plan, chosen, boxes, notices)
+
+
+def resolve(checked: Checked, run: RunStore) -> Resolved:
+    """Resolve all that a request leaves open; nothing is written.
+
+    Args:
+        checked: The request.
+        run: Where its run will be; the settings that it has are in its `place`.
+
+    Raises:
+        RequestError: `path.inside_source`; `config.invalid`, `extra.missing`,
+            `precision.unavailable` for models that cannot be computed so.
+    """
+    request, boxes = checked.request, checked.boxes
+    _keep_out_of_the_source(run, checked.origin, checked.root)
+    settings = _resolve_threads(checked.settings, run.place, request)
+    settings = _resolve_models(settings, checked.chosen)
+    segmenter, second = checked.chosen.segmenter, checked.chosen.second
+    spec = RunSpec(
+        libraries=folder.installed_libraries(),
+        source=checked.origin.layout,
+        source_licence=checked.origin.licence,
+        plan_sha256=records.sha256(checked.plan.to_bytes()),
+        detector=boxes.spec,
+        segmenter=segmenter.spec,
+        second=second.spec if second else None,
+        config=settings,
+        ontology=boxes.ontology,
+        class_map=boxes.class_map,
+        trust=read_model(Path(request.trust)) if request.trust else None,
+    )
+    job = Job(
+        run=str(run.place),
+        address=str(run.address),
+        spec=spec,
+        detector_path=boxes.path,
+        segmenter_path=str(segmenter.path),
+        second_path=str(second.path) if second else "",
+        boxes=boxes.given,
+        layout=checked.origin.layout,
+        root=checked.root,
+    )
+    return Resolved(job, checked.plan, (*checked.notices, *boxes.notices))
 
 
 def _reading(settings: Config) -> Reading:
@@ -180,17 +268,18 @@ def _check_engine(request: LabelRequest) -> None:
         )
 
 
-def _keep_out_of_the_source(run: Path, origin: Source, source: str) -> None:
-    if origin.bucket:
-        return
+def _keep_out_of_the_source(run: RunStore, origin: Source, source: str) -> None:
     # A list file, or one picture, does not make its whole folder a dataset.
-    root = Path(source)
-    inside = run.is_relative_to(root) and not origin.root.is_file()
-    if inside or root.is_relative_to(run):
-        raise RequestError(
-            "path.inside_source",
-            f"--out {run} lies inside or around the source {root}; choose another folder",
-        )
+    is_file = not origin.bucket and origin.root.is_file()
+    root = PurePath(source)
+    for out in (run.place, PurePath(run.address)):
+        inside = out.is_relative_to(root) and not is_file
+        if inside or root.is_relative_to(out):
+            raise RequestError(
+                "path.inside_source",
+                f"--out {run.address} lies inside or around the source {source}; choose another "
+                "place",
+            )
 
 
 def _resolve_threads(settings: Config, run: Path, request: LabelRequest) -> Config:
@@ -263,68 +352,33 @@ def _resolve_models(settings: Config, chosen: Chosen) -> Config:
     return settings.model_copy(update={"observe": observe.model_copy(update={"lanes": lanes})})
 
 
-def _job(
-    request: LabelRequest,
-    origin: Source,
-    root: str,
-    plan: Plan,
-    settings: Config,
-    chosen: Chosen,
-) -> tuple[Job, tuple[str, ...]]:
-    """Return what workers are told, and how the boxes were understood."""
-    second = chosen.second
-    detector_path, boxes = "", request.boxes
-    if chosen.detector is None:
-        detector, mapped, understood = _given(request, origin, root, plan)
-        boxes = boxes if boxes in given_boxes.OWN_FOLDERS else str(Path(boxes).resolve())
-    else:
-        detector, detector_path = chosen.detector.spec, str(chosen.detector.path)
-        understood = chosen.detector.notices
-        mapped = _map(request, _names(chosen.detector), "the detector")
-    ontology, mapping, notices = mapped.ontology, mapped.class_map, (*understood, *mapped.notices)
-    spec = RunSpec(
-        libraries=folder.installed_libraries(),
-        source=origin.layout,
-        source_licence=origin.licence,
-        plan_sha256=records.sha256(plan.to_bytes()),
-        detector=detector,
-        segmenter=chosen.segmenter.spec,
-        second=second.spec if second else None,
-        config=settings,
-        ontology=ontology,
-        class_map=mapping,
-        trust=read_model(Path(request.trust)) if request.trust else None,
-    )
-    job = Job(
-        run=str(Path(request.out).resolve()),
-        spec=spec,
-        detector_path=detector_path,
-        segmenter_path=str(chosen.segmenter.path),
-        second_path=str(second.path) if second else "",
-        boxes=boxes,
-        layout=origin.layout,
-        root=root,
-    )
-    return job, notices
+def _boxes(request: LabelRequest, origin: Source, plan: Plan, detector: Choice | None) -> Boxes:
+    """Understand the boxes that are given, or the names of the detector's classes."""
+    if detector is None:
+        return _given(request, origin, plan)
+    mapped = _map(request, _names(detector), "the detector")
+    notices = (*detector.notices, *mapped.notices)
+    return Boxes(detector.spec, mapped.ontology, mapped.class_map, str(detector.path), "", notices)
 
 
-def _given(
-    request: LabelRequest, origin: Source, root: str, plan: Plan
-) -> tuple[ModelSpec, Mapped, tuple[str, ...]]:
-    """Return what stands for the detector, the map of its classes, how boxes were understood."""
-    given = request.boxes
-    here = sources.label_root(root) if given in given_boxes.OWN_FOLDERS else Path(root)
-    opened = given_boxes.open_boxes(given, sources.traits(origin.layout), here, plan.file_names())
+def _given(request: LabelRequest, origin: Source, plan: Plan) -> Boxes:
+    given, root = request.boxes, plan.samples[0].root
+    own = given in given_boxes.OWN_FOLDERS
+    folder_of_boxes = sources.label_root(root) if own else Path(root)
+    layout = sources.traits(origin.layout)
+    opened = given_boxes.open_boxes(given, layout, folder_of_boxes, plan.file_names())
     understood = (*opened.notices, *given_boxes.check_boxes(opened, plan.samples))
     names, listed = opened.class_names, tuple[str, ...]()
     if isinstance(opened, given_boxes.MatchedBoxes):
         digest, listed = opened.digest(), opened.listed_names
     else:
-        digest = given_boxes.digest(given, here, opened.names_files)
+        digest = given_boxes.digest(given, folder_of_boxes, opened.names_files)
     mapped = _map(request, names, given, listed)
     mapped.class_map.check_names(names)
-    spec = ModelSpec(kind="boxes", file_name=Path(request.boxes).name, sha256=digest)
-    return spec, mapped, understood
+    spec = ModelSpec(kind="boxes", file_name=Path(given).name, sha256=digest)
+    shown = given if own else str(Path(given).resolve())
+    notices = (*understood, *mapped.notices)
+    return Boxes(spec, mapped.ontology, mapped.class_map, "", shown, notices)
 
 
 def _names(detector: Choice) -> tuple[str, ...]:
@@ -358,13 +412,3 @@ def _map(
         class_map, notices = given_boxes.class_map_for(names, ontology, source, listed)
     wanted = [name.strip() for name in request.classes.split(",") if name.strip()]
     return Mapped(ontology, only(class_map, wanted) if wanted else class_map, notices)
-
-
-def _free_folder(run: Path, spec: RunSpec) -> Path:
-    candidate, number = run, 1
-    while (candidate / "run.json").exists():
-        if folder.read_spec(candidate).fingerprint() == spec.fingerprint():
-            return candidate
-        number += 1
-        candidate = run.with_name(f"{run.name}-{number}")
-    return candidate

@@ -9,17 +9,15 @@ from pathlib import Path
 from perception.core.config import Settings
 from perception.core.errors import RequestError
 from perception.core.version import __version__
-from perception.io import buckets
-from perception.io.files import storage_faults
 from perception.labeling.pipeline import Models, Rules
 from perception.labeling.quality.correct import by_image
 from perception.models import given_boxes, registry, weights
 from perception.models.protocols import Detector
 from perception.models.remedies import in_one_line
 from perception.readers import sources
-from perception.runs import copies, corrections, folder
-from perception.runs.copies import RunCopy
+from perception.runs import corrections, folder, store
 from perception.runs.folder import Plan, RunSpec
+from perception.runs.store import RunStore
 
 NO_SAMPLE = -1  # the place that stands for none, while a shard is written
 PREVIEW_SAMPLES = 100  # overlays of a run: enough to judge it by eye, few enough to cost nothing
@@ -44,7 +42,8 @@ class Job(Settings):
     """Plain values only: this crosses process borders as JSON.
 
     Attributes:
-        run: The run folder, absolute; of a run in a bucket, its copy.
+        run: The folder to work in, absolute: the run folder, or the copy of a run in a bucket.
+        address: Where the run is: a folder, or a place in a bucket.
         spec: The settings of the run.
         detector_path: Weights of the detector on this machine; "" where boxes are given.
         segmenter_path: Weights of the segmenter on this machine.
@@ -52,10 +51,10 @@ class Job(Settings):
         boxes: What `--boxes` said; "" where a detector looks.
         layout: Of the source.
         root: Of the source, a folder or a place in a bucket.
-        bucket: Where the run is, if that is a bucket; else "".
     """
 
     run: str
+    address: str
     spec: RunSpec
     detector_path: str
     segmenter_path: str
@@ -63,11 +62,10 @@ class Job(Settings):
     boxes: str
     layout: str
     root: str
-    bucket: str = ""
 
-    def run_copy(self) -> RunCopy | None:
-        """Return the run's copy, if it is one."""
-        return RunCopy(buckets.parse(self.bucket), Path(self.run)) if self.bucket else None
+    def store(self) -> RunStore:
+        """Return the run."""
+        return store.at(Path(self.run), self.address)
 
     def rules(self) -> Rules:
         """Return what decisions depend on."""
@@ -76,21 +74,9 @@ class Job(Settings):
 
 @contextmanager
 def at_hand(job: Job) -> Iterator[Job]:
-    """Give a job whose run folder is on this machine: of a run in a bucket, a copy for one worker.
-
-    The copy begins with the plan; it goes at the end.
-
-    Raises:
-        RequestError: `disk.full`, `disk.read_only`; `bucket.*`.
-    """
-    if not job.bucket:
-        yield job
-        return
-    with copies.opened(job.bucket) as copy:
-        plan = copy.place / copies.PLAN
-        with storage_faults(plan):
-            copy.bucket.fetch(plan.name, plan, whole=True)
-        yield job.model_copy(update={"run": str(copy.place)})
+    """Give a job as one worker on this machine has it; raises as `RunStore.for_worker`."""
+    with job.store().for_worker() as place:
+        yield job.model_copy(update={"run": str(place)})
 
 
 def rules_of(run: Path, spec: RunSpec) -> Rules:

@@ -38,7 +38,7 @@ class Supervisor:
         """Remember the job; the child starts with the context."""
         self._job = job
         self._run = Path(job.run)
-        self._copy = job.run_copy()
+        self._store = job.store()
         self._deaths: Counter[tuple[int, int]] = Counter()
         self._alone: set[int] = set()  # shards that were in hand when a child died
         self._models = threading.Lock()  # held while the models see a shard
@@ -152,13 +152,10 @@ class Supervisor:
         elif self._deaths[index, place] > DEATHS_ALLOWED:
             if place == NO_SAMPLE:  # the disk: no sample to leave out
                 raise RequestError("process.crash", f"shard {index}: the worker died twice: {how}")
-            name = poison.write(self._run, index, place, how)
-            if self._copy is not None:
-                self._copy.put(name)
+            self._store.put(poison.write(self._run, index, place, how))
 
     def _poisoned(self, index: int) -> set[int]:
-        if self._copy is not None:
-            self._copy.bring_new(self._run / poison.FOLDER)
+        self._store.bring_new(self._run / poison.FOLDER)
         return poison.places(self._run, index)
 
     def _running_child(self) -> Child:

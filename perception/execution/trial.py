@@ -26,5 +26,6 @@ def load_once(job: Job, plan: Plan) -> None:
     with scratch.folder("trial") as place:
         run = place / "run"
         folder.begin(run, spec, plan)
-        with Supervisor(job.model_copy(update={"run": str(run), "spec": spec, "bucket": ""})):
+        where = {"run": str(run), "address": str(run)}
+        with Supervisor(job.model_copy(update={**where, "spec": spec})):
             pass

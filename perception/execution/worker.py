@@ -85,7 +85,7 @@ class Worker:
         self._lanes = Lanes[Observed](self._see)
         self._exit: SystemExit | None = None
         self._readers = Readers()
-        self._copy = job.run_copy()
+        self._store = job.store()
 
     def observe(
         self, index: int, poisoned: frozenset[int], begin: Begin, *, ahead: bool
@@ -103,8 +103,7 @@ class Worker:
                 crash is surely the fault of the one that was begun last.
         """
         seen = evidence.folder_of(self._run)
-        if self._copy is not None and not shards.shard_is_whole(seen, index):
-            self._copy.bring_shard(seen, index)
+        self._store.bring_shard(seen, index)
         if shards.shard_is_whole(seen, index):
             return None
         refs = self._plan.shard(index)
@@ -163,20 +162,17 @@ class Worker:
             begin: As in `decide_shard`.
         """
         folders = evidence.folder_of(self._run), labels.folder_of(self._run, self._spec.label_set())
-        copy = self._copy
         if seen is not None:
             evidence.write(self._run, index, [answer.result() for answer in seen.answers])
-            if copy is not None:
-                copy.put_shard(folders[0], index)
+            self._store.put_shard(folders[0], index)
         pictures = NOTHING_READ if seen is None else seen.pictures
         decide_shard(self._run, self._spec, self._plan, index, begin, pictures)
-        if copy is not None:
-            first = index * self._plan.shard_size
-            drawn = self._plan.shard(index)[: max(0, PREVIEW_SAMPLES - first)]
-            copy.put_previews(str(_file_stem(ref.id)) for ref in drawn)
-            copy.put_shard(folders[1], index)
-            for folder in folders:
-                copy.drop_data(folder, index)
+        first = index * self._plan.shard_size
+        drawn = self._plan.shard(index)[: max(0, PREVIEW_SAMPLES - first)]
+        self._store.put_previews(str(_file_stem(ref.id)) for ref in drawn)
+        self._store.put_shard(folders[1], index)
+        for folder in folders:
+            self._store.drop_copy(folder, index)
 
 
 def observe_one(

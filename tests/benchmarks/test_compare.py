@@ -8,8 +8,10 @@ import pytest
 
 from perception import cli
 from perception.benchmarks import compare
-from perception.commands import label
+from perception.commands.exports import export
+from perception.commands.label import label
 from perception.commands.request import LabelRequest
+from perception.commands.results import read_labels
 from perception.core.errors import PerceptionError
 from perception.evaluation import evaluate
 from perception.formats import coco
@@ -24,8 +26,8 @@ def source(tmp_path_factory: pytest.TempPathFactory, pictures: Callable[..., Pat
 def truth(source: Path) -> Path:
     """What plain boxes say, as truth: so they cannot be beaten."""
     run = source.parent / "truth"
-    label.label(LabelRequest(str(source), run, "boxes", "bright"))
-    label.export(run, "coco", source.parent / "truth.json")
+    label(LabelRequest(str(source), run, "boxes", "bright"))
+    export(run, "coco", source.parent / "truth.json")
     assert sum(len(p.annotations) for p in coco.read(source.parent / "truth.json")) == 3
     return source.parent / "truth.json"
 
@@ -40,7 +42,7 @@ def test_each_contender_has_the_figures_of_label_and_evaluate(
     perfect, rough = entries
     assert perfect.figure("mask AP").value == pytest.approx(1.0)
     assert perfect.figure("mask IoU of matched").value == pytest.approx(1.0)
-    alone = label.label(LabelRequest(str(source), tmp_path / "alone", "grabcut", "bright"))
+    alone = label(LabelRequest(str(source), tmp_path / "alone", "grabcut", "bright"))
     assert rough.report == evaluate(alone.folder, str(truth))
     assert rough.figure("boundary AP") == rough.report.figure("ap", "boundary", "AP")
     assert perfect.figure("point mIoU").value is None  # pictures have no points
@@ -67,13 +69,13 @@ def narrower_run(tmp_path: Path, source: Path) -> Path:
     """Label the same pictures from given boxes, each a little narrower."""
     boxes = tmp_path / "narrow"
     boxes.mkdir()
-    for sample in label.read_labels(tmp_path / "runs" / "boxes"):
+    for sample in read_labels(tmp_path / "runs" / "boxes"):
         name, found = Path(sample.pictures[0].file_name).stem, sample.pictures[0].instances
         rows = [(x0, y0, x1 - 1, y1) for x0, y0, x1, y1 in found.boxes_xyxy.tolist()]
         lines = (f"Car 0 0 0 {x0} {y0} {x1} {y1} 1 1 1 0 0 9 0\n" for x0, y0, x1, y1 in rows)
         (boxes / f"{name}.txt").write_text("".join(lines))
     run = tmp_path / "other"
-    label.label(LabelRequest(str(source), run, "boxes", boxes=str(boxes)))
+    label(LabelRequest(str(source), run, "boxes", boxes=str(boxes)))
     return run
 
 

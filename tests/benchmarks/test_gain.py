@@ -20,7 +20,9 @@ from perception.benchmarks.gain import (
     Verdict,
     measure_gain,
 )
-from perception.commands.label import LabelRequest, Run, label
+from perception.commands.label import label
+from perception.commands.request import LabelRequest
+from perception.commands.results import Run
 from perception.commands.train import TrainRequest
 from perception.core.errors import RequestError
 from perception.evaluation import Figure, evaluate

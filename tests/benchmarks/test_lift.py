@@ -15,7 +15,7 @@ from perception.benchmarks.lift.ablation import (
     ablate,
     gain,
 )
-from perception.commands import label
+from perception.commands.label import label
 from perception.commands.request import LabelRequest
 from perception.core.config import LiftConfig
 from perception.core.errors import RequestError
@@ -67,7 +67,7 @@ def test_a_run_is_lifted_again_from_its_evidence(
     monkeypatch.setattr(ablation, "MIN_OBJECT_POINTS", 1)
     root = kitti(tmp_path / "data", 2)
     request = LabelRequest(f"kitti:{root}", tmp_path / "run", "boxes", boxes="label_2")
-    run = label.label(request).folder
+    run = label(request).folder
     seen: list[tuple[int, int]] = []
     scores = ablate(run, (EVERYTHING, DEPTH_MODE), lambda done, total: seen.append((done, total)))
     assert seen == [(1, 2), (2, 2)]
@@ -86,7 +86,7 @@ def test_a_run_without_known_objects_is_refused(
     root = kitti(tmp_path / "data", 1)  # fewer than ten points
     request = LabelRequest(f"kitti:{root}", tmp_path / "run", "boxes", boxes="label_2")
     with pytest.raises(RequestError, match="no sample has points"):
-        ablate(label.label(request).folder, (EVERYTHING,), lambda done, total: None)
+        ablate(label(request).folder, (EVERYTHING,), lambda done, total: None)
 
 
 def test_the_sweep_has_as_many_points_as_it_says_and_its_boxes_are_found() -> None:

@@ -15,7 +15,7 @@ from perception.benchmarks import race
 from perception.benchmarks.harness import timed_process
 from perception.benchmarks.harness.timed_process import Lap, Task
 from perception.benchmarks.race import Contender, Likeness, Result, Spread
-from perception.commands import label
+from perception.commands.label import label
 from perception.commands.request import LabelRequest
 from perception.core import masks
 from perception.core.errors import RequestError
@@ -133,11 +133,11 @@ def test_a_lap_without_a_measurable_loop_is_refused(monkeypatch: pytest.MonkeyPa
 
 def test_masks_are_compared_box_by_box(pictures: Callable[..., Path], tmp_path: Path) -> None:
     source = pictures(tmp_path / "src", 3)
-    run = label.label(LabelRequest(str(source), tmp_path / "run", "boxes", "bright")).folder
+    run = label(LabelRequest(str(source), tmp_path / "run", "boxes", "bright")).folder
     assert race.compare_masks(run, run) == Likeness(3, 1.0, 1.0)
     for path in source.iterdir():
         cv2.imwrite(str(path), cv2.flip(cv2.imread(str(path)), 1))
-    other = label.label(LabelRequest(str(source), tmp_path / "other", "boxes", "bright")).folder
+    other = label(LabelRequest(str(source), tmp_path / "other", "boxes", "bright")).folder
     with pytest.raises(RequestError, match="the boxes of"):
         race.compare_masks(run, other)
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from perception.cli import terminal
-from perception.commands import label
+from perception.commands.label import label
+from perception.commands.request import LabelRequest
 from perception.core.errors import Interrupted
 
 Begun = Callable[[], "subprocess.Popen[str]"]
@@ -69,14 +70,14 @@ def signalled(driver: "subprocess.Popen[str]", sent: signal.Signals) -> None:
 def resumed(folder: Path, snapshot: Callable[[Path], dict[str, bytes]]) -> bool:
     """Resume the run and compare it with a clean one."""
     for name in ("run", "clean"):
-        request = label.LabelRequest(
+        request = LabelRequest(
             f"images:{folder / 'src'}",
             folder / name,
             "boxes",
             "bright",
             config=folder / "small.yaml",
         )
-        label.label(request)
+        label(request)
     return snapshot(folder / "run") == snapshot(folder / "clean")
 
 

@@ -11,14 +11,19 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from perception.commands import corrections, label, trust
-from perception.commands.label import LabelRequest
+from perception.commands import corrections, trust
+from perception.commands.exports import export
+from perception.commands.label import label
+from perception.commands.relabel import relabel
+from perception.commands.request import LabelRequest
+from perception.commands.results import read_labels
 from perception.core import masks as masks_
 from perception.core.errors import RequestError
 from perception.core.ontology import load_ontology
 from perception.core.types import Instances, Masks, PictureLabels, Status, unknown_signals
 from perception.evaluation.compare import no_labels
 from perception.review import decisions
+from perception.runs.folder import read_spec
 
 Decide = Callable[..., Path]
 
@@ -29,7 +34,7 @@ def labelled(
 ) -> Path:
     folder = tmp_path_factory.mktemp("corrections")
     source = pictures(folder / "pictures", 6)
-    return label.label(LabelRequest(str(source), folder / "run", "boxes", "bright")).folder
+    return label(LabelRequest(str(source), folder / "run", "boxes", "bright")).folder
 
 
 @pytest.fixture
@@ -41,7 +46,7 @@ def run(tmp_path: Path, labelled: Path) -> Path:
 @pytest.fixture
 def decide(run: Path, tmp_path: Path) -> Decide:
     def write(*rows: dict[str, Any], **changes: Any) -> Path:
-        spec = label.folder.read_spec(run)
+        spec = read_spec(run)
         document = {
             "run": spec.evidence_fingerprint(),
             "label_set": spec.label_set(),
@@ -63,7 +68,7 @@ def said(sample: str, instance: int, decision: str, **more: str) -> dict[str, An
 
 
 def instances(run: Path, sample: str) -> Instances:
-    found = {one.id: one for one in label.read_labels(run)}
+    found = {one.id: one for one in read_labels(run)}
     return found[sample].pictures[0].instances
 
 
@@ -82,12 +87,12 @@ def test_decisions_replace_ours_and_stay_whatever_is_decided_later(
         ),
     )
     assert applied.by_class == table(car={"kept": 1, "edited": 1, "deleted": 1})
-    label.relabel(run, overrides={"decide": {"judge": {"min_score": 0.99}}})
+    relabel(run, overrides={"decide": {"judge": {"min_score": 0.99}}})
     first, second = instances(run, "001.png"), instances(run, "002.png")
     assert first.reasons == (("human.reject",),) and first.statuses.tolist() == [Status.REJECTED]
     assert second.statuses.tolist() == [0, 0] and second.by_human.all()
     assert second.masks.counts == before.masks.counts
-    names = [label.folder.read_spec(run).ontology.by_id(int(i)).name for i in second.class_ids]
+    names = [read_spec(run).ontology.by_id(int(i)).name for i in second.class_ids]
     assert names == ["car", "bus"]
 
 
@@ -140,7 +145,7 @@ def test_decisions_that_cannot_be_meant_are_refused_and_change_nothing(
 
 
 def exported(run: Path, out: Path, *, ids: bool = True) -> dict[str, Any]:
-    label.export(run, "coco", out)
+    export(run, "coco", out)
     document: dict[str, Any] = json.loads(out.read_bytes())
     if not ids:
         for row in document["annotations"]:
@@ -247,7 +252,7 @@ def test_without_a_fit_there_is_an_order_and_no_probability(run: Path) -> None:
 def test_an_edited_cvat_file_comes_home_and_people_are_named_in_the_next_one(
     run: Path, tmp_path: Path
 ) -> None:
-    label.export(run, "cvat", tmp_path / "cvat")
+    export(run, "cvat", tmp_path / "cvat")
     file = tmp_path / "cvat" / "annotations.xml"
     tree = ElementTree.parse(file)
     images = {one.get("name"): one for one in tree.iter("image")}
@@ -258,7 +263,7 @@ def test_an_edited_cvat_file_comes_home_and_people_are_named_in_the_next_one(
     tree.write(file)
     applied = corrections.apply(run, tmp_path / "cvat")
     assert applied.by_class == table(car={"edited": 1, "deleted": 1, "untouched": 4})
-    label.export(run, "cvat", tmp_path / "again")
+    export(run, "cvat", tmp_path / "again")
     shapes = list(ElementTree.parse(tmp_path / "again" / "annotations.xml").iter("mask"))
     assert sorted(one.get("source") or "" for one in shapes) == ["auto"] * 4 + ["manual"]
     assert sorted(one.get("label") or "" for one in shapes) == ["bus", *["car"] * 4]
@@ -280,15 +285,15 @@ def test_cvat_shows_what_is_for_review_and_only_what_was_touched_is_decided(
                 own.masks.counts[row],
                 bool(own.by_human[row]),
             )
-            for one in label.read_labels(run)
+            for one in read_labels(run)
             for own in [one.pictures[0].instances]
             for row in range(len(own))
         }
 
-    label.relabel(run, overrides={"decide": {"judge": {"review_predicted_iou": 1.5}}})
+    relabel(run, overrides={"decide": {"judge": {"review_predicted_iou": 1.5}}})
     before = labels()
     assert {status for status, *_ in before.values()} == {Status.REVIEW}
-    (done,) = label.export(run, "cvat", tmp_path / "cvat")
+    (done,) = export(run, "cvat", tmp_path / "cvat")
     assert (done.written.labels, done.written.ignored) == (0, 6)
     assert "6 ignored (status review, for people)" in done.lines()[0]
     file = tmp_path / "cvat" / "annotations.xml"
@@ -316,7 +321,7 @@ def test_cvat_shows_what_is_for_review_and_only_what_was_touched_is_decided(
 def test_what_cvat_s_coco_says_was_accepted_is_decided_and_nothing_else(
     run: Path, tmp_path: Path, status: str | None
 ) -> None:
-    label.relabel(run, overrides={"decide": {"judge": {"review_predicted_iou": 1.5}}})
+    relabel(run, overrides={"decide": {"judge": {"review_predicted_iou": 1.5}}})
     path = tmp_path / "edited.json"
     document = exported(run, path)
     for row in document["annotations"]:  # CVAT keeps what it does not know in `attributes`
@@ -399,11 +404,11 @@ def test_people_s_decisions_fit_trust_again_and_fewer_do_not(
     tmp_path: Path, pictures: Callable[[Path, int], Path]
 ) -> None:
     source = pictures(tmp_path / "pictures", 48)  # 0, 1 and 2 objects in turn: 16 * 3
-    run = label.label(LabelRequest(str(source), tmp_path / "run", "boxes", "bright")).folder
-    spec = label.folder.read_spec(run)
+    run = label(LabelRequest(str(source), tmp_path / "run", "boxes", "bright")).folder
+    spec = read_spec(run)
     rows = [
         said(one.id, int(instance), "accept" if instance == 1 else "reject")
-        for one in label.read_labels(run)
+        for one in read_labels(run)
         for instance in one.pictures[0].instances.instance_ids
     ]
     path = tmp_path / "decisions.json"
@@ -414,12 +419,12 @@ def test_people_s_decisions_fit_trust_again_and_fewer_do_not(
     trusts = instances(run, "047.png").trusts  # nobody decided these: the second is darker
     assert trusts[0] > 0.8 and trusts[1] < 0.2
     assert instances(run, "002.png").trusts.tolist() == [1, 0]
-    model = label.folder.read_spec(run).trust
+    model = read_spec(run).trust
     assert model is not None and model.fitted.labels == 42 and model.accept_from is None
     path.write_text(json.dumps(head | {"decisions": rows[-6:]}))
     applied = corrections.apply(run, path)
     assert "48 checked labels" in applied.trust  # earlier files count too
-    label.relabel(run, trust="none")
+    relabel(run, trust="none")
     path.write_text(json.dumps(head | {"decisions": rows[-1:]}))
     assert "48 checked labels" in corrections.apply(run, path).trust
 
@@ -429,7 +434,7 @@ def test_samples_that_are_not_called_as_their_picture_are_decided_too(
     tmp_path: Path, kitti: Callable[[Path, int], Path]
 ) -> None:
     source = f"kitti:{kitti(tmp_path / 'kitti', 2)}"
-    run = label.label(LabelRequest(source, tmp_path / "run", "boxes", "bright")).folder
+    run = label(LabelRequest(source, tmp_path / "run", "boxes", "bright")).folder
     path = tmp_path / "edited.json"
     document = exported(run, path)
     first, second = document["annotations"]  # the car of each frame
@@ -448,4 +453,4 @@ def test_damaged_corrections_are_said_and_not_forgotten(run: Path, decide: Decid
     (stored,) = (run / "corrections").iterdir()
     stored.write_text("[]")
     with pytest.raises(RequestError, match="corrections"):
-        label.relabel(run, overrides={"decide": {"judge": {"min_score": 0.5}}})
+        relabel(run, overrides={"decide": {"judge": {"min_score": 0.5}}})

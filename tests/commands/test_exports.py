@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from perception import cli
-from perception.commands import exports, label
+from perception.commands import exports
 from perception.commands.exports import card, checks, command, turns
+from perception.commands.relabel import relabel
 from perception.core import masks as rle
 from perception.core.errors import RequestError
 from perception.core.types import ExportSummary, SampleLabels, Status
@@ -176,7 +177,7 @@ FOR_REVIEW = {
 
 def test_people_are_told_what_became_of_labels_for_review(run: Path, tmp_path: Path) -> None:
     doubted = Path(shutil.copytree(run, tmp_path / "run"))
-    label.relabel(doubted, overrides={"decide": {"judge": {"review_predicted_iou": 1.5}}})
+    relabel(doubted, overrides={"decide": {"judge": {"review_predicted_iou": 1.5}}})
     done = exports.export(doubted, "all", tmp_path / "all")
     said = {one.to: one.lines()[0].split(", ", 2)[2].split(";")[0] for one in done}
     assert said == FOR_REVIEW

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from perception import cli
-from perception.commands.label import LabelRequest, plan, read_labels
+from perception.commands.label import plan
+from perception.commands.request import LabelRequest
+from perception.commands.results import read_labels
 from perception.core.errors import RequestError
 from perception.models import weights
 from perception.runs import folder

@@ -16,14 +16,19 @@ import pytest
 from pycocotools.coco import COCO
 
 from perception import cli
-from perception.commands import label as commands
-from perception.commands.label import LabelRequest, Run
+from perception.commands.exports import FORMATS, export
+from perception.commands.label import label as label_source
+from perception.commands.label import plan
+from perception.commands.relabel import relabel
+from perception.commands.request import LabelRequest
+from perception.commands.results import Run, no_progress, parse_statuses, read_labels
 from perception.core import masks as rle
 from perception.core.config import load_yaml
 from perception.core.errors import RequestError
 from perception.core.ontology import load_class_map, load_ontology, target_of
 from perception.core.types import PointState, Status
 from perception.formats import coco, label_png, semantic_kitti, yolo, yolo_rows
+from perception.readers import sources
 from perception.runs import folder
 
 Draw = Callable[..., Path]
@@ -35,12 +40,12 @@ SMALL = {"shard_size": 2}
 def label(
     source: object,
     out: Path,
-    progress: Callable[[int, int], None] = commands.no_progress,
+    progress: Callable[[int, int], None] = no_progress,
     **options: Any,
 ) -> Run:
     text = str(source) if ":" in str(source) else f"images:{source}"
     looking = {} if "boxes" in options else {"detector": "bright"}
-    return commands.label(LabelRequest(text, out, "boxes", **(looking | options)), progress)
+    return label_source(LabelRequest(text, out, "boxes", **(looking | options)), progress)
 
 
 def code_of(call: Callable[[], object], match: str | None = None) -> str:
@@ -70,7 +75,7 @@ def test_a_run_counts_every_sample_and_every_object(finished: Path) -> None:
     counts = json.loads((finished / "run.json").read_bytes())["counts"]
     assert counts["samples"] == {"input": 6, "ok": 4, "empty": 2, "quarantined": 0}
     assert counts["statuses"] == {"accepted": 6} == {"accepted": counts["classes_accepted"]["car"]}
-    labels = list(commands.read_labels(finished))
+    labels = list(read_labels(finished))
     assert [sample.id for sample in labels] == [f"{i:03d}.png" for i in range(6)]
     assert [len(sample.pictures[0].instances) for sample in labels] == [0, 1, 2, 0, 1, 2]
     instances = labels[2].pictures[0].instances
@@ -239,7 +244,7 @@ def test_relabelling_gives_the_bytes_of_a_run_labelled_so(
     run: Path, source: Path, tmp_path: Path, snapshot: Snapshot
 ) -> None:
     direct = label(source, tmp_path / "direct", overrides=STRICT | SMALL)
-    again = commands.relabel(run, overrides=STRICT)
+    again = relabel(run, overrides=STRICT)
     assert again.counts == direct.counts
     assert again.counts["statuses"] == {"accepted": 4, "rejected": 2}
     assert again.counts["reasons"] == {"score.low": 2}
@@ -250,19 +255,19 @@ def test_relabelling_gives_the_bytes_of_a_run_labelled_so(
 
 def test_relabelling_back_returns_to_the_first_run(run: Path, snapshot: Snapshot) -> None:
     before = snapshot(run)
-    commands.relabel(run, overrides=STRICT)
+    relabel(run, overrides=STRICT)
     changed = snapshot(run)
     assert changed["run.json"] != before["run.json"]
     assert changed["preview/002.png.jpg"] != before["preview/002.png.jpg"]
-    commands.relabel(run, overrides={"decide": {"judge": {"min_score": 0.25}}})
+    relabel(run, overrides={"decide": {"judge": {"min_score": 0.25}}})
     back = snapshot(run)
     assert {name: back[name] for name in before} == before
 
 
 def test_relabelling_twice_changes_nothing_the_second_time(run: Path, snapshot: Snapshot) -> None:
-    commands.relabel(run, overrides=STRICT)
+    relabel(run, overrides=STRICT)
     before = snapshot(run)
-    commands.relabel(run)  # the settings that the run has by now
+    relabel(run)  # the settings that the run has by now
     assert snapshot(run) == before
 
 
@@ -271,7 +276,7 @@ def test_a_run_of_an_earlier_version_is_decided_again_by_the_one_that_runs(
 ) -> None:
     before, seen = snapshot(run), folder.read_spec(run)
     monkeypatch.setattr(folder, "__version__", "99.0")
-    commands.relabel(run)
+    relabel(run)
     later = folder.read_spec(run)
     assert (later.code_version, later.decided_with) == (seen.code_version, "99.0")
     assert later.label_set() != seen.label_set()
@@ -279,7 +284,7 @@ def test_a_run_of_an_earlier_version_is_decided_again_by_the_one_that_runs(
     sets = {name.split("/")[1] for name in snapshot(run) if name.count("/") == 2}
     assert {later.label_set(), seen.label_set()} <= sets
     monkeypatch.undo()
-    commands.relabel(run)
+    relabel(run)
     assert {name: snapshot(run)[name] for name in before} == before
 
 
@@ -298,14 +303,14 @@ def test_relabelling_refuses_what_needs_the_models_again(
     run: Path, snapshot: Snapshot, overrides: dict[str, object], code: str
 ) -> None:
     before = snapshot(run)
-    assert code_of(lambda: commands.relabel(run, overrides=overrides)) == code
+    assert code_of(lambda: relabel(run, overrides=overrides)) == code
     assert snapshot(run) == before
 
 
 def test_relabelling_needs_a_run_that_has_seen_everything(run: Path, tmp_path: Path) -> None:
-    assert code_of(lambda: commands.relabel(tmp_path / "nowhere")) == "run.damaged"
+    assert code_of(lambda: relabel(tmp_path / "nowhere")) == "run.damaged"
     (run / "evidence" / "000001.json").unlink()
-    assert code_of(lambda: commands.relabel(run, overrides=STRICT)) == "run.damaged"
+    assert code_of(lambda: relabel(run, overrides=STRICT)) == "run.damaged"
 
 
 def test_relabelling_with_another_class_map_counts_what_it_ignores(
@@ -313,7 +318,7 @@ def test_relabelling_with_another_class_map_counts_what_it_ignores(
 ) -> None:
     class_map = tmp_path / "mine.yaml"
     class_map.write_text("source: mine\ntarget: road\nmap: {}\nignore: [car]\n")
-    counts = commands.relabel(run, class_map=str(class_map)).counts
+    counts = relabel(run, class_map=str(class_map)).counts
     assert counts["classes_ignored"] == {"car": 6} and counts["classes_accepted"] == {}
     assert counts["samples"] == {"input": 6, "ok": 4, "empty": 2, "quarantined": 0}
 
@@ -326,7 +331,7 @@ def test_relabelling_needs_neither_pictures_nor_weights(
     shutil.rmtree(tmp_path / "src")
     for name in ("load_detector", "load_segmenter", "choose_detector", "choose_segmenter"):
         monkeypatch.setattr(f"perception.models.registry.{name}", lambda *_: pytest.fail("a model"))
-    counts = commands.relabel(run, overrides=STRICT).counts
+    counts = relabel(run, overrides=STRICT).counts
     assert counts["statuses"] == {"accepted": 2, "rejected": 1}
 
 
@@ -347,6 +352,20 @@ def test_row_37_another_setting_is_refused_shown_and_started_beside_or_instead(
     assert label(source, run, new_run=True, **third).folder == run.with_name("run-3")
     label(source, run, overwrite=True, **other)
     assert snapshot(run) == fresh
+
+
+@pytest.mark.slow
+def test_a_run_beside_another_keeps_its_own_threads(
+    run: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(4))
+    surveys, plain = [], sources.survey
+    monkeypatch.setattr(sources, "survey", lambda *a: surveys.append(a) or plain(*a))
+    other = {"overrides": STRICT | SMALL, "new_run": True}
+    beside = label(source, run, **other).folder
+    assert folder.read_spec(beside).config.observe.threads == 4
+    assert label(source, run, workers=2, **other).folder == beside
+    assert len(surveys) == 2  # one a call, however many runs lie beside
 
 
 @pytest.mark.slow
@@ -435,12 +454,12 @@ def test_a_dry_run_writes_nothing_and_says_what_is_left(
 ) -> None:
     text = f"images:{source}"
     new = LabelRequest(text, tmp_path / "new", "boxes", "bright", overrides=SMALL)
-    planned = commands.plan(new)
+    planned = plan(new)
     assert not (tmp_path / "new").exists()
     assert (planned.samples, planned.shards, planned.shards_done) == (6, 3, 0)
     (run / "evidence" / "000001.json").unlink()
     before = snapshot(run)
-    planned = commands.plan(LabelRequest(text, run, "boxes", "bright", overrides=SMALL))
+    planned = plan(LabelRequest(text, run, "boxes", "bright", overrides=SMALL))
     assert planned.shards_done == 2
     assert snapshot(run) == before
 
@@ -514,11 +533,11 @@ SHOWN = (Status.ACCEPTED, Status.REJECTED)
 @pytest.mark.slow
 def test_coco_loads_in_pycocotools_with_the_same_masks(driven: Path, tmp_path: Path) -> None:
     out = tmp_path / "coco.json"
-    (done,) = commands.export(driven, "coco", out)
+    (done,) = export(driven, "coco", out)
     summary = done.written
     assert (summary.samples, summary.labels, summary.ignored) == (3, 2, 1)
     reference = COCO(str(out))
-    expected = list(commands.read_labels(driven))
+    expected = list(read_labels(driven))
     assert len(reference.getImgIds()) == 3 and len(reference.getAnnIds(iscrowd=False)) == 2
     for picture, sample in zip(coco.read(out), expected, strict=True):
         (labels,) = sample.pictures
@@ -534,8 +553,8 @@ def test_coco_loads_in_pycocotools_with_the_same_masks(driven: Path, tmp_path: P
 
 
 def test_coco_results_load_in_pycocotools(driven: Path, tmp_path: Path) -> None:
-    commands.export(driven, "coco", tmp_path / "truth.json")
-    commands.export(driven, "coco-results", tmp_path / "results.json")
+    export(driven, "coco", tmp_path / "truth.json")
+    export(driven, "coco-results", tmp_path / "results.json")
     found = COCO(str(tmp_path / "truth.json")).loadRes(str(tmp_path / "results.json"))
     assert [found.anns[i]["score"] for i in found.getAnnIds()] == [1.0, 1.0]
 
@@ -547,9 +566,9 @@ def test_coco_results_load_in_pycocotools(driven: Path, tmp_path: Path) -> None:
 def test_pngs_hold_the_pixels_of_the_chosen_instances(
     driven: Path, tmp_path: Path, statuses: tuple[Status, ...], painted: list[int]
 ) -> None:
-    (done,) = commands.export(driven, "png", tmp_path, statuses=statuses)
+    (done,) = export(driven, "png", tmp_path, statuses=statuses)
     assert done.written.labels == sum(painted)
-    for sample, count in zip(commands.read_labels(driven), painted, strict=True):
+    for sample, count in zip(read_labels(driven), painted, strict=True):
         (labels,) = sample.pictures
         classes, instances = label_png.read(tmp_path, labels.file_name)
         assert len(np.unique(instances[instances > 0])) == count
@@ -562,22 +581,22 @@ def test_pngs_hold_the_pixels_of_the_chosen_instances(
 
 
 def test_semantic_kitti_holds_one_label_per_point(driven: Path, tmp_path: Path) -> None:
-    (done,) = commands.export(driven, "semantic-kitti", tmp_path)
+    (done,) = export(driven, "semantic-kitti", tmp_path)
     assert (done.written.samples, done.written.labels) == (3, 2)
     car = load_class_map("road-to-semantic-kitti").ids["car"]
-    for sample, labelled in zip(commands.read_labels(driven), (True, True, False), strict=True):
+    for sample, labelled in zip(read_labels(driven), (True, True, False), strict=True):
         classes, instances = semantic_kitti.read(tmp_path / f"{sample.id}.label", 4)
         assert classes.tolist() == [car if labelled else 0, 0, 0, 0]
         assert instances.tolist() == [1 if labelled else 0, 0, 0, 0]
 
 
 def test_yolo_holds_a_file_and_a_picture_for_each_sample(driven: Path, tmp_path: Path) -> None:
-    (done,) = commands.export(driven, "yolo", tmp_path, statuses=SHOWN)
+    (done,) = export(driven, "yolo", tmp_path, statuses=SHOWN)
     assert done.written.labels == 3 and done.read_back.min_iou > 0.99
     names = yolo.read_names(tmp_path / "data.yaml")
     assert set(names) == set(ROAD.names.values())
     assert load_yaml(tmp_path / "data.yaml")["path"] == str(tmp_path.resolve())
-    for sample, count in zip(commands.read_labels(driven), (2, 1, 0), strict=True):
+    for sample, count in zip(read_labels(driven), (2, 1, 0), strict=True):
         name = Path("training") / "image_2" / f"{sample.id}"
         found = yolo_rows.read_boxes(
             (tmp_path / "labels" / name).with_suffix(".txt"), (48, 64), tuple(names)
@@ -592,22 +611,22 @@ def test_an_export_leaves_the_run_and_the_source_as_they_were(
     driven: Path, tmp_path: Path, snapshot: Snapshot
 ) -> None:
     before = snapshot(driven.parent)
-    for to in commands.FORMATS:
-        commands.export(driven, to, tmp_path / to)
+    for to in FORMATS:
+        export(driven, to, tmp_path / to)
     assert snapshot(driven.parent) == before
 
 
 def test_what_cannot_be_exported_is_refused(run: Path, source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    assert code_of(lambda: commands.export(run, "voc", out), "coco") == "export.unknown"
+    assert code_of(lambda: export(run, "voc", out), "coco") == "export.unknown"
     nowhere = tmp_path / "nowhere"
-    for to in commands.FORMATS:
-        assert code_of(lambda to=to: commands.export(nowhere, to, out)) == "run.damaged"
+    for to in FORMATS:
+        assert code_of(lambda to=to: export(nowhere, to, out)) == "run.damaged"
     (run / "plan.jsonl").unlink()
-    assert code_of(lambda: commands.export(run, "coco", out)) == "run.damaged"
+    assert code_of(lambda: export(run, "coco", out)) == "run.damaged"
     stated = json.loads((run / "run.json").read_bytes())
     (run / "run.json").write_text(json.dumps(stated | {"counts": None}))
-    assert code_of(lambda: commands.export(run, "coco", out), "resume") == "run.incomplete"
+    assert code_of(lambda: export(run, "coco", out), "resume") == "run.incomplete"
     assert not out.exists()
 
 
@@ -617,19 +636,19 @@ def test_row_36_a_plan_that_lost_lines_is_not_exported_as_a_smaller_run(
     lines = (run / "plan.jsonl").read_bytes().splitlines(keepends=True)
     (run / "plan.jsonl").write_bytes(b"".join(lines[:4]))
     out = tmp_path / "coco.json"
-    assert code_of(lambda: commands.export(run, "coco", out)) == "run.damaged"
-    assert code_of(lambda: commands.relabel(run, overrides=STRICT)) == "run.damaged"
+    assert code_of(lambda: export(run, "coco", out)) == "run.damaged"
+    assert code_of(lambda: relabel(run, overrides=STRICT)) == "run.damaged"
     assert not out.exists()
 
 
 @pytest.mark.parametrize("text", ["", "good", "accepted,", "accepted;review"])
 def test_a_status_that_is_none_is_refused(text: str) -> None:
-    assert code_of(lambda: commands.parse_statuses(text), "accepted, review") == "config.invalid"
+    assert code_of(lambda: parse_statuses(text), "accepted, review") == "config.invalid"
 
 
 def test_statuses_are_separated_by_commas() -> None:
-    assert commands.parse_statuses("review") == (Status.REVIEW,)
-    assert commands.parse_statuses("accepted, rejected") == SHOWN
+    assert parse_statuses("review") == (Status.REVIEW,)
+    assert parse_statuses("accepted, rejected") == SHOWN
 
 
 @pytest.mark.slow
@@ -645,9 +664,9 @@ def test_a_first_start_that_was_refused_leaves_nothing_behind(tmp_path: Path, so
     assert label(source, out).counts["samples"]["input"] == 6
 
 
-def request_of(source: Path, out: Path, **options: Any) -> commands.LabelRequest:
+def request_of(source: Path, out: Path, **options: Any) -> LabelRequest:
     options = {"detector": "bright", "segmenter": "boxes"} | options
-    return commands.LabelRequest(str(source), out, **options)
+    return LabelRequest(str(source), out, **options)
 
 
 @pytest.mark.slow
@@ -656,18 +675,18 @@ def test_a_dry_run_refuses_what_the_run_would_refuse(tmp_path: Path, source: Pat
     unfit.write_text("source: mine\ntarget: road\nmap: {bus: bus}\n")
     out = tmp_path / "run"
     asked = request_of(source, out, class_map=str(unfit))
-    assert code_of(lambda: commands.plan(asked)) == "class.unknown"
-    assert commands.plan(request_of(source, out)).samples == 6
+    assert code_of(lambda: plan(asked)) == "class.unknown"
+    assert plan(request_of(source, out)).samples == 6
     assert not out.exists()
     out.mkdir()
     (out / "notes.txt").touch()
-    assert code_of(lambda: commands.plan(request_of(source, out))) == "run.occupied"
+    assert code_of(lambda: plan(request_of(source, out))) == "run.occupied"
     (out / "notes.txt").unlink()
     label(source, out)
-    assert commands.plan(request_of(source, out)).shards_done == 1
+    assert plan(request_of(source, out)).shards_done == 1
     other = request_of(source, out, segmenter="grabcut")
-    assert code_of(lambda: commands.plan(other)) == "run.mismatch"
-    assert commands.plan(replace(other, overwrite=True)).samples == 6
+    assert code_of(lambda: plan(other)) == "run.mismatch"
+    assert plan(replace(other, overwrite=True)).samples == 6
 
 
 @pytest.mark.slow
@@ -677,7 +696,7 @@ def test_a_dry_run_opens_weights_in_a_process_of_their_own(tmp_path: Path, sourc
     weights.write_bytes(b"\x08\x07")  # a version, and no network
     asked = request_of(source, tmp_path / "run", detector=str(weights))
     with pytest.raises(RequestError) as caught:
-        commands.plan(asked)
+        plan(asked)
     assert "\n" not in caught.value.message and str(weights) in caught.value.message
     assert not (tmp_path / "run").exists()
 
@@ -703,7 +722,7 @@ def test_an_export_does_not_mix_with_what_is_there(run: Path, to: str, tmp_path:
     out = tmp_path / "out"
     out.mkdir()
     (out / "old.txt").write_text("kept")
-    assert code_of(lambda: commands.export(run, to, out)) == "export.occupied"
+    assert code_of(lambda: export(run, to, out)) == "export.occupied"
     assert [path.name for path in out.iterdir()] == ["old.txt"]
 
 
@@ -715,10 +734,8 @@ def test_relabelling_in_two_processes_gives_the_same_bytes(
     run = label(source, tmp_path / "run", overrides={"shard_size": 1}).folder
     shutil.copytree(run, tmp_path / "alone")
     seen: list[int] = []
-    both = commands.relabel(
-        run, overrides=STRICT, workers=2, progress=lambda done, total: seen.append(done)
-    )
-    alone = commands.relabel(tmp_path / "alone", overrides=STRICT, workers=1)
+    both = relabel(run, overrides=STRICT, workers=2, progress=lambda done, total: seen.append(done))
+    alone = relabel(tmp_path / "alone", overrides=STRICT, workers=1)
     assert both.counts == alone.counts and snapshot(run) == snapshot(tmp_path / "alone")
     assert seen == list(range(18))
 

@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from perception.commands.label import LabelRequest, label
+from perception.commands.label import label
+from perception.commands.request import LabelRequest
 from perception.core.errors import PerceptionError
 from perception.evaluation import evaluate, evaluate_labels, read_truth
 from perception.evaluation.truth import BACKGROUND, VOID

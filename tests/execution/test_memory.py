@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from perception.commands import label
+from perception.commands.label import label
+from perception.commands.request import LabelRequest
 from perception.execution.ahead import AHEAD
 from perception.execution.memory import FORMULA, IN_HAND, working_bytes
 
@@ -26,7 +27,7 @@ def test_a_worker_stays_within_the_bound_for_its_images(
         for i in range(12):
             draw(tmp_path / name / f"{i:03d}.jpg", (4, 4, 20, 20, 255), size_hw=size_hw)
         run = tmp_path / f"run-{name}"
-        label.label(label.LabelRequest(f"images:{tmp_path / name}", run, "boxes", "four-cars"))
+        label(LabelRequest(f"images:{tmp_path / name}", run, "boxes", "four-cars"))
         peaks[name] = json.loads((run / "timings.json").read_bytes())["worker_peak_bytes"]
     taken, pixels = peaks["large"] - peaks["small"], int(np.prod((2000, 3000)))
     assert 3 * pixels < taken < working_bytes(pixels, 1, 8)

@@ -43,6 +43,7 @@ def job_of(run: Path, source: Path, class_map: str = "") -> Job:
     folder.begin(run, spec, plan)
     return Job(
         run=str(run),
+        address=str(run),
         spec=spec,
         detector_path=".",
         segmenter_path=".",

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from perception.commands import label as commands
-from perception.commands.request import resolve
+from perception.commands.label import label as label_source
+from perception.commands.relabel import relabel
+from perception.commands.request import LabelRequest, check, resolve
+from perception.commands.results import read_labels
 from perception.core.errors import SampleError
 from perception.core.types import Detections, Picture, SampleRef
 from perception.execution import worker
@@ -22,6 +24,7 @@ from perception.models import fakes
 from perception.models.protocols import Detector
 from perception.readers import sources
 from perception.runs import folder
+from perception.runs.folder_store import FolderStore
 
 NAMES = {6: "car"}
 
@@ -62,7 +65,7 @@ def test_what_a_model_raises_becomes_the_samples_status(
 
 
 def label(source: Path, out: Path, **options: Any) -> None:
-    commands.label(commands.LabelRequest(f"images:{source}", out, "boxes", "bright", **options))
+    label_source(LabelRequest(f"images:{source}", out, "boxes", "bright", **options))
 
 
 def test_a_sample_that_cannot_be_loaded_never_reaches_the_models(tmp_path: Path) -> None:
@@ -128,7 +131,7 @@ def test_only_the_first_samples_have_a_preview(
     for path in (tmp_path / "run" / "preview").iterdir():
         path.unlink()
     monkeypatch.setattr(worker, "PREVIEW_SAMPLES", 3)
-    commands.relabel(tmp_path / "run", overrides={"decide": {"judge": {"min_score": 0.9}}})
+    relabel(tmp_path / "run", overrides={"decide": {"judge": {"min_score": 0.9}}})
     assert sorted(path.name for path in (tmp_path / "run" / "preview").iterdir()) == [
         "000.png.jpg",
         "001.png.jpg",
@@ -141,11 +144,10 @@ def test_samples_that_fit_are_kept_for_their_previews_and_not_read_again(
 ) -> None:
     for i in range(4):
         draw(tmp_path / "src" / f"{i}.png", (4, 4, 20, 20, 255))  # 48 x 64
-    request = commands.LabelRequest(
-        f"images:{tmp_path / 'src'}", tmp_path / "run", "boxes", "four-cars"
-    )
-    job = resolve(request).job
-    folder.begin(tmp_path / "run", job.spec, resolve(request).plan)
+    request = LabelRequest(f"images:{tmp_path / 'src'}", tmp_path / "run", "boxes", "four-cars")
+    resolved = resolve(check(request), FolderStore(tmp_path / "run"))
+    job = resolved.job
+    folder.begin(tmp_path / "run", job.spec, resolved.plan)
     monkeypatch.setattr(worker, "KEPT_BYTES", 2 * 48 * 64 * 3)
     monkeypatch.setattr(worker, "PREVIEW_SAMPLES", 3)
     working = worker.Worker(job, Meter())
@@ -162,14 +164,15 @@ def test_samples_that_fit_are_kept_for_their_previews_and_not_read_again(
 def test_the_models_see_no_more_samples_at_once_than_there_are_lanes(
     tmp_path: Path, pictures: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, lanes: int
 ) -> None:
-    request = commands.LabelRequest(
+    request = LabelRequest(
         f"images:{pictures(tmp_path / 'src', 9)}", tmp_path / "run", "boxes", "four-cars"
     )
-    job = resolve(request).job
+    resolved = resolve(check(request), FolderStore(tmp_path / "run"))
+    job = resolved.job
     observe = job.spec.config.observe.model_copy(update={"lanes": lanes})
     config = job.spec.config.model_copy(update={"observe": observe})
     job = job.model_copy(update={"spec": job.spec.model_copy(update={"config": config})})
-    folder.begin(tmp_path / "run", job.spec, resolve(request).plan)
+    folder.begin(tmp_path / "run", job.spec, resolved.plan)
     inside, most, begun, go = list[int](), list[int](), list[int](), threading.Event()
     plain = fakes.FourCars.__call__
 
@@ -200,7 +203,7 @@ def test_a_picture_that_changed_its_size_since_has_no_preview(
 ) -> None:
     image = draw(tmp_path / "src" / "a.png", (30, 20, 60, 46, 255))
     label(tmp_path / "src", tmp_path / "run")
-    (labels,) = commands.read_labels(tmp_path / "run")
+    (labels,) = read_labels(tmp_path / "run")
     (ref,) = folder.read_plan(tmp_path / "run", folder.read_spec(tmp_path / "run")).samples
     for size_hw in ((20, 32), (96, 128)):
         draw(image, size_hw=size_hw)

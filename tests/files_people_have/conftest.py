@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from perception.commands import label as commands
+from perception.commands.label import label as label_source
+from perception.commands.request import LabelRequest
 from perception.core.ontology import load_ontology
 from perception.core.types import Status
 from perception.execution.effort import Done, Meter
@@ -27,7 +28,7 @@ class Answer:
         labels: Picture name to (class name, (x, y, width, height)) of each label that is not
             rejected, sorted.
         counts: As in `run.json`.
-        notices: As in `commands.Run`.
+        notices: As in `Run`.
         run: The run folder.
     """
 
@@ -81,7 +82,7 @@ def label_here(in_process: None, tmp_path: Path) -> Callable[..., Answer]:
     def label(source: object, **options: object) -> Answer:
         out = options.pop("out", tmp_path / "out")
         options.setdefault("segmenter", "boxes")
-        run = commands.label(commands.LabelRequest(str(source), out, **options))  # type: ignore[arg-type]
+        run = label_source(LabelRequest(str(source), out, **options))  # type: ignore[arg-type]
         names = {entry.id: entry.name for entry in load_ontology().classes}
         found = {}
         for sample in run.labels():

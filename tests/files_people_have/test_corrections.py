@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from perception.commands import corrections
-from perception.commands import label as commands
 from perception.commands.corrections import Terms
+from perception.commands.relabel import relabel
+from perception.commands.results import read_labels
 from perception.core import masks as masks_
 from perception.core.errors import RequestError
 from perception.core.types import Instances, Status
+from perception.runs.folder import read_spec
 
 TRAIN, CAR = (20, 30, 90, 40), (130, 80, 12, 20)  # of the street, x y width height
 SHAPE = '<mask label="{}" rle="0, {}" left="{}" top="{}" width="{}" height="{}"/>'
@@ -92,7 +94,7 @@ def totals(applied: corrections.Applied) -> dict[str, int]:
 
 
 def instances(run: Path) -> Instances:
-    (sample,) = commands.read_labels(run)
+    (sample,) = read_labels(run)
     return sample.pictures[0].instances
 
 
@@ -448,7 +450,7 @@ def test_a_file_from_before_another_undoes_nothing_and_their_additions_share_no_
     apply(run, first)
     applied = apply(run, second)  # it was made before: the car is a car there, and one is not there
     assert totals(applied) == {"edited": 1, "untouched": 1, "added": 1, "stays": 1}
-    ontology = commands.folder.read_spec(run).ontology
+    ontology = read_spec(run).ontology
     found = instances(run)
     names = [ontology.by_id(int(class_id)).name for class_id in found.class_ids]
     assert names == ["train", "bus", "car", "car"] and len(set(found.prompt_ids.tolist())) == 4
@@ -458,7 +460,7 @@ def test_a_file_from_before_another_undoes_nothing_and_their_additions_share_no_
 def test_what_a_person_only_kept_does_not_tell_that_a_file_knows_what_they_added(
     run: Path,
 ) -> None:
-    before = commands.folder.read_spec(run).label_set()
+    before = read_spec(run).label_set()
     added = row("bus", (60, 90, 20, 20))
     apply(run, coco(row("train", TRAIN), row("car", CAR), added), Terms(all_checked=True))
     shutil.rmtree(run / "labels" / before)  # it took up room
@@ -492,9 +494,9 @@ def test_an_id_leads_to_one_label_whatever_was_decided_of_another(run: Path) -> 
 
 def test_labels_that_a_run_accepted_since_were_not_deleted(run: Path) -> None:
     doubt = {"decide": {"judge": {"review_predicted_iou": 1.5}}}
-    commands.relabel(run, overrides=doubt)  # both are for review: a tool shows none of them
+    relabel(run, overrides=doubt)  # both are for review: a tool shows none of them
     only = coco(row("bus", (60, 90, 20, 20)))
-    commands.relabel(run, overrides={"decide": {"judge": {"review_predicted_iou": 0.5}}})
+    relabel(run, overrides={"decide": {"judge": {"review_predicted_iou": 0.5}}})
     applied = apply(run, only)
     assert totals(applied) == {"added": 1, "stays": 2}
 

@@ -12,8 +12,12 @@ from typing import Any
 import pytest
 
 from perception import cli
-from perception.commands import label as commands
-from perception.commands.label import LabelRequest, Run
+from perception.commands.exports import export
+from perception.commands.label import label as label_source
+from perception.commands.label import plan
+from perception.commands.relabel import relabel
+from perception.commands.request import LabelRequest, check, resolve
+from perception.commands.results import Run
 from perception.core.errors import BucketError, RequestError
 from perception.core.types import SampleRef
 from perception.execution.effort import Effort, Meter
@@ -22,7 +26,8 @@ from perception.execution.worker import Worker
 from perception.io import buckets
 from perception.models import registry
 from perception.readers import sources
-from perception.runs import copies, lock
+from perception.runs import bucket_store, lock, store
+from perception.runs.folder import read_spec
 from perception_ray.engine import ShardActor
 
 Draw = Callable[..., Path]
@@ -36,7 +41,7 @@ pytestmark = pytest.mark.usefixtures("s3")
 def label(source: str, out: object, **options: Any) -> Run:
     looking = {} if "boxes" in options else {"detector": "bright"}
     settings = {"overrides": {"shard_size": 2}}
-    return commands.label(LabelRequest(source, out, "boxes", **(looking | settings | options)))  # type: ignore[arg-type]
+    return label_source(LabelRequest(source, out, "boxes", **(looking | settings | options)))  # type: ignore[arg-type]
 
 
 def code_of(call: Callable[[], object], match: str | None = None) -> str:
@@ -66,8 +71,8 @@ def test_images_in_a_bucket_give_the_bytes_of_a_local_run(
     )
     assert away.counts == local.counts
     assert shards_of(snapshot(away.folder)) == shards_of(snapshot(local.folder)) != {}
-    plan = (away.folder / "plan.jsonl").read_text()
-    assert address in plan and "perception-copy-of" not in plan
+    stored = (away.folder / "plan.jsonl").read_text()
+    assert address in stored and "perception-copy-of" not in stored
 
 
 @pytest.mark.slow
@@ -81,8 +86,8 @@ def test_a_kitti_drive_in_a_bucket_has_its_points_labels_and_exports(
     assert shards_of(snapshot(away.folder)) == shards_of(snapshot(local.folder)) != {}
     assert away.counts["points"] == local.counts["points"]
     for to in ("kitti", "ply"):
-        commands.export(local.folder, to, tmp_path / f"a-{to}")
-        commands.export(away.folder, to, tmp_path / f"b-{to}")
+        export(local.folder, to, tmp_path / f"a-{to}")
+        export(away.folder, to, tmp_path / f"b-{to}")
         shutil.rmtree(tmp_path / f"a-{to}" / "card", ignore_errors=True)
         exported = [
             {
@@ -93,8 +98,8 @@ def test_a_kitti_drive_in_a_bucket_has_its_points_labels_and_exports(
             for run in "ab"
         ]
         assert exported[0] == exported[1] != {}
-    assert code_of(lambda: commands.export(away.folder, "yolo", tmp_path / "y")) == "export.images"
-    moved = commands.relabel(away.folder, overrides={"decide": {"judge": {"min_score": 0.9}}})
+    assert code_of(lambda: export(away.folder, "yolo", tmp_path / "y")) == "export.images"
+    moved = relabel(away.folder, overrides={"decide": {"judge": {"min_score": 0.9}}})
     assert moved.counts["points"] == local.counts["points"]
 
 
@@ -256,8 +261,8 @@ def test_a_run_in_a_bucket_has_the_bytes_of_a_local_one_and_every_verb_reads_it(
         name: data for name, data in here.items() if name != "timings.json"
     }
     assert [sample.id for sample in away.labels()] == [sample.id for sample in local.labels()]
-    commands.export(out, "coco", tmp_path / "b.json")
-    commands.export(tmp_path / "a", "coco", tmp_path / "a.json")
+    export(out, "coco", tmp_path / "b.json")
+    export(tmp_path / "a", "coco", tmp_path / "a.json")
     assert (tmp_path / "b.json").read_bytes() == (tmp_path / "a.json").read_bytes()
     assert cli.run(["status", out]) == 0 and cli.run(["verify", out]) == 0
     assert "finished: 5 of 5 samples" in capsys.readouterr().out
@@ -294,7 +299,7 @@ def test_a_relabelled_run_in_a_bucket_has_the_bytes_of_a_local_one(
     out = f"{put()}/runs/a"
     for run in (tmp_path / "a", out):
         label(f"images:{source}", run)
-        commands.relabel(run, overrides=strict)
+        relabel(run, overrides=strict)
     there, here = bytes_there(out), snapshot(tmp_path / "a")
     names = [
         name for name in here if name.endswith((".parquet", ".json")) and name != "timings.json"
@@ -319,7 +324,7 @@ def test_what_a_kill_left_between_data_and_marker_is_made_again_and_nothing_else
     looking = LabelRequest(
         f"images:{source}", out, "boxes", detector="bright", overrides={"shard_size": 2}
     )
-    commands.label(looking, lambda done, total: resumed.append(done))
+    label_source(looking, lambda done, total: resumed.append(done))
     assert gone and resumed[0] == 2
     after = bytes_there(out)
     assert {n for n, data in whole.items() if after.get(n) != data} <= {"timings.json"}
@@ -344,6 +349,33 @@ def test_a_second_run_is_refused_and_names_the_holder(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("patient")
+def test_a_run_whose_lock_another_takes_stops_at_the_next_look(
+    tmp_path: Path, pictures: Draw, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bucket_store, "LOOK_S", 0.0)
+    out = f"{put()}/runs/a"
+    told: list[bytes | None] = []
+
+    def taken(done: int, total: int) -> None:
+        if done == 2 and not told:  # the first shard: the times were put when it was done
+            told.append(buckets.parse(out).read("timings.json"))
+            buckets.parse(out).write("lock.json", b"somebody")
+
+    request = LabelRequest(
+        f"images:{pictures(tmp_path / 'src', 6)}",
+        out,
+        "boxes",
+        "bright",
+        overrides={"shard_size": 2},
+    )
+    assert code_of(lambda: label_source(request, taken)) == "run.locked"
+    assert told[0] and "evidence/000001.json" in files_there(out)
+    assert "evidence/000002.json" not in files_there(out)  # and no shard more
+    assert buckets.parse(out).read("lock.json") == b"somebody"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("patient")
 def test_a_new_run_in_a_bucket_begins_beside_one_with_other_settings_and_resumes_its_own(
     tmp_path: Path, pictures: Draw, put: Put
 ) -> None:
@@ -356,7 +388,7 @@ def test_a_new_run_in_a_bucket_begins_beside_one_with_other_settings_and_resumes
     assert beside.address == f"{out}-2" and next(iter(beside.labels())).id == "000.png"
     assert label(source, out, new_run=True, **other).address == f"{out}-2"
     third = LabelRequest(source, f"{out}", "boxes", "bright", limit=1, new_run=True)  # type: ignore[arg-type]
-    planned = commands.plan(third)
+    planned = plan(third)
     assert (planned.folder, planned.shards_done) == (f"{out}-3", 0)
     unchanged = bytes_there(out)
     assert {n: b for n, b in unchanged.items() if n != "timings.json"} == {
@@ -389,7 +421,7 @@ def test_trust_and_corrections_take_a_run_in_a_bucket_as_one_in_a_folder(
     runs = (str(tmp_path / "a"), out)
     for run in runs:
         made = label(f"images:{source}", run, overrides={"shard_size": 16})
-    spec = commands.folder.read_spec(tmp_path / "a")
+    spec = read_spec(tmp_path / "a")
     decisions = [
         {"sample": one.id, "instance": int(i), "decision": "accept" if i == 1 else "reject"}
         for one in made.labels()
@@ -477,8 +509,8 @@ def test_a_worker_whose_bucket_fails_tells_the_driver(
 ) -> None:
     source, out = pictures(tmp_path / "src", 1), f"{put()}/runs/a"
     request = LabelRequest(f"images:{source}", out, "boxes", "bright", engine="ray")
-    with copies.opened(out) as copy:
-        job = commands._resolve_there(request, copy).job
+    with store.opened(out) as run:
+        job = resolve(check(request), run).job
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setattr(buckets, "ATTEMPTS", 1)
     buckets._file_system.cache_clear()

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from perception import cli
-from perception.commands import label as commands
+from perception.commands.label import label as label_source
+from perception.commands.request import LabelRequest
+from perception.commands.results import Run
 from perception.core.errors import RequestError
 from perception.io.files import replacing, write_bytes
 
@@ -30,11 +32,11 @@ os.fsync = fsync
 """
 
 
-def label(folder: Path, name: str) -> commands.Run:
-    request = commands.LabelRequest(
+def label(folder: Path, name: str) -> Run:
+    request = LabelRequest(
         f"images:{folder / 'src'}", folder / name, "boxes", "bright", overrides={"shard_size": 2}
     )
-    return commands.label(request)
+    return label_source(request)
 
 
 @pytest.mark.slow

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from perception.commands import label
+from perception.commands.exports import export
+from perception.commands.label import label
+from perception.commands.request import LabelRequest
 from perception.core.config import DecideConfig
 from perception.core.errors import RequestError, SampleError
 from perception.core.geometry import points_in_view
@@ -151,13 +153,13 @@ def cars(
 
 @pytest.mark.slow
 def test_all_cameras_of_a_key_frame_are_labelled_together(tmp_path: Path, cars: Path) -> None:
-    run = label.label(label.LabelRequest(f"nuscenes:{cars}", tmp_path / "run", "boxes", "bright"))
+    run = label(LabelRequest(f"nuscenes:{cars}", tmp_path / "run", "boxes", "bright"))
     assert run.counts["samples"]["ok"] == 2
     for labels in run.labels():
         assert [picture.camera for picture in labels.pictures] == ["CAM_BACK", "CAM_FRONT"]
         assert labels.points.instance_ids.tolist() == [2, 1]  # each camera's car has its point
     for to, ending in (("lidarseg", "bin"), ("panoptic", "npz")):
-        (done,) = label.export(tmp_path / "run", f"nuscenes-{to}", tmp_path / to)
+        (done,) = export(tmp_path / "run", f"nuscenes-{to}", tmp_path / to)
         assert (tmp_path / to / to / f"v1.0-mini/d-aaa-LIDAR_TOP-1_{to}.{ending}").is_file()
         assert (done.written.samples, done.read_back.labels) == (2, 4)
 
@@ -423,8 +425,8 @@ def test_in_a_bucket_it_has_the_labels_and_exports_of_a_local_one(
 ) -> None:
     address = put(cars)
     for root, run in ((str(cars), tmp_path / "a"), (address, tmp_path / "b")):
-        label.label(label.LabelRequest(f"nuscenes:{root}", run, "boxes", "bright"))
-        label.export(run, "nuscenes-panoptic", tmp_path / f"{run.name}-out")
+        label(LabelRequest(f"nuscenes:{root}", run, "boxes", "bright"))
+        export(run, "nuscenes-panoptic", tmp_path / f"{run.name}-out")
     local, away = snapshot(tmp_path / "a"), snapshot(tmp_path / "b")
     made = [name for name in local if name.startswith(("evidence/", "labels/", "preview/"))]
     assert len(made) > 8 and all(away[name] == local[name] for name in made)

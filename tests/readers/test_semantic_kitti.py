@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from perception.commands import label
+from perception.commands.exports import export
+from perception.commands.label import label
+from perception.commands.request import LabelRequest
 from perception.core.errors import RequestError, SampleError
 from perception.core.geometry import points_in_view, project, transform
 from perception.core.types import SampleRef
@@ -140,8 +142,8 @@ def test_labels_are_exported_where_semantic_kitti_api_looks(
     root = dataset(tmp_path / "root", "08")
     for path in root.rglob("*.png"):
         draw(path, (32, 30, 68, 48, 255), size_hw=(80, 100))  # 1.9 m tall at 10.5 m
-    label.label(label.LabelRequest(f"semantic-kitti:{root}", tmp_path / "run", "boxes", "bright"))
-    (done,) = label.export(tmp_path / "run", "semantic-kitti", tmp_path / "out")
+    label(LabelRequest(f"semantic-kitti:{root}", tmp_path / "run", "boxes", "bright"))
+    (done,) = export(tmp_path / "run", "semantic-kitti", tmp_path / "out")
     assert done.read_back.labels == done.written.labels > 0
     folder = tmp_path / "out/sequences/08/predictions"
     assert sorted(path.name for path in folder.iterdir()) == ["000000.label", "000001.label"]

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from perception.commands import label
-from perception.commands.label import LabelRequest
+from perception.commands.label import label
+from perception.commands.request import LabelRequest
 from perception.review import card, show
 
 STRICT = {"decide": {"judge": {"min_score": 0.9}}}  # the darker objects score 0.84
@@ -21,7 +21,7 @@ def run(tmp_path: Path, draw: Callable[..., Path]) -> Path:
     request = LabelRequest(
         f"images:{tmp_path / 'src'}", tmp_path / "run", "boxes", detector="bright", overrides=STRICT
     )
-    label.label(request)
+    label(request)
     return tmp_path / "run"
 
 
@@ -61,5 +61,5 @@ def test_the_curve_says_what_precision_to_expect() -> None:
 @pytest.mark.slow
 def test_a_run_without_labels_has_a_card(tmp_path: Path, pictures: Callable[..., Path]) -> None:
     source = pictures(tmp_path / "src", 1)
-    label.label(LabelRequest(f"images:{source}", tmp_path / "run", "boxes", detector="bright"))
+    label(LabelRequest(f"images:{source}", tmp_path / "run", "boxes", detector="bright"))
     assert "No label has a class." in show(tmp_path / "run", tmp_path / "page").page.read_text()

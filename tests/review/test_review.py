@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from perception import cli
-from perception.commands import label as commands
-from perception.commands.label import LabelRequest
+from perception.commands.label import label as label_source
+from perception.commands.request import LabelRequest
 from perception.core.errors import RequestError
 from perception.core.sizes import size_name
 from perception.core.types import Status
@@ -109,7 +109,7 @@ def test_a_source_that_is_gone_leaves_the_words(
 ) -> None:
     source = pictures(tmp_path / "src", 3)
     request = LabelRequest(f"images:{source}", tmp_path / "run", "boxes", detector="bright")
-    commands.label(request)
+    label_source(request)
     (source / "001.png").unlink()
     done = review(tmp_path / "run", tmp_path / "out")
     assert (done.labels, done.unreadable) == (3, 1)
@@ -124,7 +124,7 @@ def test_frames_of_one_recording_have_neighbours_and_others_none(
     root = kitti(tmp_path / "src", 3)
     (root / "truth.json").write_text("{}")
     (root / "card.json").write_text('{"scenes": ["000000", "000002"]}')
-    commands.label(LabelRequest(f"kitti:{root}", tmp_path / "run", "boxes", detector="bright"))
+    label_source(LabelRequest(f"kitti:{root}", tmp_path / "run", "boxes", detector="bright"))
     review(tmp_path / "run", tmp_path / "out")
     names = {
         label["sample"]: [name for name, _ in label["pictures"]]
@@ -197,7 +197,7 @@ def crowd(root: Path, images: int, each: int, draw: Callable[..., Path]) -> Path
         boxes=str(root / "boxes.json"),
         class_map="road-to-road",
     )
-    commands.label(request)
+    label_source(request)
     return root / "run"
 
 
@@ -315,7 +315,7 @@ def test_a_run_without_labels_is_a_page_too(
     page: Any, tmp_path: Path, pictures: Callable[..., Path]
 ) -> None:
     source = pictures(tmp_path / "src", 1)
-    commands.label(LabelRequest(f"images:{source}", tmp_path / "run", "boxes", detector="bright"))
+    label_source(LabelRequest(f"images:{source}", tmp_path / "run", "boxes", detector="bright"))
     assert review(tmp_path / "run", tmp_path / "out").labels == 0
     page.goto((tmp_path / "out" / "index.html").as_uri())
     assert page.is_visible("#none")

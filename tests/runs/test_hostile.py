@@ -18,7 +18,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from perception import cli
-from perception.commands import corrections, hygiene, label, trust
+from perception.commands import corrections, hygiene, trust
+from perception.commands.exports import export
+from perception.commands.label import label
+from perception.commands.relabel import relabel
+from perception.commands.request import LabelRequest
 from perception.core.errors import PerceptionError, RequestError
 from perception.evaluation import evaluate
 from perception.execution.effort import Done, Meter
@@ -52,8 +56,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory, kitti: Callable[..., Path]) 
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("perception.execution.local.run", here)
-        run = label.label(
-            label.LabelRequest(
+        run = label(
+            LabelRequest(
                 f"kitti:{source}",
                 base / "run",
                 "boxes",
@@ -99,14 +103,14 @@ VERBS: dict[str, Verb] = {
     "verify": lambda run, out: verify(run).lines(),
     "order": lambda run, out: trust.worst_first(run),
     "mix": lambda run, out: hygiene.class_mix(run).lines(),
-    "relabel": lambda run, out: label.relabel(
+    "relabel": lambda run, out: relabel(
         run, overrides={"decide": {"judge": {"min_score": 0.3}}}, workers=1
     ),
-    "coco": lambda run, out: label.export(run, "coco", out / "coco.json"),
-    "png": lambda run, out: label.export(run, "png", out / "png"),
-    "kitti": lambda run, out: label.export(run, "kitti", out / "kitti"),
-    "ply": lambda run, out: label.export(run, "ply", out / "ply"),
-    "semantic": lambda run, out: label.export(run, "semantic-kitti", out / "points"),
+    "coco": lambda run, out: export(run, "coco", out / "coco.json"),
+    "png": lambda run, out: export(run, "png", out / "png"),
+    "kitti": lambda run, out: export(run, "kitti", out / "kitti"),
+    "ply": lambda run, out: export(run, "ply", out / "ply"),
+    "semantic": lambda run, out: export(run, "semantic-kitti", out / "points"),
     "show": do_show,
     "review": lambda run, out: review.review(run, out / "review"),
     "evaluate": do_evaluate,
@@ -588,7 +592,7 @@ def test_row_42_the_command_says_it_in_one_line_and_ends_with_2(
 )
 def test_row_42_a_plan_leads_no_read_out_of_its_root(hostile: Path, names: dict[str, Any]) -> None:
     plan_line(hostile, **names)
-    found = label.relabel(hostile, overrides={"decide": {"judge": {"min_score": 0.3}}})
+    found = relabel(hostile, overrides={"decide": {"judge": {"min_score": 0.3}}})
     assert found.counts["quarantined_by"] == {"image.empty": 1, "path.outside_root": 1}
 
 
@@ -612,7 +616,7 @@ def test_row_42_a_link_below_the_previews_leads_no_write_out(
 ) -> None:
     draw(tmp_path / "src" / "a" / "x.png", (4, 8, 20, 30, 255))
     source = f"images:{tmp_path / 'src'}"
-    run = label.label(label.LabelRequest(source, tmp_path / "r", "boxes", "bright")).folder
+    run = label(LabelRequest(source, tmp_path / "r", "boxes", "bright")).folder
     shutil.rmtree(run / "preview" / "a")
     (tmp_path / "mine").mkdir()
     (run / "preview" / "a").symlink_to(tmp_path / "mine")

@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
-from perception.commands import label
+from perception.commands.label import label
+from perception.commands.relabel import relabel
+from perception.commands.request import LabelRequest
 from perception.core.errors import RequestError
 from perception.io import owners
 from perception.runs import lock
@@ -153,7 +155,7 @@ def test_row_38_two_labellings_of_one_folder_and_one_after_a_kill(
 ) -> None:
     source, run = pictures(tmp_path / "src", 3), tmp_path / "run"
     begun = tmp_path / "begun"
-    request = label.LabelRequest(f"images:{source}", run, "boxes", "bright")
+    request = LabelRequest(f"images:{source}", run, "boxes", "bright")
     with monkeypatch.context() as slowly:
         slowly.setenv("PYTHONPATH", "")
         detector_does(f"open({str(begun)!r}, 'w').close(); time.sleep(60)")
@@ -164,11 +166,11 @@ def test_row_38_two_labellings_of_one_folder_and_one_after_a_kill(
         )
     while not begun.exists():
         assert first.poll() is None, first.communicate()
-    for call in (lambda: label.label(request), lambda: label.relabel(run)):
+    for call in (lambda: label(request), lambda: relabel(run)):
         with pytest.raises(RequestError, match=f"process {first.pid} ") as caught:
             call()
         assert caught.value.code == "run.locked"
     first.send_signal(signal.SIGKILL)
     first.communicate()
-    assert label.label(request).counts["samples"]["ok"] == 2
+    assert label(request).counts["samples"]["ok"] == 2
     assert not (run / "lock.json").exists()

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from perception import cli
-from perception.commands import label
+from perception.commands.label import label
+from perception.commands.request import LabelRequest
 from perception.core.errors import RequestError
 from perception.io import owners
 from perception.runs import lock, timings
@@ -28,10 +29,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory, pictures: Pictures) -> Pa
     """A run of six pictures and a broken one, in shards of two."""
     base = tmp_path_factory.mktemp("status")
     (pictures(base / "src", 6) / "zzz.png").touch()
-    request = label.LabelRequest(
+    request = LabelRequest(
         f"images:{base / 'src'}", base / "run", "boxes", "bright", overrides={"shard_size": 2}
     )
-    return label.label(request).folder
+    return label(request).folder
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from perception.benchmarks.lift.ablation import EVERYTHING, ablate
-from perception.commands import label
+from perception.commands.label import label
+from perception.commands.request import LabelRequest
 from perception.core import masks
 from perception.core.errors import RequestError
 from perception.core.geometry import points_in_view
@@ -174,10 +175,10 @@ def test_the_devkit_loads_the_tables_and_agrees(
 
 @pytest.mark.slow
 def test_labels_of_six_cameras_are_judged_by_the_drives_truth(drive: Path, tmp_path: Path) -> None:
-    request = label.LabelRequest(
+    request = LabelRequest(
         f"nuscenes:{drive}", tmp_path / "run", "boxes", boxes=str(drive / "truth.json")
     )
-    run = label.label(request)
+    run = label(request)
     assert run.counts["samples"]["ok"] == 3
     assert json.loads((tmp_path / "run" / "run.json").read_text())["licences"]["source"] == (
         "CC0-1.0"

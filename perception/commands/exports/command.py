@@ -54,7 +54,7 @@ from perception.formats import (
 from perception.io.buckets import is_bucket
 from perception.io.pictures import Pictures
 from perception.readers import sources
-from perception.runs import copies, folder
+from perception.runs import folder, store
 from perception.runs.folder import RunSpec
 from perception.synthetic.read import is_drive, read_truth_labels
 
@@ -300,7 +300,7 @@ def export(
     if to not in FORMATS and to != ALL:
         known = ", ".join((*FORMATS, ALL))
         raise RequestError("export.unknown", f"--to {to}: expected one of {known}")
-    with copies.reading(run, evidence=False) as path, alone_in(Path(out)):
+    with store.reading(run, evidence=False) as path, alone_in(Path(out)):
         return _export_all(path, to, Path(out), frozenset(statuses), classes)
 
 

@@ -8,7 +8,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from perception.benchmarks.lift import speed
-from perception.commands import label
+from perception.commands.label import label
 from perception.commands.request import LabelRequest
 from perception.core import masks
 from perception.core.config import LiftConfig
@@ -132,7 +132,7 @@ def test_strict_calibration_stops_a_run_and_a_plain_one_warns(
     root = kitti(tmp_path / "data", 2)
     request = LabelRequest(f"kitti:{root}", tmp_path / "run", "boxes", boxes="label_2")
     with pytest.raises(RequestError, match=r"calibration\.off: .* 12\.5 px right and 3\.0 px up"):
-        label.label(replace(request, strict_calibration=True))
-    run = label.label(request)
+        label(replace(request, strict_calibration=True))
+    run = label(request)
     assert [seen.is_off for seen in offsets.camera_offsets(run.counts)] == [True]
     assert next(run.labels()).pictures[0].offset == BoxOffset(12.5, -3.0, 6, True)

@@ -11,8 +11,11 @@ import pytest
 
 from perception import cli
 from perception.benchmarks.trust import judge
-from perception.commands import corrections, label
-from perception.commands.label import LabelRequest
+from perception.commands import corrections
+from perception.commands.label import label
+from perception.commands.relabel import relabel
+from perception.commands.request import LabelRequest
+from perception.commands.results import read_labels
 from perception.commands.trust import Checked
 from perception.labeling.trust.design import Design, choose
 from perception.labeling.trust.features import FEATURES
@@ -26,6 +29,7 @@ from perception.labeling.trust.model import (
     read_model,
 )
 from perception.labeling.trust.regression import logistic
+from perception.runs.folder import read_spec
 
 SCENES = 12
 
@@ -205,11 +209,11 @@ def test_the_judge_starts_each_fit_from_the_prior_and_no_score() -> None:
 def decided(tmp_path: Path, pictures: Callable[[Path, int], Path]) -> tuple[Path, Path]:
     """A run of 48 labels, 16 of them wrong by what people decided."""
     source = pictures(tmp_path / "pictures", 48)  # 0, 1 and 2 objects in turn
-    run = label.label(LabelRequest(str(source), tmp_path / "run", "boxes", "bright")).folder
-    spec = label.folder.read_spec(run)
+    run = label(LabelRequest(str(source), tmp_path / "run", "boxes", "bright")).folder
+    spec = read_spec(run)
     rows = [
         {"sample": one.id, "instance": int(i), "decision": "accept" if i == 1 else "reject"}
-        for one in label.read_labels(run)
+        for one in read_labels(run)
         for i in one.pictures[0].instances.instance_ids
     ]
     head = {"run": spec.evidence_fingerprint(), "label_set": spec.label_set()}
@@ -247,8 +251,8 @@ def test_a_file_says_what_prior_it_rests_on_and_a_run_takes_it_alone(
     assert fitted.prior == sha256 and fitted.labels == 48
     assert fitted.sources[1:] == ("abc truth",) and fitted.sources[0].endswith(" checked")
     prior.unlink()  # what it says is in the file
-    label.relabel(run, trust=str(out))
-    trusts = next(one for one in label.read_labels(run) if one.id == "047.png").pictures[0]
+    relabel(run, trust=str(out))
+    trusts = next(one for one in read_labels(run) if one.id == "047.png").pictures[0]
     assert trusts.instances.trusts[0] > 0.8 > 0.2 > trusts.instances.trusts[1]
     assert "trust stays: its fit began with the prior" in corrections.apply(run, checked).trust
 
@@ -270,7 +274,7 @@ def test_a_prior_of_another_question_or_of_the_same_labels_is_refused(
 ) -> None:
     run, checked = decided
     if "fitted" in changes:
-        sources = (f"{label.folder.read_spec(run).evidence_fingerprint()[:12]} checked",)
+        sources = (f"{read_spec(run).evidence_fingerprint()[:12]} checked",)
         changes = {
             "fitted": Fitted(labels=1, right=1, groups=1, classes={}, log_loss=0, sources=sources)
         }

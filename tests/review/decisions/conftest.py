@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from perception.commands import label
+from perception.commands.label import label
+from perception.commands.request import LabelRequest
 from perception.core.types import Segments
 from perception.execution.effort import Done, Meter
 from perception.execution.job import Job, Placement
@@ -90,13 +91,13 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path = folder / "pictures" / "cam0" / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         assert cv2.imwrite(str(path), np.full((*SIZE_HW, 3), ord(name), np.uint8))
-    request = label.LabelRequest(
+    request = LabelRequest(
         str(folder / "pictures"), folder / "run", "boxes", boxes=str(folder / "boxes.json")
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("perception.execution.local.run", _work_here)
         patch.setattr("perception.models.fakes.BoxFiller.__call__", _segment)
-        return label.label(request).folder
+        return label(request).folder
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from perception.commands import corrections
-from perception.commands import label as commands
+from perception.commands.results import read_labels
 from perception.core import masks as masks_
 from perception.core.types import Status
 from perception.formats import mask_of_polygons
@@ -82,7 +82,7 @@ def objects_of(run: Path) -> list[Object]:
             int(rows.instance_ids[row]),
             Status(int(rows.statuses[row])).name.lower(),
         )
-        for sample in commands.read_labels(run)
+        for sample in read_labels(run)
         for picture in sample.pictures
         for rows in [picture.instances]
         for row in range(len(rows))
