@@ -1,4 +1,4 @@
-"""What detectors in ONNX files can do here."""
+"""Capabilities of detectors in ONNX files."""
 
 from pathlib import Path
 

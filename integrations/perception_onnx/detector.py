@@ -19,8 +19,8 @@ from perception_onnx.pixels import Input, probe_picture, read_input
 from perception_onnx.sessions import Session, cause, open_session
 from perception_onnx.telling import SHARE_MOST, Said, tell
 
-MAX_DETECTIONS = 300  # of one look, the best ones; as ultralytics has it
-DEFAULT_PX = 640  # of a file with free sizes that does not say what it was made for
+MAX_DETECTIONS = 300  # of one inference, the best ones; ultralytics' default
+DEFAULT_PX = 640  # of a file with free sizes whose metadata name none
 # Where any size will do: no count of its cells is a likely count of classes, even with stride 64.
 PROBE_HW = (128, 192)
 TASKS = ("detect", "segment")

@@ -36,7 +36,7 @@ Read = Callable[[Sequence[Float32], tuple[int, int]], Candidates]
 
 @dataclass(frozen=True)
 class Head:
-    """How a network wants its input, and how its outputs are read.
+    """How a network's input is prepared, and how its outputs are read.
 
     Attributes:
         layout: Name of the layout, see above.

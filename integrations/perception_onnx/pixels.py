@@ -1,4 +1,4 @@
-"""What a network wants as its input: sizes, order of axes and type of numbers."""
+"""The input that a network takes: sizes, order of axes and type of numbers."""
 
 from dataclasses import dataclass
 
@@ -31,7 +31,7 @@ class Input:
     whole: bool
 
     def pack(self, canvas_rgb: UInt8, raw_bgr: bool) -> Batch:
-        """Return pixels as the network wants them; more than one picture at a time are all this.
+        """Return pixels as the network takes them; more than one picture at a time are all this.
 
         Args:
             canvas_rgb: (h, w, 3).
@@ -49,7 +49,7 @@ class Input:
 
 
 def read_input(session: Session, where: str) -> Input:
-    """Tell what a network wants.
+    """Return what input a network takes.
 
     Raises:
         RequestError: `weights.invalid` for what is no colour picture, and for more inputs than one.

@@ -108,7 +108,7 @@ class OpenVinoSession:
         """Load a file; raise whatever OpenVINO raises."""
         settings = {
             "INFERENCE_NUM_THREADS": max(config.threads, config.lanes, 1),
-            "INFERENCE_PRECISION_HINT": "f32",  # else bfloat16 where the processor has it
+            "INFERENCE_PRECISION_HINT": "f32",  # else bfloat16 where the processor supports it
             "NUM_STREAMS": max(config.lanes, 1),
             "ENABLE_CPU_PINNING": False,  # two workers would share the first core
         }

@@ -228,7 +228,7 @@ def _end_to_end(seen: _Seen, place: int, found: Float32) -> Iterator[Head]:
 
 
 def _batch_rows(place: int, found: Float32) -> Iterator[Head]:
-    """Yield rows of all pictures; without rows, class before score, as YOLOv7 has it."""
+    """Yield rows of all pictures; without rows, class before score, as in YOLOv7."""
     columns = [c for c in (5, 6) if is_whole(found[:, c]) and is_share(found[:, 11 - c])]
     if columns:
         yield Head("batch rows", 0, (place,), heads.read_batch_rows(columns[0]))
@@ -237,7 +237,7 @@ def _batch_rows(place: int, found: Float32) -> Iterator[Head]:
 def _two(seen: _Seen) -> Iterator[Head]:
     """Yield boxes and scores where two tables may be them, in that order.
 
-    The other way round is DAMO-YOLO's, which wants other pixels.
+    Scores before boxes are DAMO-YOLO's, whose pixels are prepared otherwise.
     """
     (_, first), (_, second) = seen.flat
     boxes, scores = plain(first), plain(second)

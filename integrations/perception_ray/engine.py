@@ -29,7 +29,7 @@ from perception.execution.supervisor import LANES, Supervisor
 from perception.io import scratch
 
 MIN_RAY = (2, 54)  # CVE-2026-27482
-LOOK_S = 1.0  # between two looks at the processes of a cluster of our own
+POLL_S = 1.0  # between two checks of the processes of a cluster of our own
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
@@ -229,8 +229,8 @@ def _schedule(job: Job, indices: Sequence[int], placement: Placement, done: Done
 def _require_room(cpus: int, cuda: bool) -> None:
     import ray
 
-    there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    found = there.get("CPU", 0.0), there.get("GPU", 0.0)
+    available: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    found = available.get("CPU", 0.0), available.get("GPU", 0.0)
     if found[0] < cpus + 1 or found[1] < int(cuda):
         raise RequestError(
             "ray.resources",
@@ -283,7 +283,7 @@ def _patiently(
     waited_s = 0.0
     while True:
         try:
-            row, waited_s = arrived.get(timeout=min(LOOK_S, patience_s)), 0.0
+            row, waited_s = arrived.get(timeout=min(POLL_S, patience_s)), 0.0
         except queue.Empty as error:
             if dead := lost():
                 for name in ("ray", "ray.data"):  # one sentence of ours, none of theirs
@@ -293,7 +293,7 @@ def _patiently(
                     f"{', '.join(dead)} of the cluster ended; the same command resumes, and so "
                     "does --engine local",
                 ) from error
-            waited_s += min(LOOK_S, patience_s)
+            waited_s += min(POLL_S, patience_s)
             if waited_s < patience_s:
                 continue
             stacks = "".join(

@@ -1,4 +1,4 @@
-"""What SAM and SAM 2 can do here."""
+"""Capabilities of SAM and SAM 2."""
 
 from pathlib import Path
 

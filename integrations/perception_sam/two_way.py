@@ -18,7 +18,7 @@ from torch.nn import functional
 
 
 def transform(net: Any, cells: Tensor, places: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """Let tokens and cells look at each other.
+    """Attend from tokens to cells and back.
 
     Args:
         net: Ultralytics' `TwoWayTransformer`.

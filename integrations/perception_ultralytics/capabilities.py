@@ -1,4 +1,4 @@
-"""What detectors of ultralytics can do here."""
+"""Capabilities of ultralytics' detectors."""
 
 from pathlib import Path
 

@@ -27,7 +27,7 @@ def auto_annotate(task: Task) -> None:
 def openvino_loop(task: Task) -> None:
     """Label a folder by auto_annotate's loop, detector, encoder and decoder being OpenVINO's.
 
-    Compiled as OpenVINO does by itself: bfloat16 where the processor has it.
+    Compiled as OpenVINO does by itself: bfloat16 where the processor supports it.
     """
     import_yolo("the OpenVINO loop")
     from ultralytics.models import SAM

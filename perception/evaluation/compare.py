@@ -1,4 +1,4 @@
-"""The story: labels beside truth, counted once, then told in tables.
+"""Labels compared with truth: counted once, then put into tables.
 
 evaluate(Path("run"), "drive") -> Report         a finished run
 evaluate_labels(samples, truth) -> Report        labels from anywhere
@@ -290,7 +290,7 @@ def _count(
 
 
 def _sweep(sample: SampleLabels, sweep_of: Callable[[str], Float32] | None) -> Float32:
-    """Return the points that the labels of a sample belong to; none if they are not at hand.
+    """Return the points that the labels of a sample belong to; none if there is no sweep.
 
     Raises:
         SampleError: `label.count_mismatch` for a sweep that has changed since it was labelled.

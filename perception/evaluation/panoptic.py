@@ -7,7 +7,7 @@ and crowds of panopticapi (https://github.com/cocodataset/panopticapi, evaluatio
   one, since neither side overlaps itself; pixels of the label in void are left out of the union;
 - a true segment that is not matched is missed, unless it is ignored;
 - a label that is not matched is a false alarm, unless more than half of it is void or crowd of its
-  class. (panopticapi looks at the last crowd of a class only; here all count, as in the paper.)
+  class. (panopticapi takes only the last crowd of a class; this module takes all, as the paper.)
 
 Things only: stuff is background, known to be no thing. It is not void.
 """
@@ -79,7 +79,7 @@ def qualities(counts: Float64) -> tuple[Float64, Float64, Float64]:
 
 
 def mean_qualities(counts: Float64) -> tuple[Float64, Float64, Float64]:
-    """Return PQ, SQ and RQ from (..., K, 4) counts, averaged over the classes that are there."""
+    """Return PQ, SQ and RQ from (..., K, 4) counts, averaged over the classes that occur."""
     pq, sq, rq = qualities(counts)
     return mean_known(pq), mean_known(sq), mean_known(rq)
 

@@ -158,7 +158,7 @@ def _label_figures(labels: LabelRows, objects: ObjectRows, weights: Int64) -> tu
 
 
 def panoptic_table(comparisons: list[Comparison], classes: Vocabulary, weights: Int64) -> Table:
-    """Panoptic quality of accepted labels, the mean over the classes that are there, and each."""
+    """Panoptic quality of accepted labels, the mean over the classes that occur, and each."""
     class_ids = tuple(classes.names)
     counts = np.zeros((weights.shape[1], len(class_ids), 4))
     for found in comparisons:
@@ -200,7 +200,7 @@ def _quality_rows(
 
 
 def yield_table(labels: LabelRows, objects: ObjectRows, weights: Int64) -> Table:
-    """Yield at 95, of all objects and by size; the threshold and what is right there.
+    """Yield at 95, of all objects and by size; the threshold and the precision at it.
 
     Labels are ranked by trust where it was fitted, else by the detector's score.
     """

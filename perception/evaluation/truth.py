@@ -1,4 +1,4 @@
-"""Typed truth: what is really there, in the class ids of the run's ontology.
+"""Typed truth: the true objects and points, in the class ids of the run's ontology.
 
 A truth seldom tells apart all classes of an ontology: to Cityscapes a van is a car, SemanticKITTI
 has no vans either. So labels and truth are both brought to the classes that the truth can judge
@@ -14,7 +14,7 @@ import numpy as np
 from perception.core.ontology import ClassMap, Ontology, target_of
 from perception.core.types import Bool, Cuboids, Float32, Int32, Masks, RowAligned
 
-ANY_CLASS = -1  # of an ignored region: labels of every class are left out there
+ANY_CLASS = -1  # of an ignored region: labels of every class are left out in it
 BACKGROUND = 0  # of a point: known to belong to no object
 VOID = -1  # of a point: not known, left out
 NOT_JUDGED = -2  # of a label: its class is none that the truth knows

@@ -1,4 +1,4 @@
-"""The story of a sample: see, then decide."""
+"""How a sample is labelled: observe, then decide."""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -45,7 +45,7 @@ from perception.labeling.trust.features import features_of
 from perception.labeling.trust.model import TrustModel, draw_line
 from perception.models.protocols import Detector, Segmenter
 
-AT_ONCE: AbstractContextManager[None] = nullcontext()  # nobody else wants the models
+AT_ONCE: AbstractContextManager[None] = nullcontext()  # nobody else waits for the models
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ def _claims(instances: Instances) -> list[int]:
 def _with_points(
     seen: Evidence, judged: _Judged, found: Findings, same_as: dict[int, int], rules: Rules
 ) -> PictureLabels:
-    """Return a picture's labels after the points have had their say."""
+    """Return a picture's labels after the points changed statuses and masks."""
     doubted = flag_doubts(judged.instances, found.doubts)
     claims = _claims(judged.instances)
     wins = tuple(pair for pair in found.wins if not doubted.by_human[pair[1]])

@@ -22,12 +22,12 @@ from perception.runs.folder import Plan, RunSpec
 
 EXAMPLES = 4  # of each kind
 CURVE_STEPS = 20
-LOOKED_AT = frozenset({Status.ACCEPTED, Status.REVIEW})
+SHOWN = frozenset({Status.ACCEPTED, Status.REVIEW})
 
 
 @dataclass(frozen=True)
 class Example:
-    """A label to look at.
+    """A label shown as an example.
 
     Attributes:
         kind: "best", "worst" or "random".
@@ -55,7 +55,7 @@ def card_html(run: Path, out: Path, spec: RunSpec, plan: Plan) -> str:
                 by_class[spec.ontology.by_id(int(own.class_ids[row])).name, status] += 1
                 for reason in {kind_of(code) for code in own.reasons[row]}:
                     by_reason[reason, status] += 1
-    found = list(doubts.candidates((s for _, s in folder.read_labels(run)), LOOKED_AT))
+    found = list(doubts.candidates((s for _, s in folder.read_labels(run)), SHOWN))
     said = {code: f"{code}: {words_of(code)}" for code, _ in by_reason}
     return (
         "<h2>Acceptance</h2>\n"
@@ -148,7 +148,7 @@ def _draw(
     picture = labels.pictures[one.picture]
     try:
         loaded = sources.load_pictures(plan.samples[one.sample])[one.picture]
-    except SampleError:  # the source changed since the run, which the frames below say
+    except SampleError:  # the source changed since the run, which the frames below state
         return []
     if loaded.size_hw != picture.size_hw:
         return []

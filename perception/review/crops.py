@@ -1,4 +1,4 @@
-"""What a label looks like up close: a piece of its picture, its mask's edge, its points."""
+"""Crops around a label: a piece of its picture, the edge of its mask, its points."""
 
 from typing import Any
 

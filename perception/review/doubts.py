@@ -1,4 +1,4 @@
-"""Which labels a person should look at first: the worst, and at random some of the others.
+"""The order of review: the most doubtful labels first, and among them some drawn at random.
 
 The order is that of `labeling.trust.features.worst_first`.
 """
@@ -19,7 +19,7 @@ SEED = 0
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A label that a person may look at.
+    """A label that may be reviewed.
 
     Attributes:
         sample: Place of its sample among all samples that were read.
@@ -45,7 +45,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Turn:
+class Queued:
     """A candidate in the order of review.
 
     Attributes:
@@ -98,22 +98,22 @@ def worst_first(found: list[Candidate]) -> list[Candidate]:
     return [found[i] for i in order]
 
 
-def turns(found: list[Candidate]) -> list[Turn]:
+def review_order(found: list[Candidate]) -> list[Queued]:
     """Return the order of review: worst first, every fifth drawn at random from what is left.
 
-    Doubtful labels say nothing of the others; those drawn at random do.
+    Only those drawn at random allow an estimate for all labels.
     """
     order = worst_first(found)
-    lottery = np.random.default_rng(SEED).permutation(len(order)).tolist()
-    taken, worst, result = set[int](), 0, list[Turn]()
+    at_random = np.random.default_rng(SEED).permutation(len(order)).tolist()
+    taken, worst, result = set[int](), 0, list[Queued]()
     while len(result) < len(order):
         drawn = len(result) % RANDOM_EVERY == RANDOM_EVERY - 1
         if drawn:
-            chosen = next(place for place in iter(lottery.pop, None) if place not in taken)
+            chosen = next(place for place in iter(at_random.pop, None) if place not in taken)
         else:
             while worst in taken:
                 worst += 1
             chosen = worst
         taken.add(chosen)
-        result.append(Turn(order[chosen], drawn))
+        result.append(Queued(order[chosen], drawn))
     return result

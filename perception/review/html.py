@@ -34,7 +34,7 @@ def page_html(
     good: list[str],
     card: str = "",
 ) -> str:
-    """Return index.html; it wants style.css, data.js, point_view.js, show.js, three.min.js.
+    """Return index.html; it loads style.css, data.js, point_view.js, show.js, three.min.js.
 
     `card` is HTML, escaped already; all else is text.
     """

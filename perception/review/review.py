@@ -20,7 +20,7 @@ from perception.formats import number_or_none
 from perception.io.files import refuse_occupied, write_bytes
 from perception.readers import sources
 from perception.review import crops, doubts, words
-from perception.review.doubts import Turn
+from perception.review.doubts import Queued
 from perception.runs import folder
 from perception.runs.folder import Plan, RunSpec
 from perception.synthetic.read import is_drive, read_scenes
@@ -50,7 +50,7 @@ def review(run: Path, out: Path, *, statuses: frozenset[Status] = REVIEWED) -> R
     Args:
         run: A finished run.
         out: A folder that does not exist or is empty.
-        statuses: Which labels to look at.
+        statuses: Which labels are listed.
 
     Raises:
         RequestError: `output.exists`, `run.incomplete`, `run.damaged`.
@@ -58,12 +58,12 @@ def review(run: Path, out: Path, *, statuses: frozenset[Status] = REVIEWED) -> R
     refuse_occupied(out)
     spec = folder.read_spec(run)
     plan = folder.read_plan(run, spec)
-    order = doubts.turns(
+    order = doubts.review_order(
         list(doubts.candidates((labels for _, labels in folder.read_labels(run)), statuses))
     )
-    of_sample: dict[int, list[tuple[int, Turn]]] = {}
-    for number, turn in enumerate(order):
-        of_sample.setdefault(turn.candidate.sample, []).append((number, turn))
+    of_sample: dict[int, list[tuple[int, Queued]]] = {}
+    for number, queued in enumerate(order):
+        of_sample.setdefault(queued.candidate.sample, []).append((number, queued))
     entries: dict[int, dict[str, Any]] = {}
     unreadable, neighbours = 0, _neighbours(plan)
     for place, (_, labels) in enumerate(folder.read_labels(run)):
@@ -71,8 +71,8 @@ def review(run: Path, out: Path, *, statuses: frozenset[Status] = REVIEWED) -> R
         loaded = _load(plan.samples[place], labels) if wanted else None
         unreadable += loaded is None and bool(wanted)
         beside = [(name, plan.samples[other]) for name, other in neighbours.get(place, {}).items()]
-        for number, turn in wanted:
-            entries[number] = _entry(number, turn, labels, spec)
+        for number, queued in wanted:
+            entries[number] = _entry(number, queued, labels, spec)
         if loaded:
             _draw(out, place, wanted, entries, loaded, labels, beside)
     data = {
@@ -80,7 +80,7 @@ def review(run: Path, out: Path, *, statuses: frozenset[Status] = REVIEWED) -> R
         "label_set": spec.label_set(),
         "source": spec.source,
         "classes": [entry.name for entry in spec.ontology.classes],
-        "has_trust": doubts.has_trust([turn.candidate for turn in order]),
+        "has_trust": doubts.has_trust([queued.candidate for queued in order]),
         "palette": crops.PALETTE,
         "labels": [entries[number] for number in range(len(order))],
     }
@@ -112,10 +112,10 @@ def _neighbours(plan: Plan) -> dict[int, dict[str, int]]:
 
 
 def _load(ref: SampleRef, labels: SampleLabels | None) -> Sample | None:
-    """Load a sample; None if it is not there any more, or not the one that was labelled."""
+    """Load a sample; None if it is gone, or is not the one that was labelled."""
     try:
         loaded = sources.load_sample(ref)
-    except SampleError:  # counted, and said on the page: there is no picture to show
+    except SampleError:  # counted and stated on the page: no picture can be shown
         return None
     if labels is None:
         return loaded
@@ -124,8 +124,8 @@ def _load(ref: SampleRef, labels: SampleLabels | None) -> Sample | None:
     return loaded if same and len(loaded.scene.points_lidar) == len(labels.points) else None
 
 
-def _entry(number: int, turn: Turn, labels: SampleLabels, spec: RunSpec) -> dict[str, Any]:
-    one = turn.candidate
+def _entry(number: int, queued: Queued, labels: SampleLabels, spec: RunSpec) -> dict[str, Any]:
+    one = queued.candidate
     picture = labels.pictures[one.picture]
     return {
         "sample": labels.id,
@@ -138,7 +138,7 @@ def _entry(number: int, turn: Turn, labels: SampleLabels, spec: RunSpec) -> dict
         "reasons": [reason.split(".")[0] if "_of." in reason else reason for reason in one.reasons],
         "words": words.signal_words(picture.instances, one.row),
         "trust": number_or_none(round(one.trust, 4)),
-        "drawn": turn.drawn,
+        "drawn": queued.drawn,
         "pictures": [],
     }
 
@@ -146,7 +146,7 @@ def _entry(number: int, turn: Turn, labels: SampleLabels, spec: RunSpec) -> dict
 def _draw(
     out: Path,
     place: int,
-    wanted: list[tuple[int, Turn]],
+    wanted: list[tuple[int, Queued]],
     entries: dict[int, dict[str, Any]],
     loaded: Sample,
     labels: SampleLabels,
@@ -155,8 +155,8 @@ def _draw(
     """Write the crops and points of one sample; files are numbered: no name is a path."""
     others = [(name, _load(ref, None)) for name, ref in beside]
     points: dict[int, Any] = {}
-    for number, turn in wanted:
-        one, entry = turn.candidate, entries[number]
+    for number, queued in wanted:
+        one, entry = queued.candidate, entries[number]
         picture: PictureLabels = labels.pictures[one.picture]
         window = crops.window_of(picture.instances, one.row)
         entry["edge"] = crops.edge(picture.instances, one.row, window)

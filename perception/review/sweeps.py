@@ -17,7 +17,7 @@ REACH_CM = 32_767  # int16
 UNKNOWN, BACKGROUND, NOT_ACCEPTED, FIRST_CLASS = range(4)
 INSTANCE_COLOURS = 64  # then they begin again
 TRUST_STEPS = 16  # of the ramp from the least trust to the full one
-GOLDEN = 0.618034  # of a turn between the hues of neighbouring ids, so that they lie far apart
+GOLDEN = 0.618034  # of the colour circle: between the hues of neighbouring ids
 
 Palette = list[dict[str, str]]
 

@@ -45,12 +45,12 @@ def test_signals_alone_order_labels_of_which_one_has_no_trust() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 4, 5, 23])
-def test_every_label_has_one_turn_and_every_fifth_is_drawn(count: int) -> None:
+def test_every_label_is_queued_once_and_every_fifth_is_drawn(count: int) -> None:
     found = [candidate(i, 0.9 - i / 100) for i in range(count)]
-    order = doubts.turns(found)
-    assert sorted(turn.candidate.row for turn in order) == list(range(count))
-    assert [turn.drawn for turn in order] == [i % 5 == 4 for i in range(count)]
-    worst = [turn.candidate.row for turn in order if not turn.drawn]
+    order = doubts.review_order(found)
+    assert sorted(queued.candidate.row for queued in order) == list(range(count))
+    assert [queued.drawn for queued in order] == [i % 5 == 4 for i in range(count)]
+    worst = [queued.candidate.row for queued in order if not queued.drawn]
     assert worst == sorted(worst, reverse=True)
 
 

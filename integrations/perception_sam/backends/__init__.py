@@ -1,4 +1,4 @@
-"""Who computes SAM's two networks: one interface, PyTorch behind it here, OpenVINO beside it."""
+"""Backends for SAM's two networks: one interface, implemented in PyTorch and OpenVINO."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +17,7 @@ Int64 = npt.NDArray[np.int64]
 
 
 class Backend(Protocol):
-    """Computes the two networks; embeddings stay where the backend wants them."""
+    """Computes the two networks; embeddings keep the backend's own type."""
 
     def encode(self, pixels: Float32) -> Any:
         """Return the embedding of normalised pixels, (1, 3, h, w); h and w multiples of 64."""

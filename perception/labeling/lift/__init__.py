@@ -24,7 +24,7 @@ __all__ = ["Findings", "Lifted", "View", "doubted", "lift", "nearest_strong_mode
 
 @dataclass(frozen=True, eq=False)
 class Findings:
-    """What the points say of one view's N instances.
+    """What the points show of one view's N instances.
 
     Attributes:
         doubts: N tuples of reason codes; () where there are no points.
@@ -41,7 +41,7 @@ class Findings:
 
 @dataclass(frozen=True, eq=False)
 class Lifted:
-    """What the points say.
+    """What the points show.
 
     Attributes:
         labels: (P) labels.
@@ -71,7 +71,7 @@ def lift(views: Sequence[View], points_lidar: Float32, config: LiftConfig) -> Li
     """
     wanted = config.ground_m > 0 and len(points_lidar) > 0
     ground = find_ground(points_lidar) if wanted else None
-    sights, parts, findings, heard = list[Sight](), list[Parts](), list[Findings](), list[View]()
+    sights, parts, findings, lowered = list[Sight](), list[Parts](), list[Findings](), list[View]()
     for view in views:
         size_hw = view.masks.size_hw
         sight = points_in_sight(view.camera, points_lidar, size_hw, occlusion=config.occlusion)
@@ -89,8 +89,8 @@ def lift(views: Sequence[View], points_lidar: Float32, config: LiftConfig) -> Li
                 box_offset(view, sight, seen, heights, config),
             )
         )
-        heard.append(doubted(view, findings[-1].doubts))
-    labels, same_as = vote(heard, sights, parts, len(points_lidar))
+        lowered.append(doubted(view, findings[-1].doubts))
+    labels, same_as = vote(lowered, sights, parts, len(points_lidar))
     return Lifted(
         labels=labels,
         findings=tuple(findings),

@@ -26,7 +26,7 @@ from perception.labeling.lift.links import link_places
 from perception.labeling.lift.separate import View
 from perception.labeling.lift.sight import Rows, Sight, beam_spacing_px
 
-REACH_RAD = np.deg2rad(2.2)  # offsets that are looked for
+REACH_RAD = np.deg2rad(2.2)  # the largest offset that is searched
 AGREE_RAD = np.deg2rad(0.3)  # offsets this near each other agree; a beam's spacing adds to it
 MIN_INSTANCES = 5  # a picture with fewer is not judged
 MIN_AGREE = 2
@@ -112,7 +112,7 @@ def _clusters(
             continue
         (left, top), (right, _) = sight.uv[own].min(axis=0), sight.uv[own].max(axis=0)
         bottom = _foot_px(own, view, sight, points_lidar, heights_m)
-        if not np.isfinite(bottom):  # the ground is not known there
+        if not np.isfinite(bottom):  # the ground below it is not known
             continue
         half = column_px / 2
         # A box's right edge is half-open: pixel i covers [i, i + 1).

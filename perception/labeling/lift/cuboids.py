@@ -13,7 +13,7 @@ import numpy as np
 from perception.core.types import Cuboids, Float32, Float64, Int32
 
 MIN_POINTS = 5
-MOST_POINTS = 200  # of an object, evenly taken: more turn no box
+MOST_POINTS = 200  # of an object, evenly taken: more barely change a box
 STEP_RAD = np.deg2rad(2)
 CLOSE_M = 0.1  # what is nearer to a side is on it: the noise of a LiDAR
 OUTSIDE = 0.01  # share of the points beyond each side
@@ -138,7 +138,7 @@ def _is_length(other: float, one: float, usual_m: Float64) -> bool:
 
 
 def _completed(low: float, high: float, usual: float) -> tuple[float, float]:
-    """Make a side as long as usual: away from the sensor, both ways if it looks straight at it."""
+    """Make a side as long as usual: away from the sensor; both ways if it faces the side."""
     if low > 0:
         return low, low + usual
     if high < 0:

@@ -1,4 +1,4 @@
-"""What the points say against a mask.
+"""Reasons that the points give against a mask.
 
 points.behind      there are points under the mask, all too far for anything of its class to
                    look so tall: it is a picture, a reflection, or of another class
@@ -14,7 +14,7 @@ from perception.labeling.lift.extent import reach
 from perception.labeling.lift.separate import Parts, View
 from perception.labeling.lift.sight import Sight
 
-FEW_POINTS = 5  # fewer say nothing
+FEW_POINTS = 5  # fewer prove nothing
 
 
 def measure(

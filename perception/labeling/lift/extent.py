@@ -14,7 +14,7 @@ HEADINGS_RAD = np.deg2rad(np.arange(0, 90, 5))
 _ALONG = np.stack([np.cos(HEADINGS_RAD), np.sin(HEADINGS_RAD)])
 _ACROSS = np.stack([-np.sin(HEADINGS_RAD), np.cos(HEADINGS_RAD)])
 WITHIN = (2.0, 98.0)  # percentiles of an object's points between which its size is measured
-MOST_POINTS = 400  # of an object, evenly taken: more turn no percentile by much
+MOST_POINTS = 400  # of an object, evenly taken: more change no percentile by much
 
 
 def reach(points_lidar: Float32, most_m: Float64, within: tuple[float, float] = WITHIN) -> float:

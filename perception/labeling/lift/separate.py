@@ -21,7 +21,7 @@ from perception.labeling.lift.extent import one_thing
 from perception.labeling.lift.links import NOBODY, link_places, nearest_seeds
 from perception.labeling.lift.sight import Rows, Sight, Under, points_under
 
-RING_SHARE = 0.5  # of a box's longer side: how far around a mask its modes are looked at
+RING_SHARE = 0.5  # of a box's longer side: how far around a mask depth modes are searched
 EDGE_PX = 2.0  # a box is not known better than this
 
 
@@ -199,8 +199,9 @@ def _seed(
 ) -> Rows:
     """Return the points that are surely on an object.
 
-    The mode is looked for where no better mask is. What the object's whole mask covers at the depth
-    of the mode is the object's as well, unless that makes it larger than anything of its class.
+    The mode is searched among points under no better mask. What the object's whole mask covers at
+    the depth of the mode is the object's as well, unless that makes it larger than anything of its
+    class.
     """
     free = pixels.free[under.rows] & unclaimed[under.rows]
     own = free & (pixels.shown_by[under.rows] == row)

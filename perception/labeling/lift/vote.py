@@ -44,7 +44,7 @@ FULL = 255  # full trust, as it is stored
 def vote(
     views: Sequence[View], sights: Sequence[Sight], parts: Sequence[Parts], count: int
 ) -> tuple[PointLabels, dict[int, int]]:
-    """Settle what the cameras say of `count` points.
+    """Give each of `count` points the label with the most trust over all cameras.
 
     Returns:
         The labels. The ids of instances that are another's object, to the id of that one: the
@@ -133,7 +133,7 @@ def _likely(ours: Int32, theirs: Int32, both: Bool) -> list[tuple[float, int, in
 
 @dataclass(frozen=True, eq=False, repr=False)
 class _Claims(RowAligned):
-    """What all cameras say: one row for each point and camera that labels it."""
+    """The votes of all cameras: one row for each point and camera that labels it."""
 
     points: Rows
     ids: Int32  # of the object
@@ -172,7 +172,7 @@ def _elect(claims: _Claims) -> tuple[Rows, Int32, Int32, Float64]:
 
 
 def _classes(claims: _Claims) -> dict[int, int]:
-    """Return the class of each object: cameras may differ, and the larger trust has it."""
+    """Return the class of each object: where cameras differ, the larger trust decides."""
     result: dict[int, int] = {}
     for number in np.unique(claims.ids):
         own = claims[claims.ids == number]

@@ -1,4 +1,4 @@
-"""What the pixels and a second model say of a mask: seen once, while the image is open."""
+"""Statistics of a mask from pixels and a second model, taken once, while the image is open."""
 
 import cv2
 import numpy as np

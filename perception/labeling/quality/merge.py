@@ -13,7 +13,7 @@ from perception.labeling.quality.judge import outside_shares
 
 # Where a rider's feet are, as a share of the two-wheeler's height from its top: 1 is the ground.
 FEET_HIGHEST = 0.2
-FEET_SURE = 0.95  # lower ones may stand on the ground beside it: for a person to look at
+FEET_SURE = 0.95  # lower ones may stand on the ground beside it: to be reviewed
 FEET_LOWEST = 1.1
 INSIDE_SHARE = 0.9  # of a mask's pixels in others: it is inside them
 
@@ -214,7 +214,7 @@ def flag_contested(instances: Instances, settled: Masks, config: ResolveConfig) 
 
 
 def flag_doubts(instances: Instances, doubts: tuple[tuple[str, ...], ...]) -> Instances:
-    """Send instances to review that the points speak against.
+    """Send instances to review that the points contradict.
 
     Args:
         instances: N instances; what a person decided stays.
@@ -234,7 +234,7 @@ def flag_doubts(instances: Instances, doubts: tuple[tuple[str, ...], ...]) -> In
 
 
 def yield_overlaps(masks: Masks, wins: tuple[tuple[int, int], ...]) -> Masks:
-    """Take from masks what they share with others that the points there belong to.
+    """Take from each losing mask the pixels that it shares with the winner of its pair.
 
     Args:
         masks: N masks that may overlap.

@@ -11,7 +11,7 @@ from perception.core.types import Float32, Float64, Instances, Masks, Signals
 
 
 def with_shapes(instances: Instances, settled: Masks) -> Signals:
-    """Return the signals of N instances with what the shapes of their final masks say.
+    """Return the signals of N instances measured on the shapes of their final masks.
 
     Args:
         instances: N instances with the masks that the segmenter gave.
@@ -30,7 +30,7 @@ def with_shapes(instances: Instances, settled: Masks) -> Signals:
 
 
 def with_points(signals: Signals, measured: Float64) -> Signals:
-    """Return the signals with what the points say.
+    """Return the signals with those measured on the points.
 
     Args:
         signals: Of N instances.

@@ -1,4 +1,4 @@
-"""What a trust model looks at: one number per label and feature, all from stored labels.
+"""The features of a trust model: one number per label and feature, all from stored labels.
 
 Every feature is a plain function of one image's instances, so that a model that was fitted on one
 run reads the labels of any other. NaN says that a signal is not known there.

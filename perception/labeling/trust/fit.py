@@ -28,7 +28,7 @@ from perception.labeling.trust.features import FEATURES
 from perception.labeling.trust.model import Curve, Fitted, Kind, TrustModel, Weights
 from perception.labeling.trust.regression import averaged, logistic, rate
 
-MIN_LABELS = 40  # fewer say less than the order that needs no fit
+MIN_LABELS = 40  # with fewer a fit orders worse than `doubts`, which needs none
 MIN_EACH = 5  # right ones, and wrong ones
 MIN_GROUPS = 2
 FOLDS = 5

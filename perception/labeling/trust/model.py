@@ -32,7 +32,7 @@ class Term(Settings):
         centre: Median over the labels of the fit; stands in where a label has no such signal.
         scale: Standard deviation there.
         weight: Log-odds per scale, for all classes.
-        by_class: What a class adds to the weight; 0 for a class that is not here.
+        by_class: What a class adds to the weight; 0 for a class without an entry.
     """
 
     feature: str
@@ -110,7 +110,7 @@ class Weights(Settings):
     Attributes:
         bias: Of the log-odds.
         terms: One for every feature that says something.
-        class_offsets: By class name; 0 for a class that is not here, the pooled answer.
+        class_offsets: By class name; 0 for a class without an entry: the pooled fit.
     """
 
     bias: float

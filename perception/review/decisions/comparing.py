@@ -152,7 +152,7 @@ def origin_of(
 
 
 def _differences(compared: list[Compared], origin: Origin, label_set: str) -> int:
-    """Count objects that are not in a label set as they are, and its labels that are not there."""
+    """Count objects that are not in a label set as they are, and its labels that the file lacks."""
     count = 0
     for one in compared:
         held = {found.instance for found in one.matches.values()}

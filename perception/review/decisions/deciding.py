@@ -14,7 +14,7 @@ UNUSABLE = "a row that was kept apart may be it"
 UNKNOWN_CLASS = "the file does not know its class"
 NOT_SHOWN = "the file may come from labels that did not show it"
 TWICE = "object that is there twice"
-_NO_PLACE = ("tag", "track")  # say something of a picture: none of its labels can be one
+_NO_PLACE = ("tag", "track")  # of a whole picture: no label can be one
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +157,7 @@ def _decide_row(
 
 
 def _confirmed(row: Row, ours: Version, alike: list[Version], rules: Rules) -> bool:
-    """Tell whether a person said that a label is right which they did not change.
+    """Tell whether a person accepted a label without changing it.
 
     A label that was for review and is accepted in the file, under our id, was accepted there: a
     shape without our id has the status that its tool gives new ones.

@@ -58,7 +58,7 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Version:
-    """A label of ours as the run has it, or had it once.
+    """A label of the run in one of its label sets.
 
     Attributes:
         instance: Its `prompt_ids`.
@@ -162,7 +162,7 @@ def _ious(rows: list[Row], versions: list[Version], size_hw: tuple[int, int]) ->
 def _off_px(row: Row, ours: Mask) -> int:
     """Return by how many pixels a row's edge is off ours, at most `FAR_PX`.
 
-    A polygon cannot say a hole, and a rectangle nothing but bounds: these do not count as off.
+    A polygon has no holes and a rectangle only bounds: neither counts as a difference.
     """
     (theirs, counts), (bounds, our_counts) = row.mask, ours
     apart = int(np.abs(theirs - bounds).max())

@@ -56,7 +56,7 @@ def read_corrections(
 
 
 def _signed(changes: Changes, file: Path, *, checked: bool) -> Changes:
-    """Return changes that say which file they are from."""
+    """Return changes with the hash of the file that they are from."""
     source = sha256(file.read_bytes()).hexdigest()[:12]
     noted = {"source": source, "checked": checked}
     rows = tuple(one.model_copy(update=noted) for one in changes.corrections)
