@@ -191,7 +191,7 @@ def test_every_command_is_understood(document: str) -> None:
 def test_a_command_with_an_option_that_does_not_exist_is_not_understood() -> None:
     from cyclopts.exceptions import CycloptsError
 
-    for wrong in ("perception label a --segmenter b", "perception status a --fast", "perception x"):
+    for wrong in ("perception relabel --min-score 1", "perception status a --fast", "perception x"):
         with pytest.raises(CycloptsError):
             cli.app.parse_args(tokens(wrong), exit_on_error=False, print_error=False)
 
