@@ -356,7 +356,7 @@ def _boxes(request: LabelRequest, origin: Source, plan: Plan, detector: Choice |
     """Understand the boxes that are given, or the names of the detector's classes."""
     if detector is None:
         return _given(request, origin, plan)
-    mapped = _map(request, _names(detector), "the detector")
+    mapped = _map(request, _names(detector), "the detector", certain=detector.class_names)
     notices = (*detector.notices, *mapped.notices)
     return Boxes(detector.spec, mapped.ontology, mapped.class_map, str(detector.path), "", notices)
 
@@ -373,7 +373,7 @@ def _given(request: LabelRequest, origin: Source, plan: Plan) -> Boxes:
         digest, listed = opened.digest(), opened.listed_names
     else:
         digest = given_boxes.digest(given, folder_of_boxes, opened.names_files)
-    mapped = _map(request, names, given, listed)
+    mapped = _map(request, names, given, listed, certain=names)
     mapped.class_map.check_names(names)
     spec = ModelSpec(kind="boxes", file_name=Path(given).name, sha256=digest)
     shown = given if own else str(Path(given).resolve())
@@ -390,7 +390,12 @@ def _names(detector: Choice) -> tuple[str, ...]:
 
 
 def _map(
-    request: LabelRequest, names: tuple[str, ...], source: str, listed: tuple[str, ...] = ()
+    request: LabelRequest,
+    names: tuple[str, ...],
+    source: str,
+    listed: tuple[str, ...] = (),
+    *,
+    certain: tuple[str, ...],
 ) -> Mapped:
     """Return the classes of a run and the way to them.
 
@@ -399,6 +404,8 @@ def _map(
         names: Of the detector, or of boxes.
         source: What has them, for messages.
         listed: Names that a box file lists, and no box has.
+        certain: Of `names` those that were read, not taken for granted: a class map that was asked
+            for is fitted to the form of these alone.
     """
     road = load_ontology()
     if request.class_map == SAME:
@@ -406,7 +413,7 @@ def _map(
         notices = tuple[str, ...]()
     elif request.class_map:
         ontology = road
-        class_map, notices = given_boxes.fit(load_class_map(request.class_map), names, listed)
+        class_map, notices = given_boxes.fit(load_class_map(request.class_map), certain, listed)
     else:
         ontology = road
         class_map, notices = given_boxes.class_map_for(names, ontology, source, listed)

@@ -150,7 +150,6 @@ def test_quarantined_samples_are_told_and_exit_with_1(
     ("tokens", "words"),
     [
         (["label"], ["source"]),
-        (["label", "SRC", *FAKES], ["--out"]),
         (["label", "SRC", *FAKES, "--out", "OUT", "--colour", "red"], ["--colour"]),
         (["label", "SRC", *FAKES, "--out", "OUT", "--min-score", "high"], ["min-score", "high"]),
         (["label", "SRC", *FAKES, "--out", "OUT", "--min-score", "0.1"], ["0.1", "0.2"]),
@@ -159,7 +158,7 @@ def test_quarantined_samples_are_told_and_exit_with_1(
         (["label", "SRC", *FAKES, "--out", "OUT", "--config", "no.yaml"], ["no.yaml"]),
         (["label", "waymo:SRC", *FAKES, "--out", "OUT"], ["waymo", "kitti"]),
         (["label", "nowhere", *FAKES, "--out", "OUT"], ["io.not_found", "nowhere"]),
-        (["label", "SRC", "--segmenter", "boxes", "--out", "OUT"], ["--detector", "--boxes"]),
+        (["label", "SRC", "--offline", "--out", "OUT"], ["yolov8n", "--offline"]),
         (["label", "SRC", *FAKES, "--out", "SRC/000.png/run"], ["SRC/000.png/run"]),
         (["relabel", "nowhere"], ["run.damaged", "nowhere"]),
         (["export", "RUN", "--to", "tfrecord", "--out", "OUT"], ["tfrecord", "coco"]),

@@ -145,7 +145,7 @@ def test_everything_is_segmented_without_prompts(image: Path, tmp_path: Path) ->
         ([], "prompt.invalid: give --box or --point"),
         (["--box", "1,1,5,5", "--everything"], "prompt.invalid: give --box or --point"),
         (["--everything", "--min-stability", "2"], "config.invalid: options: min_stability"),
-        (["--box", "1,1,5,5", "--backend", "magic"], "config.invalid: options: backend"),
+        (["--box", "1,1,5,5", "--backend", "magic"], 'Invalid value "magic" for --backend'),
     ],
 )
 def test_requests_that_make_no_sense_are_refused(
