@@ -1,11 +1,16 @@
 """Small datasets that tests draw, the command line in its own process, and what a folder holds."""
 
+import functools
+import gc
 import http.client
+import http.server
 import importlib
 import os
 import signal
 import subprocess
 import sys
+import threading
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -271,3 +276,27 @@ def put(s3: str, request: pytest.FixtureRequest) -> Callable[..., str]:
         return f"s3://{name}/{prefix}"
 
     return copy
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Path, str]]:
+    """A folder and the local address that serves it."""
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    folder = tmp_path / "served"
+    folder.mkdir()
+    handler = functools.partial(_Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        thread = threading.Thread(target=running.serve_forever, args=(0.01,))
+        thread.start()
+        yield folder, f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+        thread.join()
+    with warnings.catch_warnings():  # pooch leaves the connection of a refused request open
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()

@@ -23,7 +23,7 @@ BY_MODE: dict[Mode, Precision] = {"detail": "mixed", "exact": "fp32", "fast": "b
 
 
 @dataclass(frozen=True)
-class Chosen:
+class BackendChoice:
     """A backend and why it was chosen, for `doctor`."""
 
     name: str
@@ -32,7 +32,7 @@ class Chosen:
 
 def choose_backend(
     asked: str, backends: Collection[str], device: str, option: str = "--backend"
-) -> Chosen:
+) -> BackendChoice:
     """Choose what computes a model: OpenVINO on a CPU where it is installed, about twice as fast.
 
     Args:
@@ -48,14 +48,14 @@ def choose_backend(
     if asked == "auto":
         others = [name for name in backends if name != "openvino"]
         if not backends:
-            return Chosen(asked, "this model has no choice")
+            return BackendChoice(asked, "this model has no choice")
         if "openvino" not in backends:
-            return Chosen(others[0], "this model has no other")
+            return BackendChoice(others[0], "this model has no other")
         if device != "cpu":
-            return Chosen(others[0], f"the device is {device}")
+            return BackendChoice(others[0], f"the device is {device}")
         if not installed:
-            return Chosen(others[0], "openvino is not installed, which is 2 to 3 times faster")
-        return Chosen("openvino", "a CPU, and openvino is installed")
+            return BackendChoice(others[0], "openvino, which is faster, is not installed")
+        return BackendChoice("openvino", "a CPU, and openvino is installed")
     if asked not in backends:
         expected = f"auto or {' or '.join(backends)}" if backends else "auto: it has no choice"
         raise RequestError(
@@ -70,7 +70,7 @@ def choose_backend(
             "extra.missing",
             f"{option} openvino: not installed: pip install 'driving-perception[openvino]'",
         )
-    return Chosen(asked, "asked for")
+    return BackendChoice(asked, "asked for")
 
 
 def detector_resolved(config: ObserveConfig, can: Capabilities) -> ObserveConfig:

@@ -1,11 +1,6 @@
 """The first command: pictures, and nothing else said."""
 
-import functools
-import gc
-import http.server
-import threading
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,42 +19,22 @@ POCKET = ROOT / "datasets" / "pocket" / "pocket.onnx"
 SAM = ROOT.parent / "shared" / "data" / "weights" / "mobile_sam.pt"
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
 @pytest.fixture
-def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder that a server of this machine serves, in place of the publishers."""
-    served = tmp_path / "mirror"
-    served.mkdir()
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
+def mirror(server: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Serve weights from a folder of this machine, in place of the publishers."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    handler = functools.partial(Quiet, directory=str(served))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
-        thread = threading.Thread(target=running.serve_forever, args=(0.01,))
-        thread.start()
-        url = f"http://127.0.0.1:{running.server_port}"
-        entries = []
-        for known, file in (
-            (weights.by_name("yolov8n"), POCKET),
-            (weights.by_name("mobile_sam"), SAM),
-        ):
-            if file.is_file():
-                (served / file.name).write_bytes(file.read_bytes())
-                digest, size = weights.sha256_of(file), file.stat().st_size
-                changed = {"file_name": file.name, "url": f"{url}/{file.name}"}
-                entries.append(replace(known, sha256=digest, size_bytes=size, **changed))
-        monkeypatch.setattr(weights.catalogue, "KNOWN", tuple(entries))
-        monkeypatch.setattr(weights.catalogue, "FALLBACKS", {})
-        yield served
-        running.shutdown()
-        thread.join()
-    with warnings.catch_warnings():  # pooch leaves the connection of a refused request open
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
+    served, url = server
+    entries = []
+    for name, file in (("yolov8n", POCKET), ("mobile_sam", SAM)):
+        if file.is_file():
+            (served / file.name).write_bytes(file.read_bytes())
+            digest, size = weights.sha256_of(file), file.stat().st_size
+            changed = {"file_name": file.name, "url": f"{url}/{file.name}"}
+            known = weights.by_name(name)
+            entries.append(replace(known, sha256=digest, size_bytes=size, **changed))
+    monkeypatch.setattr(weights.catalogue, "KNOWN", tuple(entries))
+    monkeypatch.setattr(weights.catalogue, "FALLBACKS", {})
+    return served
 
 
 @pytest.mark.models

@@ -16,7 +16,7 @@ import yaml
 
 from perception import cli
 from perception.cli.terminal import spell_options
-from perception.core.config import parse_config
+from perception.core.config import Config, parse_config
 from perception.runs import folder
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -199,7 +199,8 @@ def test_a_command_with_an_option_that_does_not_exist_is_not_understood() -> Non
 @pytest.mark.parametrize("document", [n for n in DOCUMENTS if n.startswith("docs/guides")])
 def test_settings_in_guides_are_settings(document: str) -> None:
     for block in blocks(document, "yaml"):
-        parse_config(yaml.safe_load(block.text), document)
+        stated = yaml.safe_load(block.text)
+        assert parse_config(stated, document) != Config(), "settings that change something"
 
 
 @cache

@@ -1,7 +1,5 @@
 import functools
-import gc
 import hashlib
-import http.server
 import io
 import json
 import os
@@ -9,10 +7,7 @@ import pickle
 import pkgutil
 import socket
 import sys
-import threading
-import warnings
 import zipfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -226,28 +221,6 @@ def test_a_published_pickle_is_trusted_under_any_name_until_a_byte_changes(
     other = zipped(pickle.dumps({"weight": [1.0, 2.5]}))
     with pytest.raises(RequestError, match=r"weights\.untrusted"):
         weights.require_trusted_pickle(saved(tmp_path, "toy.pt", other), trust=False)
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[tuple[Path, str]]:
-    """A folder and the local address that serves it."""
-    folder = tmp_path / "served"
-    folder.mkdir()
-    handler = functools.partial(Quiet, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
-        thread = threading.Thread(target=running.serve_forever, args=(0.01,))
-        thread.start()
-        yield folder, f"http://127.0.0.1:{running.server_port}"
-        running.shutdown()
-        thread.join()
-    with warnings.catch_warnings():  # pooch leaves the connection of a refused request open
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
 
 
 @pytest.fixture
