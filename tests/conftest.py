@@ -72,11 +72,11 @@ def _kitti(root: Path, frames: int) -> Path:
 
 
 def _snapshot(folder: Path) -> dict[str, bytes]:
-    """Return every file's bytes; `timings.json` may differ from run to run."""
+    """Return every file's bytes; `timings.json` and `log.txt` may differ from run to run."""
     return {
         str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b"folder"
         for path in sorted(folder.rglob("*"))
-        if path.name != "timings.json"
+        if path.name not in {"timings.json", "log.txt"}
     }
 
 

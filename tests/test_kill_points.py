@@ -41,7 +41,7 @@ folder = Path(sys.argv[1])
 steps = 0
 os.fsync = lambda number: None  # a killed process loses nothing that it has written; power would
 
-def in_this_process(job, indices, placement, done):
+def in_this_process(job, indices, placement, done, seen):
     worker = Worker(job, Meter())
     for index in indices:
         worker.finish(index, worker.observe(index, frozenset(), lambda place: None, ahead=False))
@@ -92,7 +92,7 @@ def contents(run):
     return {
         str(path.relative_to(run)): path.read_bytes()
         for path in sorted(run.rglob("*"))
-        if path.is_file() and path.name != "timings.json"
+        if path.is_file() and path.name not in {"timings.json", "log.txt"}
     }
 """
 LABEL = """

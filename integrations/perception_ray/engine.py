@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from perception.core.errors import PerceptionError, RequestError
-from perception.execution.effort import Done, Effort
+from perception.execution.effort import Done, Effort, See
 from perception.execution.job import Job, Placement, at_hand
 from perception.execution.process import below, kill_all
 from perception.execution.supervisor import LANES, Supervisor
@@ -63,7 +63,7 @@ class ShardActor:
         }
 
 
-def run(job: Job, indices: Iterable[int], placement: Placement, done: Done) -> None:
+def run(job: Job, indices: Iterable[int], placement: Placement, done: Done, seen: See) -> None:
     """Make shards whole on a Ray cluster.
 
     Args:
@@ -72,6 +72,7 @@ def run(job: Job, indices: Iterable[int], placement: Placement, done: Done) -> N
         placement: The number of actors, each with one GPU on a CUDA device, else with a CPU per
             thread; a running cluster ("auto", HOST:PORT), or "" for one of this machine's own.
         done: Called with each shard that is whole.
+        seen: Not called: samples are seen on other machines.
 
     Raises:
         RequestError: `extra.missing`, `security.version`, `security.dashboard`, `ray.unreachable`,

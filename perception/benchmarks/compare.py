@@ -4,7 +4,6 @@ Each contender labels the source with the same detector (or given boxes), throug
 and is judged by `evaluate`. That all were asked the same boxes is checked, not believed.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from perception.commands.label import label
 from perception.commands.request import LabelRequest
 from perception.commands.results import no_progress, read_labels
 from perception.core.errors import RequestError
+from perception.core.progress import Progress
 from perception.core.text import text_table
 from perception.core.types import SampleLabels
 from perception.evaluation import Figure, Report, evaluate
@@ -67,7 +67,7 @@ def compete(
     *,
     truth_map: str = "",
     seed: int = 0,
-    progress: Callable[[int, int], None] = no_progress,
+    progress: Progress = no_progress,
 ) -> tuple[Entry, ...]:
     """Label and evaluate with each segmenter.
 

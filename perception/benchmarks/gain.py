@@ -30,6 +30,7 @@ from perception.commands.results import parse_statuses
 from perception.commands.train import TrainRequest, train
 from perception.core.config import Settings, TrainConfig
 from perception.core.errors import RequestError
+from perception.core.progress import step
 from perception.core.text import text_table
 from perception.core.types import Status
 from perception.core.version import __version__
@@ -274,7 +275,7 @@ def _synthesize(drive: Path, part: str, config: GainConfig, caster: Caster) -> N
         config.frames_of(part),
         DRIVE_SEEDS[part],
         caster,
-        lambda done, total: None,
+        step,
         scene_frames=SCENE_FRAMES,
         stride=STRIDE,
     )

@@ -1,6 +1,5 @@
 """Masks of true boxes beside true masks, on Cityscapes: `perception bench masks`."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -9,6 +8,7 @@ import numpy as np
 from perception.benchmarks.harness.scores import Score, score, some
 from perception.core import masks
 from perception.core.errors import RequestError
+from perception.core.progress import Progress
 from perception.io.images import decode_image
 from perception.models.protocols import Segmenter
 
@@ -17,9 +17,7 @@ THING_IDS = range(24, 34)
 MIN_OBJECT_PX = 400
 
 
-def compare(
-    root: Path, segmenter: Segmenter, done: Callable[[int, int], None]
-) -> tuple[Score, ...]:
+def compare(root: Path, segmenter: Segmenter, done: Progress) -> tuple[Score, ...]:
     """Segment the true boxes of Cityscapes' things and compare with their true masks.
 
     A box is the bounds of its mask. Things are ids 24 to 33 with instance numbers; groups (plain

@@ -1,6 +1,5 @@
 """Labelled points of true boxes beside the points in true 3D boxes: `perception bench points`."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ from perception.core.config import DecideConfig
 from perception.core.errors import RequestError
 from perception.core.geometry import points_in_view
 from perception.core.ontology import load_class_map, load_ontology
+from perception.core.progress import Progress
 from perception.core.types import Bool, Sample, SampleRef
 from perception.evaluation.kitti import sweep_in_boxes
 from perception.formats import kitti_label
@@ -23,9 +23,7 @@ MIN_OBJECT_POINTS = 10
 POINT_TYPES = ("Car", "Van", "Truck", "Tram", "Pedestrian", "Person_sitting", "Cyclist")
 
 
-def compare(
-    root: Path, segmenter: Segmenter, done: Callable[[int, int], None]
-) -> tuple[Score, ...]:
+def compare(root: Path, segmenter: Segmenter, done: Progress) -> tuple[Score, ...]:
     """Lift masks of label_2 boxes onto KITTI sweeps and compare with the points in the 3D boxes.
 
     Truth: points in front of the camera, inside the image and inside the 3D box with sides and top

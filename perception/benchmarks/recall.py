@@ -6,7 +6,7 @@ or more, which no better box has found; one that lies in a crowd or in void does
 detector of COCO's classes a rider is a person.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from perception.core import boxes, masks
 from perception.core.config import JudgeConfig, ObserveConfig
 from perception.core.errors import RequestError
 from perception.core.ontology import ClassMap, Ontology, load_class_map, load_ontology
+from perception.core.progress import Progress
 from perception.core.statistics import Figure
 from perception.core.text import text_table
 from perception.core.types import Bool, Detections, Float64, Picture
@@ -90,7 +91,7 @@ class Found:
 
 
 def measure(
-    roots: Sequence[Path], detectors: Sequence[str], threads: int, done: Callable[[int, int], None]
+    roots: Sequence[Path], detectors: Sequence[str], threads: int, done: Progress
 ) -> tuple[Found, ...]:
     """Let each detector look at each set, with tiles and without.
 

@@ -6,16 +6,19 @@ from collections.abc import Sequence
 from cyclopts import App
 from cyclopts.exceptions import CycloptsError
 
-from perception.cli import labels, tools
+from perception.cli import display, labels, tools
 from perception.cli.bench import bench_app
 from perception.cli.segment import segment
 from perception.cli.terminal import (
     FINE,
     INTERRUPTED,
     QUARANTINED,
+    QUIET,
     TYPED,
     USAGE,
+    VERBOSE,
     ending_on_signals,
+    form_of,
     spell_options,
 )
 from perception.cli.trust import corrections_app, trust_app
@@ -28,7 +31,8 @@ __all__ = ["FINE", "INTERRUPTED", "QUARANTINED", "USAGE", "app", "main", "run"]
 
 app = App(
     name="perception",
-    help="YOLO boxes prompt SAM; the masks become checked labels for images and LiDAR points.",
+    help="YOLO boxes prompt SAM; the masks become checked labels for images and LiDAR points. With "
+    "each command: -v keeps every phase on a line of its own, -q shows none.",
     version=__version__,
     result_action="return_value",
     suppress_keyboard_interrupt=False,  # it says how to go on, and SIGTERM has its own exit code
@@ -81,10 +85,12 @@ def main(tokens: Sequence[str] | None = None) -> None:
 
 def run(tokens: Sequence[str]) -> int:
     """Run one command and return its exit code."""
-    spelled = spell_options(tokens, app)
+    form, verbose = form_of(tokens), bool(VERBOSE & {*tokens})
+    spelled = spell_options([token for token in tokens if token not in VERBOSE | QUIET], app)
     TYPED.set(spelled)
     try:
-        result = app(spelled, exit_on_error=False, print_error=False)
+        with display.shown(form, verbose=verbose):
+            result = app(spelled, exit_on_error=False, print_error=False)
         return result if isinstance(result, int) else FINE
     except CycloptsError as error:
         sys.stderr.write(f"perception: {error}\n")

@@ -13,10 +13,10 @@ from perception.cli.terminal import (
     nested,
     say,
     show_notice,
-    show_progress,
     stopping_between_shards,
 )
 from perception.core.config import Backend, Mode, Precision
+from perception.core.progress import step
 
 if TYPE_CHECKING:
     from perception.commands.label import Planned
@@ -171,7 +171,7 @@ def label(
     )
     if dry_run:
         return _show_plan(plan(request), as_json)
-    with show_progress(as_json) as progress, stopping_between_shards(progress) as gently:
+    with stopping_between_shards(step) as gently:
         return _show_run(label_source(request, gently, show_notice(as_json)), as_json)
 
 
@@ -213,7 +213,7 @@ def relabel(
     from perception.commands.relabel import relabel as relabel_run
 
     overrides = nested({"decide.judge.min_score": min_score})
-    with show_progress(as_json) as progress, stopping_between_shards(progress) as gently:
+    with stopping_between_shards(step) as gently:
         result = relabel_run(
             run,
             overrides=overrides,

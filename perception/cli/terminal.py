@@ -1,6 +1,7 @@
 """What every verb shares: exit codes, flags, and how results and progress are shown."""
 
 import json
+import os
 import re
 import signal
 import sys
@@ -14,11 +15,13 @@ from types import FrameType
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
-from rich.console import Console
 
+from perception.cli import display
 from perception.core.errors import Interrupted
+from perception.core.progress import Progress, phase
 
 FINE, QUARANTINED, USAGE, INTERRUPTED = 0, 1, 2, 130  # exit codes
+VERBOSE, QUIET = {"-v", "--verbose"}, {"-q", "--quiet"}  # of every verb
 GRACE_S = 20  # for the shard in hand after a first signal; Kubernetes kills after 30
 
 TYPED: ContextVar[Sequence[str]] = ContextVar("TYPED", default=())  # the command as it was given
@@ -43,6 +46,7 @@ def nested(values: dict[str, Any]) -> dict[str, Any]:
 
 def say(value: dict[str, Any], as_json: bool, lines: Sequence[str]) -> None:
     """Print the lines for people, or one JSON object for programs."""
+    display.end()
     if as_json:
         sys.stdout.write(json.dumps(value, sort_keys=True) + "\n")
     else:
@@ -66,8 +70,8 @@ def ending_on_signals() -> Iterator[None]:
 
 @contextmanager
 def stopping_between_shards(
-    progress: Callable[[int, int], None],
-) -> Iterator[Callable[[int, int], None]]:
+    progress: Progress,
+) -> Iterator[Progress]:
     """Let a first signal wait for the shard in hand, `GRACE_S` seconds at most; a second does not.
 
     Yields:
@@ -80,16 +84,16 @@ def stopping_between_shards(
         if begun and not asked and number != signal.SIGALRM:
             asked.append(number)
             signal.alarm(GRACE_S)
-            sys.stderr.write("perception: finishing the shard in hand; once more ends it now\n")
+            display.note("perception: finishing the shard in hand; once more ends it now")
             return
         _ignore_signals()
         raise Interrupted(asked[0] if asked else number, at_once=True)
 
-    def check(done: int, total: int) -> None:
+    def check(done: int, total: int, name: str = "") -> None:
         nonlocal begun, shown
         begun = True
         if done != shown:
-            progress(done, total)
+            progress(done, total, name)
             shown = done
         if asked:
             raise Interrupted(asked[0], at_once=False)
@@ -118,34 +122,32 @@ def _ignore_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-@contextmanager
-def show_progress(as_json: bool) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on a terminal, plain lines otherwise, nothing with --json; on stderr."""
-    console = Console(stderr=True)
-    if as_json:
-        yield lambda done, total: None
-    elif console.is_terminal:
-        from rich.progress import Progress
-
-        with Progress(console=console) as bar:
-            task = bar.add_task("samples", total=None)
-            yield lambda done, total: bar.update(task, completed=done, total=total)
-    else:
-        yield lambda done, total: print(f"{done}/{total} samples", file=sys.stderr, flush=True)  # noqa: T201
-
-
 def show_notice(as_json: bool) -> Callable[[str], None]:
     """Return what says a notice before the work, on stderr; with --json it is in the object."""
     if as_json:
         return lambda notice: None
-    return lambda notice: print(f"note: {notice}", file=sys.stderr, flush=True)  # noqa: T201
+    return lambda notice: display.note(f"note: {notice}")
 
 
-@contextmanager
-def show_steps(as_json: bool) -> Iterator[Callable[[str], None]]:
-    """Say what a long command does next, with the time of day; nothing with --json; on stderr."""
-    console = Console(stderr=True, quiet=as_json, highlight=False)
-    yield lambda step: console.print(f"{datetime.now():%H:%M:%S} {step}")
+def show_steps(as_json: bool) -> Callable[[str], None]:
+    """Return what says the next step of a long command, with the time of day, on stderr."""
+
+    def tell(step: str) -> None:
+        phase(step)
+        if not as_json:
+            display.note(f"{datetime.now():%H:%M:%S} {step}")
+
+    return tell
+
+
+def form_of(tokens: Sequence[str]) -> display.Form:
+    """Return how a command shows how far it is, by its options and what stderr is."""
+    if QUIET & {*tokens}:
+        return "quiet"
+    if "--json" in tokens:
+        return "json"
+    is_terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    return "terminal" if is_terminal else "plain"
 
 
 def flags_of(app: App) -> frozenset[str]:

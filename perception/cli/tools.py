@@ -4,8 +4,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
-from perception.cli.terminal import FINE, QUARANTINED, AsJson, Flag, say, show_progress
+from perception.cli.terminal import FINE, QUARANTINED, AsJson, Flag, say
 from perception.core.errors import RequestError
+from perception.core.progress import step
 
 
 def synthesize(
@@ -41,18 +42,17 @@ def synthesize(
 
     # Side by side each process casts on one thread; alone, on all.
     caster = pkgutil.resolve_name(CASTERS["open3d"])(threads=1 if workers > 1 else 0)
-    with show_progress(as_json) as progress:
-        card = render(
-            out,
-            frames,
-            seed,
-            caster,
-            progress,
-            scene_frames=scene_frames,
-            stride=stride,
-            workers=workers,
-            cameras=cameras,
-        )
+    card = render(
+        out,
+        frames,
+        seed,
+        caster,
+        step,
+        scene_frames=scene_frames,
+        stride=stride,
+        workers=workers,
+        cameras=cameras,
+    )
     lines = [f"{name}: {value}" for name, value in card["statistics"].items()]
     source = f"kitti:{out}" if cameras == 1 else f"nuscenes:{out}"
     say(card, as_json, [*lines, f"{out}: label it with `perception label {source} ...`"])

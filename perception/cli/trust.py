@@ -6,7 +6,8 @@ from pathlib import Path
 
 from cyclopts import App
 
-from perception.cli.terminal import FINE, AsJson, Flag, say, show_progress
+from perception.cli.terminal import FINE, AsJson, Flag, say
+from perception.core.progress import step
 
 trust_app = App(name="trust", help="Fit how likely each label is right, on checked labels.")
 corrections_app = App(name="corrections", help="Bring home what people decided of labels.")
@@ -135,7 +136,6 @@ def corrections_apply(
     from perception.commands import corrections
 
     terms = corrections.Terms(class_map, all_checked, allow_deletions)
-    with show_progress(as_json) as progress:
-        applied = corrections.apply(run, file, progress, terms=terms, dry_run=dry_run)
+    applied = corrections.apply(run, file, step, terms=terms, dry_run=dry_run)
     say(applied.to_dict(), as_json, applied.lines())
     return FINE

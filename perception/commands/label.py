@@ -18,12 +18,13 @@ from perception.commands.results import (
     tell_nobody,
 )
 from perception.core.errors import RequestError
+from perception.core.progress import phase
 from perception.execution.effort import Effort
 from perception.execution.job import Placement
 from perception.execution.trial import load_once
 from perception.models import registry
-from perception.runs import evidence, folder, labels, offsets, sanity, shards, store
-from perception.runs.folder import RunSpec
+from perception.runs import evidence, folder, labels, log, offsets, sanity, shards, store
+from perception.runs.folder import Plan, RunSpec
 from perception.runs.store import RunStore
 from perception.runs.timings import Timings
 
@@ -116,9 +117,10 @@ def label(request: LabelRequest, progress: Progress = no_progress, tell: Tell = 
         for notice in resolved.notices:
             tell(notice)
         spec, samples = resolved.job.spec, resolved.plan
-        with run.begun(
-            spec, samples, overwrite=request.overwrite, break_lock=request.break_lock
-        ) as keep_alive:
+        begun = run.begun(spec, samples, overwrite=request.overwrite, break_lock=request.break_lock)
+        with begun as keep_alive, log.kept(run.place):
+            for notice in resolved.notices:
+                phase(notice)
             counts = _work(resolved, run, request, keep_alive, progress, tell)
             refusals = first_refusals(run.place)
         return Run(run.place, counts, str(run.address), resolved.notices, refusals)
@@ -138,7 +140,8 @@ def _work(
     resumed = total - sum(len(samples.shard(index)) for index in missing)
     timings = Timings(run.place, resumed, request.engine, request.workers)
     timings.write()
-    progress(resumed, total)
+    watch = _Watch(samples, resumed, progress)
+    watch.show()
 
     seen, decided = folders = _folders(run, job.spec)
     first_look = sanity.FirstLook()
@@ -150,25 +153,56 @@ def _work(
         if request.strict_calibration:
             _refuse_offsets(shards.stated_counts(decided, index)[1])
         for doubt in first_look.add(shards.stated_counts(seen, index)[1]):
+            phase(doubt)
             tell(doubt)
         timings.add(len(samples.shard(index)), effort.to_dict())
-        progress(resumed + timings.samples_done_now, total)
+        watch.done(index)
 
     def handed_out() -> Iterator[int]:
         for index in missing:
-            progress(resumed + timings.samples_done_now, total)  # raises when the run shall stop
+            watch.show()  # raises when the run shall stop
             yield index
 
     if missing:
         engine = pkgutil.resolve_name(registry.ENGINES[request.engine])
         workers = min(request.workers, len(missing))
-        engine(job, handed_out(), Placement(workers, request.address, request.dashboard), done)
+        placement = Placement(workers, request.address, request.dashboard)
+        phase("starting workers" if workers > 1 else "starting a worker")
+        engine(job, handed_out(), placement, done, watch.seen)
+    phase("summing up")
     run.bring_quarantined(decided)
     counts = folder.finish(run.place, job.spec, samples)
+    phase(f"finished: {total} samples, {resumed} of them before")
     timings.finish()
     if request.strict_calibration:
         _refuse_offsets(counts)
     return counts
+
+
+class _Watch:
+    """Counts the samples that were seen, in shards that are whole or in hand."""
+
+    def __init__(self, plan: Plan, resumed: int, progress: Progress) -> None:
+        self._plan, self._progress = plan, progress
+        self._whole, self._in_hand = resumed, dict[int, set[int]]()
+        self._name = ""
+
+    def show(self) -> None:
+        """Tell how far the run is; raises when it shall stop."""
+        counted = self._whole + sum(map(len, self._in_hand.values()))
+        self._progress(counted, len(self._plan.samples), self._name)
+
+    def seen(self, index: int, place: int) -> None:
+        """Count a sample; one that is seen again, since its worker died, once."""
+        self._in_hand.setdefault(index, set()).add(place)
+        self._name = self._plan.shard(index)[place].id
+        self.show()
+
+    def done(self, index: int) -> None:
+        """Count a shard that is whole."""
+        self._in_hand.pop(index, None)
+        self._whole += len(self._plan.shard(index))
+        self.show()
 
 
 def _refuse_offsets(tallies: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from perception.core.ontology import (
     only,
     same_classes,
 )
+from perception.core.progress import phase
 from perception.core.types import SampleRef
 from perception.execution.job import Job
 from perception.io.images import Reading
@@ -189,8 +190,10 @@ def check(request: LabelRequest) -> Checked:
             "config.invalid", f"--limit {request.limit}: expected 0, for all, or more"
         )
     origin = sources.parse_source(request.source)
+    phase(f"listing {request.source}")
     found = sources.survey(origin, _reading(settings))
     refs = _with_columns(found.refs[: request.limit or None], settings.observe.columns)
+    phase("checking the weights")
     plan, chosen = Plan(refs, settings.shard_size), _choose(request)
     boxes = _boxes(request, origin, plan, chosen.detector)
     notices = (*found.notices, *sources.remarks(refs))

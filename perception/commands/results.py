@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from perception.core.errors import RequestError
+from perception.core.progress import Progress as Progress  # of verbs that label
 from perception.core.types import SampleLabels, Status
 from perception.runs import folder, store
 
-Progress = Callable[[int, int], None]  # samples done, samples in all
 Tell = Callable[[str], None]  # takes one sentence for people
 
 
-def no_progress(done: int, total: int) -> None:
+def no_progress(done: int, total: int, name: str = "") -> None:
     """Show nothing."""
 
 

@@ -1,11 +1,12 @@
 """The process that does the work: a Worker that hears of shards on stdin and answers on stdout.
 
 Lines of JSON both ways. In: the job, then {"shard": 3, "poisoned": [2], "alone": false} per shard.
-Out: {"ready": true}, {"shard": 3, "begin": place} before the models see a sample and before its
-sweep is read, {"shard": 3, "taken": true} when the models are left with its last ones and the next
-shard is wanted, {"shard": 3, "observed": true} when they have seen all, {"shard": 3,
-"done": {effort}} when it is whole, or {"error": {...}}. A shard is written and decided while the
-models see the next one, unless it is to be done alone.
+Out: {"ready": true}; {"note": words} for people; {"shard": 3, "begin": place} before the models see
+a sample and before its sweep is read; {"shard": 3, "seen": place} when they have seen it;
+{"shard": 3, "taken": true} when the models are left with its last ones and the next shard is
+wanted; {"shard": 3, "observed": true} when they have seen all; {"shard": 3, "done": {effort}} when
+it is whole; or {"error": {...}}. A shard is written and decided while the models see the next one,
+unless it is to be done alone.
 
 It runs apart from its supervisor because a model can crash, exit or be killed, and the frame that
 did it must be found.
@@ -13,6 +14,7 @@ did it must be found.
 
 import faulthandler
 import json
+import logging
 import os
 import signal
 import sys
@@ -24,6 +26,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from perception.core.errors import PerceptionError
+from perception.core.progress import LOG, phase
 from perception.execution.job import Job
 from perception.execution.process import end_with, ignore_signals
 
@@ -60,12 +63,25 @@ class _Answers:
         os._exit(0)
 
 
+class _Notes(logging.Handler):
+    """Sends what is said to the driver, who shows it."""
+
+    def __init__(self, answer: _Answers) -> None:
+        super().__init__(logging.INFO)
+        self._answer = answer
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._answer(note=record.getMessage())
+
+
 def main() -> None:
     """Serve until stdin ends or the supervisor is gone."""
     ignore_signals()
     if hasattr(signal, "SIGUSR1"):
         faulthandler.register(signal.SIGUSR1)  # the supervisor asks where we hang
     answer = _Answers()
+    LOG.addHandler(_Notes(answer))
+    LOG.setLevel(logging.INFO)
     end_with(os.getppid())
     job = Job.model_validate_json(sys.stdin.readline())
     with answer.last():
@@ -73,6 +89,7 @@ def main() -> None:
 
 
 def _serve(job: Job, answer: _Answers) -> None:
+    phase("loading libraries")
     from perception.execution.effort import Meter
     from perception.execution.job import require_match
     from perception.execution.worker import Begin, Seen, Worker
@@ -106,7 +123,11 @@ def _serve(job: Job, answer: _Answers) -> None:
             def begin(place: int, index: int = index) -> None:
                 answer(shard=index, begin=place)
 
-            seen = worker.observe(index, frozenset(request["poisoned"]), begin, ahead=not alone)
+            def tell(place: int, index: int = index) -> None:
+                answer(shard=index, seen=place)
+
+            poisoned = frozenset(request["poisoned"])
+            seen = worker.observe(index, poisoned, begin, tell, ahead=not alone)
             answer(shard=index, taken=True)
             behind.result()  # one shard waits to be written, and no more: memory stays bounded
             behind = finishing.submit(finish, index, seen, begin)

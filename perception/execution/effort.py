@@ -35,6 +35,7 @@ class Effort:
 
 
 Done = Callable[[int, Effort], None]  # a shard that is whole
+See = Callable[[int, int], None]  # a sample that was seen: its shard, its place there
 
 
 class Meter:

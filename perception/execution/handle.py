@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from perception.core.errors import RequestError
+from perception.core.progress import phase
 from perception.execution.job import Job
 from perception.io import scratch
 from perception.models.import_guard import SWITCHES
@@ -159,7 +160,9 @@ class Child:
         for line in self._process.stdout or ():
             message = json.loads(line)
             self._last_word_s = time.monotonic()
-            if "error" in message:
+            if "note" in message:
+                phase(message["note"])
+            elif "error" in message:
                 self._error = message["error"]
             else:
                 with self._lock:

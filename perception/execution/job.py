@@ -8,6 +8,7 @@ from pathlib import Path
 
 from perception.core.config import Settings
 from perception.core.errors import RequestError
+from perception.core.progress import phase
 from perception.core.version import __version__
 from perception.labeling.pipeline import Models, Rules
 from perception.labeling.quality.correct import by_image
@@ -109,25 +110,27 @@ def load_models(job: Job, plan: Plan) -> Models:
             job.boxes, sources.traits(job.layout), root, plan.file_names()
         )
     else:
-        with _told("detector"):
-            path = Path(job.detector_path)
+        path = Path(job.detector_path)
+        with _told("detector", path):
             model = job.spec.detector
             detector = registry.load_detector(model.kind, path, config, model.class_names)
         job.spec.class_map.check_names(detector.class_names)
-    with _told("segmenter"):
-        path = Path(job.segmenter_path)
+    path = Path(job.segmenter_path)
+    with _told("segmenter", path):
         segmenter = registry.load_segmenter(job.spec.segmenter.kind, path, config)
     second = None
     if job.spec.second is not None:
-        with _told("second segmenter"):
-            path = Path(job.second_path)
+        path = Path(job.second_path)
+        with _told("second segmenter", path):
             second = registry.load_segmenter(job.spec.second.kind, path, config)
     return Models(detector=detector, segmenter=segmenter, second=second)
 
 
 @contextmanager
-def _told(what: str) -> Iterator[None]:
-    """Turn what a library raises on a machine that it does not like into one line."""
+def _told(what: str, path: Path) -> Iterator[None]:
+    """Say what is loaded; turn what a library raises that does not like a machine into one line."""
+    if path.is_file():  # not GrabCut's, which has no weights
+        phase(f"reading {path.name}, once")
     try:
         yield
     except (ImportError, RuntimeError, OSError, ValueError, AttributeError) as error:

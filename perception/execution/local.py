@@ -6,14 +6,15 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from perception.core.errors import Interrupted, RequestError
-from perception.execution.effort import Done, Effort
+from perception.execution.effort import Done, Effort, See
 from perception.execution.job import Job, Placement
 from perception.execution.supervisor import LANES, Supervisor
 
-Result = tuple[int, Effort] | BaseException | None  # None: a worker has ended
+# A shard that is whole, a sample that was seen (shard, place), an error; None: a worker has ended
+Result = tuple[int, Effort | int] | BaseException | None
 
 
-def run(job: Job, indices: Iterable[int], placement: Placement, done: Done) -> None:
+def run(job: Job, indices: Iterable[int], placement: Placement, done: Done, seen: See) -> None:
     """Make shards whole.
 
     Args:
@@ -22,6 +23,8 @@ def run(job: Job, indices: Iterable[int], placement: Placement, done: Done) -> N
         placement: How many processes side by side, each with its own models.
         done: Called with each shard that is whole. Where it is interrupted, but not at once, or
             asking for a shard raises, the shards in hand are finished first.
+        seen: Called with the shard and the place of each sample that the models have seen; may be
+            interrupted likewise.
 
     Raises:
         RequestError: what a worker reports, or `run.stalled`.
@@ -44,8 +47,12 @@ def run(job: Job, indices: Iterable[int], placement: Placement, done: Done) -> N
             if result is None:
                 working -= 1
                 continue
+            index, what = result
             try:
-                done(*result)
+                if isinstance(what, Effort):
+                    done(index, what)
+                else:
+                    seen(index, what)
             except Interrupted as error:
                 if error.at_once:
                     raise
@@ -92,9 +99,12 @@ class _HandingOut:
 def _serve(
     supervisor: Supervisor, handing_out: _HandingOut, results: "queue.SimpleQueue[Result]"
 ) -> None:
+    def tell(index: int, place: int) -> None:
+        results.put((index, place))
+
     def keep_at_work() -> None:
         try:
-            while (result := supervisor.do_next(handing_out)) is not None:
+            while (result := supervisor.do_next(handing_out, tell)) is not None:
                 results.put(result)
         except BaseException as error:  # handed to the thread that waits: it decides
             results.put(error)

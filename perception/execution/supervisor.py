@@ -10,6 +10,7 @@ nothing for `config.hang_s` seconds is killed, which counts as a death.
 import threading
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -28,7 +29,7 @@ class AbandonedError(Exception):
 
 
 def nothing(place: int) -> None:
-    """Tell nobody which sample is begun."""
+    """Tell nobody which sample is begun, or seen."""
 
 
 class Supervisor:
@@ -73,12 +74,18 @@ class Supervisor:
         child = self._child
         return "" if child is None else child.stacks()
 
-    def do_shard(self, index: int, begin: Callable[[int], None] = nothing) -> Effort:
+    def do_shard(
+        self,
+        index: int,
+        begin: Callable[[int], None] = nothing,
+        seen: Callable[[int], None] = nothing,
+    ) -> Effort:
         """Make one shard whole, however often the child dies over it.
 
         Args:
             index: Number of the shard.
             begin: Called with a sample's place as it is begun.
+            seen: Called with a sample's place when the models have seen it.
 
         Returns:
             What it took, by the child that finished it.
@@ -90,19 +97,29 @@ class Supervisor:
         done = None
         while done is None:
             with self._models:
-                done = self._try(index, begin)
+                done = self._try(index, begin, seen)
         return done()
 
-    def do_next(self, take: Callable[[], int | None]) -> tuple[int, Effort] | None:
-        """Make a shard whole, which is asked for when the models are free; None without one."""
+    def do_next(
+        self, take: Callable[[], int | None], seen: Callable[[int, int], None]
+    ) -> tuple[int, Effort] | None:
+        """Make a shard whole, which is asked for when the models are free; None without one.
+
+        Args:
+            take: Asks for its number.
+            seen: Called with it and with a sample's place when the models have seen that.
+        """
         with self._models:
             index = take()
-            done = None if index is None else self._try(index, nothing)
-        if index is None:
-            return None
-        return index, done() if done is not None else self.do_shard(index)
+            if index is None:
+                return None
+            tell = partial(seen, index)
+            done = self._try(index, nothing, tell)
+        return index, done() if done is not None else self.do_shard(index, nothing, tell)
 
-    def _try(self, index: int, begin: Callable[[int], None]) -> Callable[[], Effort] | None:
+    def _try(
+        self, index: int, begin: Callable[[int], None], seen: Callable[[int], None]
+    ) -> Callable[[], Effort] | None:
         """Show a shard to the models.
 
         Returns:
@@ -113,6 +130,9 @@ class Supervisor:
         def hear_until(word: str) -> Message:
             nonlocal place
             while word not in (message := child.answer(index)):
+                if "seen" in message:
+                    seen(message["seen"])
+                    continue
                 place = message["begin"]
                 if place != NO_SAMPLE:
                     begin(place)
@@ -139,7 +159,7 @@ class Supervisor:
                 return whole()
             except ChildDiedError as death:
                 self._record_death(index, place, str(death))
-            return self.do_shard(index)
+            return self.do_shard(index, begin, seen)
 
         return wait
 

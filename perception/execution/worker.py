@@ -40,6 +40,11 @@ def _tell_nobody(place: int) -> None:
     pass
 
 
+def _tell_seen(seen: Begin, place: int, answer: Future[Observed]) -> None:
+    if answer.exception() is None:
+        seen(place)
+
+
 @dataclass(frozen=True, eq=False)
 class Seen:
     """What the models saw of one shard.
@@ -88,7 +93,13 @@ class Worker:
         self._store = job.store()
 
     def observe(
-        self, index: int, poisoned: frozenset[int], begin: Begin, *, ahead: bool
+        self,
+        index: int,
+        poisoned: frozenset[int],
+        begin: Begin,
+        seen: Begin = _tell_nobody,
+        *,
+        ahead: bool,
     ) -> Seen | None:
         """Show one shard to the models; None if its evidence is stored already.
 
@@ -98,13 +109,14 @@ class Worker:
             index: Number of the shard.
             poisoned: Places within the shard of samples that killed a worker twice.
             begin: Called with a sample's place before the models see it, in any thread.
+            seen: Called with a sample's place when it is seen, or cannot be, in any thread.
             ahead: Whether samples are read before their turn, looked at side by side, and finished
                 while the models see others; else one by one: then all is seen on return, and a
                 crash is surely the fault of the one that was begun last.
         """
-        seen = evidence.folder_of(self._run)
-        self._store.bring_shard(seen, index)
-        if shards.shard_is_whole(seen, index):
+        folder = evidence.folder_of(self._run)
+        self._store.bring_shard(folder, index)
+        if shards.shard_is_whole(folder, index):
             return None
         refs = self._plan.shard(index)
         healthy = [ref for place, ref in enumerate(refs) if place not in poisoned]
@@ -124,6 +136,7 @@ class Worker:
                 begin(place)  # before it is read: that may end the process, too
                 answers.append(self._lanes.hand(observe))
                 answers[-1].result()
+            answers[-1].add_done_callback(partial(_tell_seen, seen, place))
         for answer in answers[: -self._see]:
             answer.result()
         return Seen(answers, kept.pictures)

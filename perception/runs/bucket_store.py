@@ -18,14 +18,14 @@ from perception.core.errors import BucketError, RequestError
 from perception.io import buckets
 from perception.io.buckets import Bucket
 from perception.io.files import TEMPORARY, storage_faults
-from perception.runs import shards
+from perception.runs import log, shards
 from perception.runs.folder import PLAN, SETTINGS, Plan, RunSpec, begin
 from perception.runs.lock import LOCK, held_in
 from perception.runs.timings import TIMINGS
 
 LOOK_S = 30.0  # between two looks at the lock of a run that is being labelled
 _QUARANTINE = "quarantine.jsonl"
-_AT_TOP = {SETTINGS, PLAN, _QUARANTINE, TIMINGS, LOCK}
+_AT_TOP = {SETTINGS, PLAN, _QUARANTINE, TIMINGS, log.FILE, LOCK}
 _FOLDERS = ("evidence/", "labels/", "poison/", "corrections/", "preview/")
 
 
@@ -151,7 +151,7 @@ class BucketStore:
                     self._discard()
                 raise
             check()
-            self.put(_QUARANTINE, TIMINGS, SETTINGS)
+            self.put(_QUARANTINE, TIMINGS, log.FILE, SETTINGS)
 
     def _keep_alive(self, check: Callable[[], None]) -> Callable[[], None]:
         looked = time.monotonic()
@@ -213,7 +213,7 @@ def copy_of(bucket: Bucket) -> Iterator[Path]:
 
 def is_state(name: str) -> bool:
     """Tell what says how far a run is, and with which settings, from data and pictures."""
-    return name.endswith((".json", ".jsonl")) and name != LOCK
+    return name == log.FILE or (name.endswith((".json", ".jsonl")) and name != LOCK)
 
 
 def _order(name: str) -> tuple[bool, bool, str]:

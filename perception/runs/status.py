@@ -18,7 +18,7 @@ class RunStatus:
         holder: Who works on it, or ""; a lock that cannot be proven stale counts as working.
         samples: Samples in all and done, and of these ok, empty and quarantined.
         quarantined_by: Quarantined samples by reason code.
-        images_per_s: Of the last call of `label`.
+        images_per_s: Of the last call of `label`, lately while it runs.
         seconds_left: At that speed.
         busy_share: Of the workers' time, spent inside the models.
         acceptance_rate: Accepted instances among all.
@@ -123,7 +123,8 @@ def read_status(run: Path) -> RunStatus:
 def _speed(run: Path, samples_left: int) -> dict[str, Any]:
     spent = timings.read(run)
     done, seconds = spent.samples_done_now, spent.seconds
-    rate = done / seconds if done and seconds else None
+    whole = done / seconds if done and seconds else None
+    rate = spent.recent_per_s or whole if samples_left else whole
     return {
         "images_per_s": rate,
         "seconds_left": samples_left / rate if rate else 0.0 if not samples_left else None,

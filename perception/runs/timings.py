@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter
 
 from perception.core.config import Settings
+from perception.core.progress import Pace
 from perception.runs import records
 
 TIMINGS = "timings.json"
@@ -32,6 +33,7 @@ class Spent(Settings):
     worker_s: Number = 0
     worker_busy_s: Number = 0
     worker_peak_bytes: Whole = 0
+    recent_per_s: Number | None = None
 
 
 _SPENT = TypeAdapter(Spent)
@@ -64,11 +66,14 @@ class Timings:
         self._effort = {"seconds": 0.0, "busy_s": 0.0, "peak_bytes": 0}
         self.samples_done_now = 0
         self._workers_seen: set[str] = set()
+        self._pace = Pace()
+        self._pace.add(self._started, 0)
         self._warm: float | None = None  # when the last worker had finished its first shard
 
     def add(self, samples: int, effort: dict[str, Any]) -> None:
         """Count a shard and what its worker spent on it."""
         self.samples_done_now += samples
+        self._pace.add(time.time(), self.samples_done_now)
         if effort["worker"] not in self._workers_seen:
             self._workers_seen.add(effort["worker"])
             self._warm = time.time()
@@ -89,6 +94,7 @@ class Timings:
         records.write_json(self._path, self._to_dict())
 
     def _to_dict(self) -> dict[str, Any]:
+        recent = self._pace.per_s(self._finished or self._written)
         return {
             "started_unix_s": round(self._started, 3),
             "finished_unix_s": None if self._finished is None else round(self._finished, 3),
@@ -98,6 +104,7 @@ class Timings:
             "engine": self._engine,
             "workers": self._workers,
             "workers_seen": len(self._workers_seen),
+            "recent_per_s": None if recent is None else round(recent, 6),
             "warm_unix_s": None if self._warm is None else round(self._warm, 3),
             "driver_peak_bytes": peak_bytes(),
             "worker_s": round(self._effort["seconds"], 3),

@@ -1,7 +1,7 @@
 """`perception synthesize`: draw scenes, render them, write them."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from perception.core.errors import RequestError
+from perception.core.progress import Progress
 from perception.core.version import __version__
 from perception.io.files import write_bytes
 from perception.synthetic import write, write_nuscenes
@@ -30,7 +31,7 @@ def synthesize(
     frames: int,
     seed: int,
     caster: Caster,
-    progress: Callable[[int, int], None],
+    progress: Progress,
     *,
     scene_frames: int = SCENE_FRAMES,
     stride: int = 1,

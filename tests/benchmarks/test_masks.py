@@ -18,7 +18,7 @@ from perception.models.fakes import BoxFiller
 CAR, ROAD = 26, 7
 
 
-def no_progress(done: int, total: int) -> None:
+def no_progress(done: int, total: int, name: str = "") -> None:
     """Say nothing."""
 
 

@@ -10,7 +10,7 @@ from perception.core.errors import RequestError
 from perception.models.fakes import BoxFiller
 
 
-def no_progress(done: int, total: int) -> None:
+def no_progress(done: int, total: int, name: str = "") -> None:
     """Say nothing."""
 
 

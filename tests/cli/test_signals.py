@@ -129,7 +129,7 @@ def test_row_39_the_shard_in_hand_has_seconds_and_not_for_ever(
     monkeypatch.setattr(terminal, "GRACE_S", 1)
     with (
         pytest.raises(Interrupted) as caught,
-        terminal.stopping_between_shards(lambda done, total: None) as check,
+        terminal.stopping_between_shards(lambda done, total, name="": None) as check,
     ):
         check(0, 9)
         os.kill(os.getpid(), signal.SIGTERM)
@@ -140,7 +140,7 @@ def test_row_39_the_shard_in_hand_has_seconds_and_not_for_ever(
 def test_before_the_first_shard_a_signal_ends_at_once() -> None:
     with (
         pytest.raises(Interrupted),
-        terminal.stopping_between_shards(lambda done, total: None),
+        terminal.stopping_between_shards(lambda done, total, name="": None),
     ):
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(30)
@@ -153,7 +153,9 @@ def test_outside_the_main_thread_there_are_no_signals_to_handle() -> None:
     def work() -> None:
         with (
             terminal.ending_on_signals(),
-            terminal.stopping_between_shards(lambda done, total: seen.append(done)) as check,
+            terminal.stopping_between_shards(
+                lambda done, total, name="": seen.append(done)
+            ) as check,
         ):
             check(3, 9)
 

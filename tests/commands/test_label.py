@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -21,7 +22,7 @@ from perception.commands.label import label as label_source
 from perception.commands.label import plan
 from perception.commands.relabel import relabel
 from perception.commands.request import LabelRequest
-from perception.commands.results import Run, no_progress, parse_statuses, read_labels
+from perception.commands.results import Progress, Run, no_progress, parse_statuses, read_labels
 from perception.core import masks as rle
 from perception.core.config import load_yaml
 from perception.core.errors import RequestError
@@ -40,7 +41,7 @@ SMALL = {"shard_size": 2}
 def label(
     source: object,
     out: Path,
-    progress: Callable[[int, int], None] = no_progress,
+    progress: Progress = no_progress,
     **options: Any,
 ) -> Run:
     text = str(source) if ":" in str(source) else f"images:{source}"
@@ -91,7 +92,7 @@ def test_a_second_call_does_nothing_and_changes_no_byte(
     before = snapshot(run)
     monkeypatch.setattr("perception.execution.handle.subprocess.Popen", no_process)
     seen: list[tuple[int, int]] = []
-    again = label(source, run, overrides=SMALL, progress=lambda *done: seen.append(done))
+    again = label(source, run, overrides=SMALL, progress=lambda *done: seen.append(done[:2]))
     assert snapshot(run) == before and seen == [(6, 6)]
     assert again.counts == json.loads(before["run.json"])["counts"]
     timings = json.loads((run / "timings.json").read_bytes())
@@ -103,9 +104,9 @@ def test_the_same_request_into_two_folders_is_the_same_bytes(
     finished: Path, source: Path, tmp_path: Path, snapshot: Snapshot
 ) -> None:
     seen: list[tuple[int, int]] = []
-    label(source, tmp_path / "b", overrides=SMALL, progress=lambda *done: seen.append(done))
+    label(source, tmp_path / "b", overrides=SMALL, progress=lambda *done: seen.append(done[:2]))
     assert snapshot(tmp_path / "b") == snapshot(finished)
-    assert [*dict.fromkeys(seen)] == [(0, 6), (2, 6), (4, 6), (6, 6)]
+    assert [*dict.fromkeys(seen)] == [(done, 6) for done in range(7)]  # each sample as it is seen
 
 
 def remove(*names: str) -> Callable[[Path], None]:
@@ -778,3 +779,20 @@ def test_row_34_a_run_in_which_no_shard_is_finished_is_ended_with_the_stacks_of_
     assert caught.value.code == "run.stalled"
     assert "fakes.py" in caught.value.message or "sitecustomize.py" in caught.value.message
     assert not (tmp_path / "run" / "lock.json").exists()
+
+
+def test_the_log_says_with_the_time_what_was_done_and_is_no_way_out(
+    tmp_path: Path, pictures: Draw
+) -> None:
+    source, run = f"images:{pictures(tmp_path / 'src', 2)}", tmp_path / "run"
+    label(source, run)
+    lines = (run / "log.txt").read_text().splitlines()
+    assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ \S", line) for line in lines)
+    assert lines[-1].endswith("finished: 2 samples, 0 of them before")
+    label(source, run)
+    assert (run / "log.txt").read_text().startswith("\n".join(lines))  # appended
+    (run / "log.txt").unlink()
+    (run / "log.txt").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError):
+        label(source, run)
+    assert not (tmp_path / "elsewhere").exists()

@@ -12,7 +12,7 @@ from perception.commands.label import label as label_source
 from perception.commands.request import LabelRequest
 from perception.core.ontology import load_ontology
 from perception.core.types import Status
-from perception.execution.effort import Done, Meter
+from perception.execution.effort import Done, Meter, See
 from perception.execution.job import Job, Placement
 from perception.execution.worker import Worker
 
@@ -63,7 +63,7 @@ def boxes_xywh() -> dict[str, tuple[int, int, int, int]]:
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the local engine work in this process."""
 
-    def run(job: Job, indices: Iterable[int], placement: Placement, done: Done) -> None:
+    def run(job: Job, indices: Iterable[int], placement: Placement, done: Done, seen: See) -> None:
         meter = Meter()
         worker = Worker(job, meter)
         for index in indices:

@@ -71,7 +71,7 @@ def contents(run: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(run)): path.read_bytes()
         for path in sorted(run.rglob("*"))
-        if path.is_file() and path.name != "timings.json"
+        if path.is_file() and path.name not in {"timings.json", "log.txt"}
     }
 
 
@@ -277,7 +277,11 @@ def test_row_33_a_node_is_lost_and_the_others_finish_the_run(
 def contents_there(address: str) -> dict[str, bytes]:
     """Every object of a run but the one that holds times."""
     bucket = buckets.parse(address)
-    return {name: bucket.read(name) or b"" for name in bucket.sizes() if name != "timings.json"}
+    return {
+        name: bucket.read(name) or b""
+        for name in bucket.sizes()
+        if name not in {"timings.json", "log.txt"}
+    }
 
 
 def test_row_33_a_run_in_a_bucket_ends_the_same_whoever_is_killed(

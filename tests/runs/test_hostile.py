@@ -25,7 +25,7 @@ from perception.commands.relabel import relabel
 from perception.commands.request import LabelRequest
 from perception.core.errors import PerceptionError, RequestError
 from perception.evaluation import evaluate
-from perception.execution.effort import Done, Meter
+from perception.execution.effort import Done, Meter, See
 from perception.execution.job import Job, Placement
 from perception.execution.worker import Worker
 from perception.review import command as pages
@@ -46,7 +46,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, kitti: Callable[..., Path]) 
     source = kitti(base / "src", 3)
     (source / "training" / "image_2" / "000002.png").write_bytes(b"")
 
-    def here(job: Job, indices: Iterable[int], placement: Placement, done: Done) -> None:
+    def here(job: Job, indices: Iterable[int], placement: Placement, done: Done, seen: See) -> None:
         meter = Meter()
         worker = Worker(job, meter)
         for index in indices:

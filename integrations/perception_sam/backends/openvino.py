@@ -17,6 +17,7 @@ import numpy as np
 
 from perception.core.config import ObserveConfig
 from perception.core.errors import RequestError
+from perception.core.progress import phase
 from perception.core.types import Float32
 from perception.io.files import write_bytes
 from perception.models.backends import cache_folder, mark_used, trim_cache
@@ -230,6 +231,8 @@ class OpenVinoBackend:
         if found is not None:
             return found
         with self._one_compiles:
+            at = "" if shape_hw == ANY_HW else f" for {shape_hw[1]} x {shape_hw[0]}"
+            phase(f"preparing SAM's {name}{at}, once")
             return self._compile(name, shape_hw, kept, options)
 
     def _read(self, kept: Path | None, options: dict[str, Any]) -> Any:

@@ -1,14 +1,15 @@
 """What each part of the lift is worth, and how fast it is: `perception bench lift`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from perception.benchmarks.harness.measurement import Measurement, Row
 from perception.benchmarks.lift import ablation, speed
+from perception.core.progress import Progress
 from perception.core.statistics import Figure
 
 
-def measure(runs: Sequence[Path], done: Callable[[int, int], None]) -> Measurement:
+def measure(runs: Sequence[Path], done: Progress) -> Measurement:
     """Lift runs again without each part of the lift, and measure its speed.
 
     Args:

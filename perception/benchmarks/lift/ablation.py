@@ -6,7 +6,7 @@ too, of each true object that has ten or more there, by the instance that its bo
 its status.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import numpy as np
 from perception.benchmarks.harness.measurement import Row, rows_of
 from perception.core.errors import RequestError
 from perception.core.geometry import points_in_view
+from perception.core.progress import Progress
 from perception.core.statistics import Figure, paired
 from perception.core.text import text_table
 from perception.core.types import Bool, Evidence, Float64, SampleLabels, Scene
@@ -79,7 +80,7 @@ class Scores:
         }
 
 
-def ablate(run: Path, ways: Sequence[str], done: Callable[[int, int], None]) -> dict[str, Scores]:
+def ablate(run: Path, ways: Sequence[str], done: Progress) -> dict[str, Scores]:
     """Lift a run's evidence in several ways.
 
     Args:

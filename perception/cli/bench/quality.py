@@ -5,8 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from perception.cli.bench.app import PLAIN, Shown, bench_app, finish
-from perception.cli.terminal import Flag, show_progress, show_steps
+from perception.cli.terminal import Flag, show_steps
 from perception.core.config import Mode
+from perception.core.progress import step
 
 
 @bench_app.command(name="settings")
@@ -30,8 +31,8 @@ def bench_settings(
     from perception.benchmarks import settings
     from perception.io import scratch
 
-    with scratch.folder("settings") as place, show_steps(output.as_json) as tell:
-        rows = settings.measure(root, segmenter, sides, place, tell)
+    with scratch.folder("settings") as place:
+        rows = settings.measure(root, segmenter, sides, place, show_steps(output.as_json))
     return finish(settings.report(rows), output)
 
 
@@ -58,8 +59,7 @@ def bench_masks(
     from perception.benchmarks.harness.segmenting import load_segmenter
 
     model = load_segmenter(segmenter, threads, mode)
-    with show_progress(output.as_json) as progress:
-        found = masks.compare(root, model, progress)
+    found = masks.compare(root, model, step)
     return finish(scores.report(found, "px"), output)
 
 
@@ -86,8 +86,7 @@ def bench_points(
     from perception.benchmarks.harness.segmenting import load_segmenter
 
     model = load_segmenter(segmenter, threads, mode)
-    with show_progress(output.as_json) as progress:
-        found = points.compare(root, model, progress)
+    found = points.compare(root, model, step)
     return finish(scores.report(found, "points"), output)
 
 
@@ -105,8 +104,7 @@ def bench_lift(*runs: Path, output: Shown = PLAIN) -> int:
     """
     from perception.benchmarks import lift
 
-    with show_progress(output.as_json) as progress:
-        found = lift.measure(runs, progress)
+    found = lift.measure(runs, step)
     return finish(found, output)
 
 
@@ -190,10 +188,9 @@ def bench_compare(
             overrides={"observe": {"threads": threads, "detect_tiles": "off"}},
             trust_weights=trust_weights,
         )
-        with show_progress(output.as_json) as progress:
-            entries = compare.compete(
-                request, tuple(segmenter), truth, truth_map=truth_map, seed=seed, progress=progress
-            )
+        entries = compare.compete(
+            request, tuple(segmenter), truth, truth_map=truth_map, seed=seed, progress=step
+        )
     return finish(compare.report(entries), output)
 
 
@@ -240,8 +237,9 @@ def bench_gain(
         status=status,
     )
     caster = pkgutil.resolve_name(CASTERS["open3d"])()
-    with show_steps(output.as_json) as tell:
-        gain = measure_gain(GainRequest(out, detector, segmenter, config), caster, tell)
+    gain = measure_gain(
+        GainRequest(out, detector, segmenter, config), caster, show_steps(output.as_json)
+    )
     found = gain.report()
     return finish(replace(found, lines=[*found.lines, f"{out / 'gain.json'}"]), output)
 
@@ -260,8 +258,7 @@ def bench_recall(*roots: Path, detector: list[str], threads: int = 2, output: Sh
     """
     from perception.benchmarks import recall
 
-    with show_progress(output.as_json) as progress:
-        results = recall.measure(roots, detector, threads, progress)
+    results = recall.measure(roots, detector, threads, step)
     return finish(recall.report(results), output)
 
 

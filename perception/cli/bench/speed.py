@@ -36,9 +36,15 @@ def bench_race(
     from perception.benchmarks import race
     from perception.io import scratch
 
-    with scratch.folder("race") as place, show_steps(output.as_json) as tell:
+    with scratch.folder("race") as place:
         result = race.run_race(
-            images, detector, segmenter, place, rounds=rounds, repeat=repeat, tell=tell
+            images,
+            detector,
+            segmenter,
+            place,
+            rounds=rounds,
+            repeat=repeat,
+            tell=show_steps(output.as_json),
         )
     return finish(race.report(result), output)
 

@@ -12,7 +12,7 @@ import pytest
 from perception.commands.label import label
 from perception.commands.request import LabelRequest
 from perception.core.types import Segments
-from perception.execution.effort import Done, Meter
+from perception.execution.effort import Done, Meter, See
 from perception.execution.job import Job, Placement
 from perception.execution.worker import Worker
 from perception.models.fakes import BoxFiller, segments_of
@@ -54,7 +54,9 @@ def _segment(self: BoxFiller, image_rgb: np.ndarray, boxes_xyxy: np.ndarray) -> 
     return found
 
 
-def _work_here(job: Job, indices: Iterable[int], placement: Placement, done: Done) -> None:
+def _work_here(
+    job: Job, indices: Iterable[int], placement: Placement, done: Done, seen: See
+) -> None:
     meter = Meter()
     worker = Worker(job, meter)
     for index in indices:
