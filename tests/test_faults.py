@@ -707,9 +707,9 @@ def test_row_34_an_ordinary_exception_is_quarantined_with_its_words(
         ({"overrides": {"observe": {"min_score": 0.1}}}, "config.observe.min_score: 0.2 there"),
         ({"segmenter": "grabcut"}, "segmenter.kind: 'boxes' there, 'grabcut' asked for"),
         ({"class_map": "coco80-to-road"}, "class_map.source: "),
-        ({"limit": 1}, "other samples: 1 sample fewer than the run: 001.png; use"),
+        ({"overrides": {"observe": {"orientation": "stored"}}}, "config.observe.orientation: "),
     ],
-    ids=["config", "model", "class map", "plan"],
+    ids=["config", "model", "class map", "reading"],
 )
 def test_row_37_a_run_is_not_resumed_with_other_settings(
     tmp_path: Path,

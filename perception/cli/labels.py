@@ -13,7 +13,7 @@ from perception.cli.terminal import (
     nested,
     say,
     show_notice,
-    stopping_between_shards,
+    stopping_between_samples,
 )
 from perception.core.config import Backend, Mode, Precision
 from perception.core.progress import step
@@ -171,7 +171,7 @@ def label(
     )
     if dry_run:
         return _show_plan(plan(request), as_json)
-    with stopping_between_shards(step) as gently:
+    with stopping_between_samples(step) as gently:
         return _show_run(label_source(request, gently, show_notice(as_json)), as_json)
 
 
@@ -213,7 +213,7 @@ def relabel(
     from perception.commands.relabel import relabel as relabel_run
 
     overrides = nested({"decide.judge.min_score": min_score})
-    with stopping_between_shards(step) as gently:
+    with stopping_between_samples(step) as gently:
         result = relabel_run(
             run,
             overrides=overrides,

@@ -22,7 +22,7 @@ from perception.core.progress import Progress, phase
 
 FINE, QUARANTINED, USAGE, INTERRUPTED = 0, 1, 2, 130  # exit codes
 VERBOSE, QUIET = {"-v", "--verbose"}, {"-q", "--quiet"}  # of every verb
-GRACE_S = 20  # for the shard in hand after a first signal; Kubernetes kills after 30
+GRACE_S = 20  # for the samples in hand after a first signal; Kubernetes kills after 30
 
 TYPED: ContextVar[Sequence[str]] = ContextVar("TYPED", default=())  # the command as it was given
 
@@ -69,13 +69,13 @@ def ending_on_signals() -> Iterator[None]:
 
 
 @contextmanager
-def stopping_between_shards(
+def stopping_between_samples(
     progress: Progress,
 ) -> Iterator[Progress]:
-    """Let a first signal wait for the shard in hand, `GRACE_S` seconds at most; a second does not.
+    """Let a first signal wait for the samples in hand, `GRACE_S` seconds at most; a second not.
 
     Yields:
-        `progress`, which then ends the command: call it before and after each shard.
+        `progress`, which then ends the command: call it before and after each sample.
     """
     asked: list[int] = []
     begun, shown = False, -1
@@ -84,7 +84,7 @@ def stopping_between_shards(
         if begun and not asked and number != signal.SIGALRM:
             asked.append(number)
             signal.alarm(GRACE_S)
-            display.note("perception: finishing the shard in hand; once more ends it now")
+            display.note("perception: keeping what was seen; once more ends it now")
             return
         _ignore_signals()
         raise Interrupted(asked[0] if asked else number, at_once=True)

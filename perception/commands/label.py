@@ -23,7 +23,7 @@ from perception.execution.effort import Effort
 from perception.execution.job import Placement
 from perception.execution.trial import load_once
 from perception.models import registry
-from perception.runs import evidence, folder, labels, log, offsets, sanity, shards, store
+from perception.runs import evidence, folder, growth, labels, log, offsets, sanity, shards, store
 from perception.runs.folder import Plan, RunSpec
 from perception.runs.store import RunStore
 from perception.runs.timings import Timings
@@ -117,7 +117,13 @@ def label(request: LabelRequest, progress: Progress = no_progress, tell: Tell = 
         for notice in resolved.notices:
             tell(notice)
         spec, samples = resolved.job.spec, resolved.plan
-        begun = run.begun(spec, samples, overwrite=request.overwrite, break_lock=request.break_lock)
+        begun = run.begun(
+            spec,
+            samples,
+            resolved.asked,
+            overwrite=request.overwrite,
+            break_lock=request.break_lock,
+        )
         with begun as keep_alive, log.kept(run.place):
             for notice in resolved.notices:
                 phase(notice)
@@ -136,6 +142,8 @@ def _work(
 ) -> dict[str, Any]:
     job, samples = resolved.job, resolved.plan
     total = len(samples.samples)
+    if mended := growth.retry_mended(run, job.spec, samples):
+        tell(f"{mended} quarantined samples have changed since: tried again")
     missing = [index for index in range(len(samples)) if not _is_whole(run, job.spec, index)]
     resumed = total - sum(len(samples.shard(index)) for index in missing)
     timings = Timings(run.place, resumed, request.engine, request.workers)

@@ -79,6 +79,6 @@ def decide_run(run: Path, spec: RunSpec, workers: int = 0, progress: Progress = 
     with lock.held(run):
         progress(0, total)
         for index in decide_all(run, spec, samples, workers or len(os.sched_getaffinity(0))):
-            progress(min((index + 1) * samples.shard_size, total), total)
+            progress(samples.first(index) + len(samples.shard(index)), total)
         counts = folder.finish(run, spec, samples)
         return Run(run, counts, str(run), refusals=first_refusals(run))

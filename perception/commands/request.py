@@ -31,8 +31,8 @@ from perception.models.capabilities import Capabilities
 from perception.models.registry import Choice
 from perception.readers import sources
 from perception.readers.sources import Source
-from perception.runs import folder, records
-from perception.runs.folder import Plan, RunSpec
+from perception.runs import folder, growth, records
+from perception.runs.folder import Plan, RunSpec, Summary
 from perception.runs.store import RunStore
 
 MAX_LANES = 4  # each holds an image and the networks' memory for it, about 0.3 GB
@@ -168,12 +168,14 @@ class Resolved:
     Attributes:
         job: What workers are told.
         plan: The shards.
+        asked: The label set of the decisions that are asked for; the run may have others by now.
         notices: What was understood or left out, one sentence each: people read them before any
             work, so that nothing is passed over in silence.
     """
 
     job: Job
     plan: Plan
+    asked: str
     notices: tuple[str, ...] = ()
 
 
@@ -216,11 +218,14 @@ def resolve(checked: Checked, run: RunStore) -> Resolved:
     settings = _resolve_threads(checked.settings, run.place, request)
     settings = _resolve_models(settings, checked.chosen)
     segmenter, second = checked.chosen.segmenter, checked.chosen.second
+    there, plan, notices = _there(run.place, request), checked.plan, tuple[str, ...]()
+    if there is not None:
+        plan, notices = growth.grown(run.place, there.spec, plan)
     spec = RunSpec(
         libraries=folder.installed_libraries(),
         source=checked.origin.layout,
         source_licence=checked.origin.licence,
-        plan_sha256=records.sha256(checked.plan.to_bytes()),
+        plan_sha256=records.sha256(plan.to_bytes()),
         detector=boxes.spec,
         segmenter=segmenter.spec,
         second=second.spec if second else None,
@@ -229,6 +234,11 @@ def resolve(checked: Checked, run: RunStore) -> Resolved:
         class_map=boxes.class_map,
         trust=read_model(Path(request.trust)) if request.trust else None,
     )
+    asked = spec.label_set()
+    if there is not None:
+        spec = growth.decided_as_before(there, spec)
+        if spec.label_set() != asked:
+            notices = (*notices, "decided as the run was decided last, by relabel or corrections")
     job = Job(
         run=str(run.place),
         address=str(run.address),
@@ -240,7 +250,13 @@ def resolve(checked: Checked, run: RunStore) -> Resolved:
         layout=checked.origin.layout,
         root=checked.root,
     )
-    return Resolved(job, checked.plan, (*checked.notices, *boxes.notices))
+    return Resolved(job, plan, asked, (*checked.notices, *boxes.notices, *notices))
+
+
+def _there(run: Path, request: LabelRequest) -> Summary | None:
+    """Return what says how a run was made that is there and shall stay."""
+    has_run = (run / folder.SETTINGS).exists() and not request.overwrite
+    return folder.read_summary(run) if has_run else None
 
 
 def _reading(settings: Config) -> Reading:

@@ -1,12 +1,13 @@
 """The process that does the work: a Worker that hears of shards on stdin and answers on stdout.
 
-Lines of JSON both ways. In: the job, then {"shard": 3, "poisoned": [2], "alone": false} per shard.
-Out: {"ready": true}; {"note": words} for people; {"shard": 3, "begin": place} before the models see
-a sample and before its sweep is read; {"shard": 3, "seen": place} when they have seen it;
-{"shard": 3, "taken": true} when the models are left with its last ones and the next shard is
-wanted; {"shard": 3, "observed": true} when they have seen all; {"shard": 3, "done": {effort}} when
-it is whole; or {"error": {...}}. A shard is written and decided while the models see the next one,
-unless it is to be done alone.
+Lines of JSON both ways. In: the job, then {"shard": 3, "poisoned": [2], "alone": false} per shard,
+and {"stop": true} when no other sample shall be begun. Out: {"ready": true}; {"note": words} for
+people; {"shard": 3, "begin": place} before the models see a sample and before its sweep is read;
+{"shard": 3, "seen": place} when they have seen it; {"shard": 3, "taken": true} when the models are
+left with its last ones and the next shard is wanted; {"shard": 3, "observed": true} when they have
+seen all; {"shard": 3, "done": {effort}} when it is whole; {"shard": 3, "aside": true} when it was
+stopped, and what was seen is kept; or {"error": {...}}. A shard is written and decided while the
+models see the next one, unless it is to be done alone.
 
 It runs apart from its supervisor because a model can crash, exit or be killed, and the frame that
 did it must be found.
@@ -16,6 +17,7 @@ import faulthandler
 import json
 import logging
 import os
+import queue
 import signal
 import sys
 import threading
@@ -108,14 +110,20 @@ def _serve(job: Job, answer: _Answers) -> None:
                 sample.result()
             effort = meter.lap()
             answer(shard=index, observed=True)
+            if seen is not None and not worker.is_seen_whole(index, seen):
+                worker.set_aside(index, seen)
+                answer(shard=index, aside=True)
+                return
             worker.finish(index, seen, begin)
             answer(shard=index, done=effort.to_dict())
 
+    stop = threading.Event()
+    requests: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(requests, stop), daemon=True).start()
     behind: Future[None] = Future()
     behind.set_result(None)
     with ThreadPoolExecutor(1) as finishing:
-        for line in sys.stdin:
-            request = json.loads(line)
+        for request in iter(requests.get, None):
             index, alone = request["shard"], request["alone"]
             if alone:
                 behind.result()
@@ -127,10 +135,21 @@ def _serve(job: Job, answer: _Answers) -> None:
                 answer(shard=index, seen=place)
 
             poisoned = frozenset(request["poisoned"])
-            seen = worker.observe(index, poisoned, begin, tell, ahead=not alone)
+            seen = worker.observe(index, poisoned, begin, tell, ahead=not alone, stop=stop)
             answer(shard=index, taken=True)
             behind.result()  # one shard waits to be written, and no more: memory stays bounded
             behind = finishing.submit(finish, index, seen, begin)
+
+
+def _listen(requests: "queue.SimpleQueue[dict[str, Any] | None]", stop: threading.Event) -> None:
+    """Hand on what is asked for; a wish to stop is heard while the models are at work."""
+    for line in sys.stdin:
+        request = json.loads(line)
+        if "stop" in request:
+            stop.set()
+        else:
+            requests.put(request)
+    requests.put(None)
 
 
 if __name__ == "__main__":

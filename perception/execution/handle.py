@@ -71,6 +71,7 @@ class Child:
         self._last_word_s = time.monotonic()
         self._answers: defaultdict[int, queue.SimpleQueue[Message]] = defaultdict(queue.SimpleQueue)
         self._lock = threading.Lock()  # of the answers: between them and the end of them
+        self._speaks = threading.Lock()
         self._error: Message = {}
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
@@ -86,8 +87,9 @@ class Child:
         stream = self._process.stdin
         try:
             if stream is not None:
-                stream.write(json.dumps(value) + "\n")
-                stream.flush()
+                with self._speaks:
+                    stream.write(json.dumps(value) + "\n")
+                    stream.flush()
         except (BrokenPipeError, ValueError) as error:  # ValueError: closed
             self._listener.join()
             raise ChildDiedError(self._how) from error

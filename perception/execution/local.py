@@ -2,13 +2,13 @@
 
 import queue
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from perception.core.errors import Interrupted, RequestError
 from perception.execution.effort import Done, Effort, See
 from perception.execution.job import Job, Placement
-from perception.execution.supervisor import LANES, Supervisor
+from perception.execution.supervisor import LANES, SetAsideError, Supervisor
 
 # A shard that is whole, a sample that was seen (shard, place), an error; None: a worker has ended
 Result = tuple[int, Effort | int] | BaseException | None
@@ -22,7 +22,8 @@ def run(job: Job, indices: Iterable[int], placement: Placement, done: Done, seen
         indices: The shards that are not whole yet; each is asked for when a worker is free.
         placement: How many processes side by side, each with its own models.
         done: Called with each shard that is whole. Where it is interrupted, but not at once, or
-            asking for a shard raises, the shards in hand are finished first.
+            asking for a shard raises, the samples in hand are finished first, and what was seen of
+            their shards is kept.
         seen: Called with the shard and the place of each sample that the models have seen; may be
             interrupted likewise.
 
@@ -31,7 +32,7 @@ def run(job: Job, indices: Iterable[int], placement: Placement, done: Done, seen
     """
     supervisors = [Supervisor(job) for _ in range(placement.workers)]
     results: queue.SimpleQueue[Result] = queue.SimpleQueue()
-    handing_out = _HandingOut(indices)
+    handing_out = _HandingOut(indices, supervisors)
     threads = [
         threading.Thread(target=_serve, args=(supervisor, handing_out, results), daemon=True)
         for supervisor in supervisors
@@ -76,8 +77,9 @@ def run(job: Job, indices: Iterable[int], placement: Placement, done: Done, seen
 class _HandingOut:
     """Gives each shard to one thread, until there are no more or something says stop."""
 
-    def __init__(self, indices: Iterable[int]) -> None:
+    def __init__(self, indices: Iterable[int], supervisors: Sequence[Supervisor]) -> None:
         self._waiting = iter(indices)
+        self._supervisors = supervisors
         self._lock = threading.Lock()
         self.stopped_by: BaseException | None = None
 
@@ -88,12 +90,18 @@ class _HandingOut:
             try:
                 return next(self._waiting, None)
             except BaseException as error:
-                self.stopped_by = error
+                self._stop(error)
                 return None
 
     def stop(self, error: BaseException) -> None:
         with self._lock:
-            self.stopped_by = self.stopped_by or error
+            self._stop(error)
+
+    def _stop(self, error: BaseException) -> None:
+        if self.stopped_by is None:
+            self.stopped_by = error
+            for supervisor in self._supervisors:
+                supervisor.stop()
 
 
 def _serve(
@@ -106,6 +114,8 @@ def _serve(
         try:
             while (result := supervisor.do_next(handing_out, tell)) is not None:
                 results.put(result)
+        except SetAsideError:
+            return
         except BaseException as error:  # handed to the thread that waits: it decides
             results.put(error)
 

@@ -10,6 +10,7 @@ nothing for `config.hang_s` seconds is killed, which counts as a death.
 import threading
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -26,6 +27,10 @@ DEATHS_ALLOWED = 1  # the second death in the same sample's hands is its fault
 
 class AbandonedError(Exception):
     """The run ends: nobody waits for this shard any more."""
+
+
+class SetAsideError(Exception):
+    """The run shall stop: a shard is not whole, what was seen of it is kept."""
 
 
 def nothing(place: int) -> None:
@@ -69,6 +74,13 @@ class Supervisor:
         if child is not None:
             child.kill()
 
+    def stop(self) -> None:
+        """Let the child begin no other sample, from any thread; shards raise `SetAsideError`."""
+        child = self._child
+        if child is not None:
+            with suppress(ChildDiedError):  # then there is nothing to stop
+                child.send(stop=True)
+
     def stacks(self) -> str:
         """Return where each thread of the child is; "" if it cannot say."""
         child = self._child
@@ -93,6 +105,7 @@ class Supervisor:
         Raises:
             RequestError: `process.crash`, `disk.full` and whatever else the child reports.
             AbandonedError: after `abandon`.
+            SetAsideError: after `stop`.
         """
         done = None
         while done is None:
@@ -127,9 +140,9 @@ class Supervisor:
         """
         child, alone, place = self._running_child(), index in self._alone, NO_SAMPLE
 
-        def hear_until(word: str) -> Message:
+        def hear_until(*words: str) -> Message:
             nonlocal place
-            while word not in (message := child.answer(index)):
+            while not {*words} & (message := child.answer(index)).keys():
                 if "seen" in message:
                     seen(message["seen"])
                     continue
@@ -142,7 +155,10 @@ class Supervisor:
             nonlocal place
             hear_until("observed")
             place = NO_SAMPLE
-            return Effort(**hear_until("done")["done"])
+            message = hear_until("done", "aside")
+            if "aside" in message:
+                raise SetAsideError
+            return Effort(**message["done"])
 
         try:
             child.send(shard=index, poisoned=sorted(self._poisoned(index)), alone=alone)

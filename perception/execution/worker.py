@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
+from threading import Event
 from types import MappingProxyType
 
 from perception.core.errors import BucketError, RequestError, SampleError
@@ -38,6 +39,12 @@ NOTHING_READ: Mapping[str, Pictures] = MappingProxyType({})
 
 def _tell_nobody(place: int) -> None:
     pass
+
+
+def _known(observed: Observed) -> Future[Observed]:
+    answer = Future[Observed]()
+    answer.set_result(observed)
+    return answer
 
 
 def _tell_seen(seen: Begin, place: int, answer: Future[Observed]) -> None:
@@ -100,6 +107,7 @@ class Worker:
         seen: Begin = _tell_nobody,
         *,
         ahead: bool,
+        stop: Event | None = None,
     ) -> Seen | None:
         """Show one shard to the models; None if its evidence is stored already.
 
@@ -113,17 +121,28 @@ class Worker:
             ahead: Whether samples are read before their turn, looked at side by side, and finished
                 while the models see others; else one by one: then all is seen on return, and a
                 crash is surely the fault of the one that was begun last.
+            stop: When it is set, no other sample of the shard is begun.
         """
         folder = evidence.folder_of(self._run)
         self._store.bring_shard(folder, index)
         if shards.shard_is_whole(folder, index):
             return None
         refs = self._plan.shard(index)
-        healthy = [ref for place, ref in enumerate(refs) if place not in poisoned]
+        self._store.bring_shard(evidence.partial_folder_of(self._run), index)
+        before = evidence.read_partial(self._run, index, refs)
+        healthy = [
+            ref for place, ref in enumerate(refs) if place not in poisoned and ref.id not in before
+        ]
         reading = self._readers.ahead(healthy if ahead else ())
-        kept, first = _Kept(), index * self._plan.shard_size
+        kept, first = _Kept(), self._plan.first(index)
         answers: list[Future[Observed]] = []
         for place, ref in enumerate(refs):
+            if stop is not None and stop.is_set():
+                break
+            if ref.id in before:
+                answers.append(_known(before[ref.id]))
+                seen(place)
+                continue
             ill = place in poisoned
             load = reading.take() if ahead and not ill else sources.load_pictures
             if first + place < PREVIEW_SAMPLES:
@@ -140,6 +159,17 @@ class Worker:
         for answer in answers[: -self._see]:
             answer.result()
         return Seen(answers, kept.pictures)
+
+    def set_aside(self, index: int, seen: Seen) -> None:
+        """Keep what the models saw of a shard that is not seen whole: nobody sees it again."""
+        samples = [answer.result() for answer in seen.answers]
+        if samples:
+            evidence.write(self._run, index, samples, partial=True)
+            self._store.put_shard(evidence.partial_folder_of(self._run), index)
+
+    def is_seen_whole(self, index: int, seen: Seen | None) -> bool:
+        """Tell whether the models saw all samples of a shard."""
+        return seen is None or len(seen.answers) == len(self._plan.shard(index))
 
     def _observe_in_turn(
         self,
@@ -178,9 +208,10 @@ class Worker:
         if seen is not None:
             evidence.write(self._run, index, [answer.result() for answer in seen.answers])
             self._store.put_shard(folders[0], index)
+            self._store.drop_shard(evidence.partial_folder_of(self._run), index)
         pictures = NOTHING_READ if seen is None else seen.pictures
         decide_shard(self._run, self._spec, self._plan, index, begin, pictures)
-        first = index * self._plan.shard_size
+        first = self._plan.first(index)
         drawn = self._plan.shard(index)[: max(0, PREVIEW_SAMPLES - first)]
         self._store.put_previews(str(_file_stem(ref.id)) for ref in drawn)
         self._store.put_shard(folders[1], index)
@@ -238,7 +269,7 @@ def decide_shard(
     rules = rules_of(run, spec)
     decided: list[tuple[Outcome, SampleLabels]] = []
     scenes: dict[str, Scene] = {}
-    refs, first = plan.shard(index), index * plan.shard_size
+    refs, first = plan.shard(index), plan.first(index)
     stored = zip(refs, evidence.read(run, index, refs), strict=True)
     poisoned = poison.places(run, index)
     for place, (ref, (outcome, seen)) in enumerate(stored):
@@ -266,7 +297,7 @@ def decide_shard(
 
 def draw_shard(run: Path, spec: RunSpec, plan: Plan, index: int) -> None:
     """Draw the previews of a shard that was decided before."""
-    if index * plan.shard_size < PREVIEW_SAMPLES:
+    if plan.first(index) < PREVIEW_SAMPLES:
         decided = list(read_shard(run, spec, plan, index))
         _draw(run, spec, plan, index, decided)
 
@@ -280,7 +311,7 @@ def _draw(
     pictures: Mapping[str, Pictures] = NOTHING_READ,
     scenes: Mapping[str, Scene] = MappingProxyType({}),
 ) -> None:
-    names, first = _names(spec), index * plan.shard_size
+    names, first = _names(spec), plan.first(index)
     drawings = [
         partial(
             write_preview,

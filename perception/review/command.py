@@ -115,8 +115,8 @@ def _chosen(
     """Yield samples evenly spaced over the plan; only their shards are read."""
     count = min(frames, len(plan.samples))
     places = np.linspace(0, len(plan.samples) - 1, count).round().astype(int).tolist()
-    for index in sorted({place // plan.shard_size for place in places}):
-        first = index * plan.shard_size
+    for index in sorted({plan.shard_of(place) for place in places}):
+        first = plan.first(index)
         shard = zip(plan.shard(index), folder.read_shard(run, spec, plan, index), strict=True)
         for place, (ref, (outcome, sample)) in enumerate(shard, start=first):
             if place in places:

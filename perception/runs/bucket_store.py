@@ -125,13 +125,32 @@ class BucketStore:
                 if path.is_file():
                     self.put(self._name(path))
 
+    def drop(self, *names: str) -> None:
+        """Delete files, by their names relative to the run, in the bucket and in the copy."""
+        for name in names:
+            if name in self._sizes():
+                self.bucket.remove(name)
+                del self._sizes()[name]
+            (self.place / name).unlink(missing_ok=True)
+
+    def drop_shard(self, folder: Path, index: int) -> None:
+        """Delete a shard, what says that it is whole first."""
+        stem = self._stem(folder, index)
+        self.drop(f"{stem}.json", f"{stem}.parquet")
+
     def drop_copy(self, folder: Path, index: int) -> None:
         """Delete the copy of a shard's data: the copy of a long run stays small."""
         (folder / f"{shards.shard_name(index)}.parquet").unlink(missing_ok=True)
 
     @contextmanager
     def begun(
-        self, spec: RunSpec, plan: Plan, *, overwrite: bool = False, break_lock: bool = False
+        self,
+        spec: RunSpec,
+        plan: Plan,
+        asked: str = "",
+        *,
+        overwrite: bool = False,
+        break_lock: bool = False,
     ) -> Iterator[Callable[[], None]]:
         """Hold the run while it is labelled; the counts are put at the end. See `RunStore`."""
         with held_in(self.bucket, break_lock) as check:
@@ -140,7 +159,7 @@ class BucketStore:
                 self._discard()
                 (self.place / SETTINGS).unlink()
             self.bring(is_state)
-            begin(self.place, spec, plan)
+            begin(self.place, spec, plan, asked)
             self.put(PLAN, SETTINGS)
             try:
                 yield self._keep_alive(check)

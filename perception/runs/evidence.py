@@ -1,4 +1,8 @@
-"""Evidence shards: what the models saw. Written once, never rewritten."""
+"""Evidence shards: what the models saw; what they saw of a sample is never seen again.
+
+A shard that was left half-way (a signal, a sample that was mended) has what was seen so far in
+`evidence/partial`, until it is whole.
+"""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -29,6 +33,7 @@ SCHEMA = pa.schema(
         *shards.PICTURE_FIELDS,
         ("dropped", shards.COUNTS),
         ("mended", shards.COUNTS),
+        ("changes", pa.list_(pa.string())),
         ("class_name", pa.string()),
         ("score", pa.float32()),
         ("box_xyxy", pa.list_(pa.float32(), 4)),
@@ -50,6 +55,7 @@ RULES: Rules = {
     **COMMON,
     "dropped": Rule(PICTURE, 0, MOST),
     "mended": Rule(PICTURE, 0, MOST),
+    "changes": Rule(PICTURE),
     "class_name": Rule(INSTANCE),
     "score": Rule(INSTANCE),
     "cells_xyxy": Rule(INSTANCE, 0, MOST),
@@ -68,8 +74,19 @@ def folder_of(run: Path) -> Path:
     return run / "evidence"
 
 
-def write(run: Path, index: int, samples: list[tuple[Outcome, tuple[Evidence, ...]]]) -> None:
-    """Write one shard: all its samples, the quarantined ones too."""
+def partial_folder_of(run: Path) -> Path:
+    """Return where a run keeps what was seen of shards that were left half-way."""
+    return folder_of(run) / "partial"
+
+
+def write(
+    run: Path,
+    index: int,
+    samples: list[tuple[Outcome, tuple[Evidence, ...]]],
+    *,
+    partial: bool = False,
+) -> None:
+    """Write one shard: all its samples, the quarantined ones too; or what was seen of it."""
     rows: list[Row] = []
     counts: Tallies = {"boxes_dropped": {}, "boxes_mended": {}}
     for outcome, pictures in samples:
@@ -81,7 +98,8 @@ def write(run: Path, index: int, samples: list[tuple[Outcome, tuple[Evidence, ..
             shards.add_tallies(counts, sanity.tally(evidence))
             if evidence.changes:
                 shards.add_tallies(counts, {"pictures_changed": Counter(evidence.changes)})
-    shards.write_shard(folder_of(run), index, rows, SCHEMA, counts)
+    folder = partial_folder_of(run) if partial else folder_of(run)
+    shards.write_shard(folder, index, rows, SCHEMA, counts)
 
 
 def read(
@@ -98,10 +116,39 @@ def read(
         RequestError: `run.damaged` for bytes that are not those of its hash, values that are not
             what they should be, and samples or pictures that are not the plan's.
     """
-    path = folder_of(run) / f"{shards.shard_name(index)}.parquet"
-    found = rows_.read(folder_of(run), index, SCHEMA, RULES, refs)
+    yield from _read(folder_of(run), index, refs)
+
+
+def _read(
+    folder: Path, index: int, refs: Sequence[SampleRef]
+) -> Iterator[tuple[Outcome, tuple[Evidence, ...]]]:
+    path = folder / f"{shards.shard_name(index)}.parquet"
+    found = rows_.read(folder, index, SCHEMA, RULES, refs)
     for outcome, pictures, _ in shards.grouped(found):
         yield outcome, tuple(_evidence(picture, instances, path) for picture, instances in pictures)
+
+
+def read_partial(
+    run: Path, index: int, refs: Sequence[SampleRef]
+) -> dict[str, tuple[Outcome, tuple[Evidence, ...]]]:
+    """Return what was seen of a shard that was left half-way, by sample; nothing where it is torn.
+
+    Args:
+        run: The run folder.
+        index: Number of the shard.
+        refs: The samples that the plan has there.
+
+    Raises:
+        RequestError: as `read`.
+    """
+    folder = partial_folder_of(run)
+    if not shards.shard_is_whole(folder, index):
+        return {}
+    table = shards.read_table(folder, index, SCHEMA)
+    kinds, ids = table.column("kind").to_pylist(), table.column("sample_id").to_pylist()
+    named = {name for kind, name in zip(kinds, ids, strict=True) if kind == "sample"}
+    seen = [ref for ref in refs if ref.id in named]
+    return {outcome.sample_id: (outcome, found) for outcome, found in _read(folder, index, seen)}
 
 
 def _picture_rows(evidence: Evidence) -> Iterator[Row]:
@@ -113,6 +160,7 @@ def _picture_rows(evidence: Evidence) -> Iterator[Row]:
         "width": evidence.size_hw[1],
         "dropped": shards.counts_to_rows(evidence.dropped),
         "mended": shards.counts_to_rows(evidence.detections.mended),
+        "changes": list(evidence.changes),
     }
     found, segments, logits = evidence.detections, evidence.segments, evidence.segments.logits
     for i in range(len(found)):
@@ -169,6 +217,7 @@ def _evidence(picture: Row, rows: list[Row], path: Path) -> Evidence:
             **{field: _column(rows, name, np.float32) for name, field in _STATISTICS.items()}
         ),
         dropped=shards.counts_from_rows(picture["dropped"]),
+        changes=tuple(picture["changes"]),
     )
 
 

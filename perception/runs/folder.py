@@ -126,6 +126,8 @@ class Summary(Settings):
         fingerprint: Of `spec`.
         spec: The settings.
         labels: The current label set.
+        asked: The label set of the decisions that `label` was last asked for; a relabelling does
+            not change it.
         licences: Of source and models.
         counts: See `finish`; None until the run is complete.
     """
@@ -133,6 +135,7 @@ class Summary(Settings):
     fingerprint: str
     spec: RunSpec
     labels: str
+    asked: str = ""
     licences: dict[str, str]
     counts: dict[str, dict[str, int]] | None
 
@@ -204,8 +207,14 @@ def read_spec(run: Path) -> RunSpec:
     return read_summary(run).spec
 
 
-def begin(run: Path, spec: RunSpec, plan: Plan) -> None:
-    """Open a run folder: a new one, or the same run again.
+def begin(run: Path, spec: RunSpec, plan: Plan, asked: str = "") -> None:
+    """Open a run folder: a new one, the same run again, or one that grows.
+
+    Args:
+        run: The folder.
+        spec: Its settings.
+        plan: Its samples; of a run that is there they are the first.
+        asked: See `Summary`; by default the label set of `spec`.
 
     Raises:
         RequestError: `run.mismatch` if the folder holds a run with another fingerprint, showing the
@@ -221,7 +230,7 @@ def begin(run: Path, spec: RunSpec, plan: Plan) -> None:
     else:
         refuse_occupied(run)
     write_bytes(run / "plan.jsonl", plan.to_bytes())
-    write_summary(run, spec, None)
+    write_summary(run, spec, None, asked or spec.label_set())
 
 
 def refuse_other(run: Path, spec: RunSpec, plan: Plan) -> None:
@@ -266,7 +275,7 @@ def discard(run: Path) -> None:
 
 def _refuse_difference(run: Path, spec: RunSpec, plan: Plan) -> None:
     there = read_spec(run)
-    if there.fingerprint() == spec.fingerprint():
+    if there.fingerprint() == spec.fingerprint() or _grows(run, there, spec, plan):
         return
     old, new = (_flat(one.model_dump(mode="json")) for one in (there, spec))
     samples = _samples_that_differ(run, there, spec, plan)
@@ -286,6 +295,18 @@ def _refuse_difference(run: Path, spec: RunSpec, plan: Plan) -> None:
         "another run beside it, --overwrite to discard this one, or `perception relabel` where "
         "only decisions change",
     )
+
+
+def _grows(run: Path, there: RunSpec, spec: RunSpec, plan: Plan) -> bool:
+    """Tell whether a run differs only by samples that follow those that it has."""
+    same = there.model_copy(update={"plan_sha256": spec.plan_sha256})
+    if same.fingerprint() != spec.fingerprint():
+        return False
+    try:
+        stored = read_plan(run, there)
+    except RequestError:
+        return False
+    return stored.grown(plan.samples[len(stored.samples) :]) == plan
 
 
 def _samples_that_differ(run: Path, there: RunSpec, spec: RunSpec, plan: Plan) -> list[str]:
@@ -330,14 +351,24 @@ def _flat(value: Any, key: str = "") -> dict[str, Any]:
     return flat
 
 
-def write_summary(run: Path, spec: RunSpec, counts: dict[str, Any] | None) -> None:
-    """Write `run.json`; `counts` is None until the run is complete."""
+def write_summary(run: Path, spec: RunSpec, counts: dict[str, Any] | None, asked: str = "") -> None:
+    """Write `run.json`.
+
+    Args:
+        run: The run folder.
+        spec: Its settings.
+        counts: None until the run is complete.
+        asked: See `Summary`; by default what the file says.
+    """
+    if not asked and (run / SETTINGS).exists():
+        asked = read_summary(run).asked
     records.write_json(
         run / "run.json",
         {
             "fingerprint": spec.fingerprint(),
             "spec": spec.model_dump(mode="json"),
             "labels": spec.label_set(),
+            "asked": asked or spec.label_set(),
             "licences": {
                 "source": spec.source_licence,
                 **{name: model.licence for name, model in spec.models().items()},
@@ -355,6 +386,8 @@ def finish(run: Path, spec: RunSpec, plan: Plan) -> dict[str, Any]:
     """
     counts, quarantine = sum_up(run, spec, plan)
     remove_temporaries(run)  # a worker may have outlived the driver that was killed
+    with suppress(OSError):  # none, or not empty
+        evidence.partial_folder_of(run).rmdir()
     write_bytes(run / "quarantine.jsonl", quarantine)
     write_summary(run, spec, counts)
     return counts

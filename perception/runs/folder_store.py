@@ -60,12 +60,28 @@ class FolderStore:
     def put_previews(self, stems: Iterable[str]) -> None:
         """Put nothing."""
 
+    def drop(self, *names: str) -> None:
+        """Delete files, by their names relative to the run."""
+        for name in names:
+            (self.place / name).unlink(missing_ok=True)
+
+    def drop_shard(self, folder: Path, index: int) -> None:
+        """Delete a shard, what says that it is whole first."""
+        for ending in (".json", ".parquet"):
+            (folder / f"{shards.shard_name(index)}{ending}").unlink(missing_ok=True)
+
     def drop_copy(self, folder: Path, index: int) -> None:
         """Delete nothing: the data is no copy."""
 
     @contextmanager
     def begun(
-        self, spec: RunSpec, plan: Plan, *, overwrite: bool = False, break_lock: bool = False
+        self,
+        spec: RunSpec,
+        plan: Plan,
+        asked: str = "",
+        *,
+        overwrite: bool = False,
+        break_lock: bool = False,
     ) -> Iterator[Callable[[], None]]:
         """Hold the run folder while it is labelled; made if it does not exist. See `RunStore`."""
         refuse_occupied(self.place)
@@ -74,7 +90,7 @@ class FolderStore:
             with lock.held(self.place, break_lock):
                 if overwrite and (self.place / SETTINGS).exists():
                     discard(self.place)
-                begin(self.place, spec, plan)
+                begin(self.place, spec, plan, asked)
                 try:
                     yield _stay_alive
                 except RequestError:

@@ -103,6 +103,11 @@ def folder_of(run: Path, label_set: str) -> Path:
     return run / "labels" / label_set
 
 
+def sets(run: Path) -> list[Path]:
+    """Return the folders of all label sets of a run."""
+    return sorted(path for path in (run / "labels").glob("*") if path.is_dir())
+
+
 def write(
     run: Path,
     label_set: str,

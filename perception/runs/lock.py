@@ -37,7 +37,7 @@ def held(run: Path, break_lock: bool = False) -> Iterator[None]:
     me = owners.this_process()
     with storage_faults(run / LOCK):
         run.mkdir(parents=True, exist_ok=True)
-        for folder in (*run.glob("*/"), *run.glob("labels/*/")):
+        for folder in (*run.glob("*/"), *run.glob("labels/*/"), *run.glob("evidence/*/")):
             refuse_link_out(folder, run)
         _take(run, me, break_lock)
     try:

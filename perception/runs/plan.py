@@ -5,8 +5,12 @@ those that are absolute, climb by `..` or hold a NUL are refused. Files that are
 when they are opened (see `links`): one that leads out costs its own sample.
 """
 
+import hashlib
 import json
+from bisect import bisect_right
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -81,18 +85,48 @@ _LINES = TypeAdapter(_Line)
 
 @dataclass(frozen=True)
 class Plan:
-    """The samples of a run in canonical order, cut into shards."""
+    """The samples of a run, cut into shards.
+
+    Attributes:
+        samples: In canonical order; where a run grew, in that of each part.
+        shard_size: Samples in a shard, at most.
+        grown_at: How many samples the run had when it grew and its last shard was not full: another
+            shard begins there.
+    """
 
     samples: tuple[SampleRef, ...]
     shard_size: int
+    grown_at: tuple[int, ...] = ()
+
+    @cached_property
+    def _firsts(self) -> tuple[int, ...]:
+        """The places where shards begin, and the end."""
+        parts = pairwise((0, *self.grown_at, len(self.samples)))
+        begins = (place for first, end in parts for place in range(first, end, self.shard_size))
+        return (*begins, len(self.samples))
 
     def __len__(self) -> int:
         """Number of shards."""
-        return -(-len(self.samples) // self.shard_size)
+        return len(self._firsts) - 1
+
+    def first(self, index: int) -> int:
+        """Return the place of a shard's first sample among all."""
+        return self._firsts[index]
+
+    def shard_of(self, place: int) -> int:
+        """Return the shard of a sample, by its place among all."""
+        return bisect_right(self._firsts, place) - 1
 
     def shard(self, index: int) -> tuple[SampleRef, ...]:
         """Return the samples of one shard."""
-        return self.samples[index * self.shard_size : (index + 1) * self.shard_size]
+        return self.samples[self._firsts[index] : self._firsts[index + 1]]
+
+    def grown(self, more: tuple[SampleRef, ...]) -> "Plan":
+        """Return the plan with more samples at its end, in shards of their own."""
+        count = len(self.samples)
+        is_full = not count or (count - self._firsts[-2]) == self.shard_size
+        grown_at = self.grown_at if is_full or not more else (*self.grown_at, count)
+        return Plan((*self.samples, *more), self.shard_size, grown_at)
 
     def file_names(self) -> tuple[str, ...]:
         """Return the names of all pictures, relative to the source's root."""
@@ -101,18 +135,20 @@ class Plan:
     def to_bytes(self) -> bytes:
         """Return the plan as JSON lines."""
         lines = []
-        for i, ref in enumerate(self.samples):
-            stated = asdict(ref)
-            for name, usual in _USUAL.items():
-                if stated[name] == usual:
-                    del stated[name]
-            row = {"shard": i // self.shard_size, **stated}
-            lines.append(f"{json.dumps(row, sort_keys=True)}\n")
+        for index in range(len(self)):
+            for ref in self.shard(index):
+                stated = asdict(ref)
+                for name, usual in _USUAL.items():
+                    if stated[name] == usual:
+                        del stated[name]
+                lines.append(f"{json.dumps({'shard': index, **stated}, sort_keys=True)}\n")
         return "".join(lines).encode()
 
 
 def read(path: Path, sha256: str, shard_size: int) -> Plan:
     """Read a plan; one that lost its last lines would lose samples in silence.
+
+    A file with more lines is that of a run which was stopped while it grew: they are left out.
 
     Args:
         path: The file.
@@ -123,19 +159,26 @@ def read(path: Path, sha256: str, shard_size: int) -> Plan:
         RequestError: `run.damaged` if it is missing or not the plan of `sha256`; for a name that
             leads elsewhere, a sample that comes twice, a shard that is not a line's, no sample.
     """
-    data = records.read_bytes(path, MAX_BYTES)
-    if records.sha256(data) != sha256:
+    data = _beginning(records.read_bytes(path, MAX_BYTES), sha256)
+    if data is None:
         raise RequestError(
             records.DAMAGED, f"{path}: is not the plan that run.json states; {records.AGAIN}"
         )
     samples = []
     seen: set[str] = set()
+    grown_at = list[int]()
+    shard, in_shard = -1, 0
     for number, line in enumerate(data.splitlines()):
         where = f"{path}:{number + 1}"
         one = schemas.parse(_LINES, line, where, records.DAMAGED, records.AGAIN)
-        if one.shard != number // shard_size:
-            expected = f"{number // shard_size}, for shards of {shard_size}"
-            raise records.damaged(where, "shard", one.shard, expected, records.AGAIN)
+        if one.shard != shard or in_shard == shard_size:
+            if one.shard != shard + 1:
+                expected = f"{shard} or {shard + 1}, for shards of at most {shard_size}"
+                raise records.damaged(where, "shard", one.shard, expected, records.AGAIN)
+            if 0 < in_shard < shard_size:
+                grown_at.append(number)
+            shard, in_shard = one.shard, 0
+        in_shard += 1
         if one.id in seen:
             raise records.damaged(where, "id", one.id, "each sample once", records.AGAIN)
         cameras = {picture.camera for picture in one.pictures}
@@ -160,4 +203,17 @@ def read(path: Path, sha256: str, shard_size: int) -> Plan:
         )
     if not samples:
         raise records.damaged(path, "samples", 0, "one or more", records.AGAIN)
-    return Plan(tuple(samples), shard_size)
+    return Plan(tuple(samples), shard_size, tuple(grown_at))
+
+
+def _beginning(data: bytes, sha256: str) -> bytes | None:
+    """Return the first lines of a plan that have a hash; None if no number of them has it."""
+    if records.sha256(data) == sha256:
+        return data
+    digest, size = hashlib.sha256(), 0
+    for line in data.splitlines(keepends=True):
+        digest.update(line)
+        size += len(line)
+        if digest.hexdigest() == sha256:
+            return data[:size]
+    return None

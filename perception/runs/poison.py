@@ -21,9 +21,14 @@ class Death(Settings):
 _DEATHS = TypeAdapter(Death)
 
 
+def name_of(index: int, place: int) -> str:
+    """Return the name of a sample's record, relative to the run."""
+    return f"{FOLDER}/{shards.shard_name(index)}-{place:04d}.json"
+
+
 def write(run: Path, index: int, place: int, how: str) -> str:
     """Remember a sample; return the file's name, relative to the run."""
-    name = f"{FOLDER}/{shards.shard_name(index)}-{place:04d}.json"
+    name = name_of(index, place)
     records.write_json(run / name, {"how": how})
     return name
 

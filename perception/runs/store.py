@@ -8,7 +8,7 @@ from typing import Protocol
 from perception.io import buckets
 from perception.runs.bucket_store import BucketStore, copy_of
 from perception.runs.bucket_store import is_state as is_state  # for all who bring by name
-from perception.runs.folder import SETTINGS, Plan, RunSpec
+from perception.runs.folder import PLAN, SETTINGS, Plan, RunSpec
 from perception.runs.folder_store import FolderStore
 from perception.runs.lock import LOCK
 
@@ -75,12 +75,26 @@ class RunStore(Protocol):
         """Put the previews of some samples, by the beginnings of their names."""
         ...
 
+    def drop(self, *names: str) -> None:
+        """Delete files, by their names relative to the run, wherever they are."""
+        ...
+
+    def drop_shard(self, folder: Path, index: int) -> None:
+        """Delete a shard, wherever it is; what says that it is whole first."""
+        ...
+
     def drop_copy(self, folder: Path, index: int) -> None:
         """Delete a shard's data where it is a copy."""
         ...
 
     def begun(
-        self, spec: RunSpec, plan: Plan, *, overwrite: bool = False, break_lock: bool = False
+        self,
+        spec: RunSpec,
+        plan: Plan,
+        asked: str = "",
+        *,
+        overwrite: bool = False,
+        break_lock: bool = False,
     ) -> AbstractContextManager[Callable[[], None]]:
         """Hold the run while it is labelled: a new one, or the same again.
 
@@ -89,6 +103,7 @@ class RunStore(Protocol):
         Args:
             spec: Its settings.
             plan: Its samples.
+            asked: See `folder.begin`.
             overwrite: Discard a run that is stored.
             break_lock: Take it from a holder that may be alive.
 
@@ -173,8 +188,8 @@ def changing(run: Path | str) -> Iterator[RunStore]:
 
 
 def is_settings(name: str) -> bool:
-    """Tell the settings of a run from all else."""
-    return name == SETTINGS
+    """Tell what says how a run was made, and of what, from all else."""
+    return name in (SETTINGS, PLAN)
 
 
 def _absolute(run: Path | str) -> str:

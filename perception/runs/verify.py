@@ -124,6 +124,8 @@ def _totals(run: Path, summary: Summary, plan: Plan) -> Iterator[str]:
 def _strangers(folder: Path, count: int) -> Iterator[str]:
     expected = {f"{shards.shard_name(index)}{end}" for index in range(count) for end in ENDINGS}
     for path in sorted(folder.glob("*")):
+        if path == evidence.partial_folder_of(folder.parent):
+            continue
         if path.name not in expected and not path.name.startswith(TEMPORARY):
             yield f"{path}: is no shard of the plan"
 

@@ -357,7 +357,7 @@ def test_a_run_whose_lock_another_takes_stops_at_the_next_look(
     out = f"{put()}/runs/a"
     told: list[bytes | None] = []
 
-    def taken(done: int, total: int) -> None:
+    def taken(done: int, total: int, name: str = "") -> None:
         if done == 2 and not told:  # the first shard: the times were put when it was done
             told.append(buckets.parse(out).read("timings.json"))
             buckets.parse(out).write("lock.json", b"somebody")
@@ -530,3 +530,31 @@ def test_the_command_line_takes_addresses_and_ends_clean(
     told, wrong = process.communicate(timeout=300)
     assert process.returncode == 0 and f"labels in {out}" in told, wrong
     assert "Traceback" not in wrong and "lock.json" not in files_there(out)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_a_run_in_a_bucket_grows_like_one_in_a_folder(
+    tmp_path: Path, pictures: Draw, put: Put, snapshot: Snapshot, engine: str
+) -> None:
+    source, out = pictures(tmp_path / "src", 3), f"{put()}/runs/a"
+    broken = (source / "001.png").read_bytes()
+    (source / "001.png").write_bytes(b"no picture")
+    both = ((out, engine), (tmp_path / "a", "local"))
+    for run, name in both:
+        assert label(f"images:{source}", run, engine=name).counts["samples"]["quarantined"] == 1
+    before = bytes_there(out)
+    pictures(tmp_path / "more", 10)
+    for path in (tmp_path / "more").iterdir():
+        path.rename(source / f"{path.stem}-more.png")
+    (source / "001.png").write_bytes(broken)
+    for run, name in both:
+        counts = label(f"images:{source}", run, engine=name).counts["samples"]
+        assert (counts["input"], counts["quarantined"]) == (13, 0)
+    there = bytes_there(out)
+    assert same_but_times(there, snapshot(tmp_path / "a"))
+    assert "evidence/000001.parquet" in before  # 002.png, which was alone in its shard
+    for file, data in before.items():
+        if file.startswith(("evidence/000001", "preview/000", "preview/002")):
+            assert there[file] == data

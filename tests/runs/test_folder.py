@@ -62,17 +62,41 @@ refs = st.builds(
 plans = st.lists(refs, min_size=1, max_size=5, unique_by=lambda ref: ref.id).map(tuple)
 
 
-@given(plans, st.integers(1, 4))
+@given(plans, st.integers(1, 4), st.lists(st.integers(0, 5), max_size=3))
 def test_a_plan_comes_back_as_it_was_written(
     tmp_path_factory: pytest.TempPathFactory,
     spec_of: SpecOf,
     samples: tuple[SampleRef, ...],
     shard_size: int,
+    ends: list[int],
 ) -> None:
     run = tmp_path_factory.getbasetemp()
-    plan = Plan(samples, shard_size)
+    plan = Plan(samples[:1], shard_size)
+    for end in (*sorted(ends), len(samples)):  # it may grow
+        plan = plan.grown(samples[len(plan.samples) : end])
+    assert plan.samples == samples
+    assert sum((plan.shard(i) for i in range(len(plan))), ()) == samples
+    assert all(1 <= len(plan.shard(i)) <= shard_size for i in range(len(plan)))
+    places = range(len(samples))
+    assert all(samples[place] in plan.shard(plan.shard_of(place)) for place in places)
     (run / "plan.jsonl").write_bytes(plan.to_bytes())
     assert folder.read_plan(run, spec_for(plan, spec_of)) == plan
+
+
+def test_a_plan_that_grows_keeps_its_lines_and_what_a_stop_left_of_them(
+    tmp_path: Path, spec_of: SpecOf
+) -> None:
+    whole = plan_of(6)
+    old = Plan(whole.samples[:3], 2)
+    new = old.grown(whole.samples[3:])
+    assert [len(new.shard(i)) for i in range(len(new))] == [2, 1, 2, 1]
+    assert [new.first(i) for i in range(len(new))] == [0, 2, 3, 5]
+    assert new.to_bytes().startswith(old.to_bytes())
+    assert Plan(whole.samples[:4], 2).grown(whole.samples[4:]) == whole  # the last one was full
+    assert old.grown(()) == old
+    (tmp_path / "plan.jsonl").write_bytes(new.to_bytes())
+    assert folder.read_plan(tmp_path, spec_for(old, spec_of)) == old  # run.json came not so far
+    assert folder.read_plan(tmp_path, spec_for(new, spec_of)) == new
 
 
 @pytest.mark.parametrize(("count", "shards"), [(0, 0), (1, 1), (2, 1), (3, 2), (4, 2)])
