@@ -61,8 +61,11 @@ def _neck(net: Any, cells: Tensor, width: int) -> Tensor:
 
 
 def encode(net: Any, pixels: Tensor) -> Tensor:
-    """Return the embedding (1, 256, h / 16, w / 16) of pixels (1, 3, h, w)."""
-    cells, width = _trunk(net, pixels), int(pixels.shape[3]) // TRUNK_PX
+    """Return the embedding (1, 256, h / 16, w / 16) of pixels (1, 3, h, w).
+
+    Height and width stay what the pixels have when this is traced: one network takes all sizes.
+    """
+    cells, width = _trunk(net, pixels), pixels.shape[3] // TRUNK_PX
     for layer in _layers(net):
         cells = _apply(layer, cells, width)
         width //= _stride_of(layer)
@@ -77,14 +80,14 @@ def _look_around(attention: Any, cells: Tensor, width: int, side: int) -> Tensor
     no softmax sees; as a value it adds b to every answer, since weights sum to 1.
     """
     heads, each, channels = attention.num_heads, attention.key_dim, int(cells.shape[2])
-    norm, rows = attention.norm, int(cells.shape[1]) // width
+    norm, rows = attention.norm, cells.shape[1] // width
     weight = (attention.qkv.weight * norm.weight).unflatten(0, (heads, 3, each)).transpose(0, 1)
     bias = attention.qkv.bias + attention.qkv.weight @ norm.bias
     bias = bias.unflatten(0, (heads, 3, each)).transpose(0, 1).flatten(1)
     scale = weight.new_tensor([attention.scale, 1, 1]).reshape(3, 1, 1)
     weight, query_bias = weight.flatten(1, 2) * scale, bias[0] * attention.scale
-    below, right = -rows % side, -width % side
-    down, across = (rows + below) // side, (width + right) // side
+    down, across = (rows + side - 1) // side, (width + side - 1) // side
+    below, right = down * side - rows, across * side - width
     x = functional.layer_norm(cells, (channels,), eps=norm.eps)
     x = functional.linear(
         x, weight.flatten(0, 1), torch.cat([query_bias, query_bias.new_zeros(2 * channels)])

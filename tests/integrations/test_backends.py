@@ -176,7 +176,7 @@ def test_mobile_sam_encodes_a_part_as_the_original_does(
         (1, "padded encoder 64x1024"),
         (309, "padded encoder 320x1024"),
         (704, "padded encoder 704x1024"),
-        (1024, "encoder 1024x1024"),
+        (1024, "encoder -1x-1"),
     ],
 )
 def test_what_padding_alone_decides_is_left_out_and_changes_nothing(
@@ -281,7 +281,7 @@ def test_lanes_share_a_network_and_networks_are_compiled_one_by_one(
     images = [noise(64, 64), noise(128, 64)] * 20
     with ThreadPoolExecutor(2) as lanes:
         answers = list(lanes.map(backend.encode, images))
-    assert sorted(made) == ["encoder (128, 64)", "encoder (64, 64)"]
+    assert made == ["encoder (-1, -1)"]  # one for all sizes
     for answer, first in zip(answers, answers[:2] * 20, strict=True):
         np.testing.assert_array_equal(answer, first)
     alone = load(tiny, "openvino", lanes=1)

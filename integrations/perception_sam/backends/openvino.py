@@ -28,13 +28,17 @@ from perception_sam.architecture import TINY_TENSOR, load_sam
 from perception_sam.backends import Int64
 from perception_sam.views import SIDE_PX, filled_rows
 
-CACHE_VERSION = 3  # of what `modules` computes: raise it when that changes
-ANY_HW = (-1, -1)  # a decoder takes embeddings of any size
+CACHE_VERSION = 4  # of what `modules` computes: raise it when that changes
+ANY_HW = (
+    -1,
+    -1,
+)  # a decoder takes embeddings of any size, MobileSAM's encoder pictures of any size
 _ENCODER_HINTS = {"fp32": "f32", "mixed": "bf16", "bf16": "bf16"}
 _DECODER_HINTS = {"fp32": "f32", "mixed": "f32", "bf16": "bf16"}
 # Networks that keep what they compute in, up to a gigabyte each: two encoders and two decoders.
 # Others get theirs again when they are used, which takes a tenth of their time.
 WARM = 4
+TRACED_HW = (256, 384)  # that differ, and are no multiples of a window's side
 WORTH_PADDING = 768  # rows of the square; of more the padding saves too little for a network
 LOADED = 16  # networks in memory: images of many shapes would else fill it
 
@@ -105,7 +109,10 @@ def _core() -> Any:
 
 
 class OpenVinoBackend:
-    """Compiled networks, an encoder per shape; results do not depend on threads or chunks."""
+    """Compiled networks; results do not depend on threads or chunks.
+
+    MobileSAM's encoder is one network for pictures of all sizes; a ViT has one for each shape.
+    """
 
     def __init__(self, path: Path, config: ObserveConfig) -> None:
         """Check the processor, and the checkpoint unless networks made of it are kept.
@@ -152,7 +159,7 @@ class OpenVinoBackend:
             if rows <= WORTH_PADDING:
                 picture = np.ascontiguousarray(pixels[:, :, :rows])
                 return self._run("padded encoder", (rows, SIDE_PX), [picture])[0]
-        return self._run("encoder", shape_hw, [pixels])[0]
+        return self._run("encoder", ANY_HW if self._is_tiny else shape_hw, [pixels])[0]
 
     def decode(
         self,
@@ -271,7 +278,8 @@ class OpenVinoBackend:
         if not name.startswith("decoder"):
             sam = self._load_sam()
             module: Any = PaddedEncoder(sam, height) if name == "padded encoder" else Encoder(sam)
-            example = [torch.zeros(1, 3, height, width)]
+            traced_hw = TRACED_HW if shape_hw == ANY_HW else (height, width)
+            example = [torch.zeros(1, 3, *traced_hw)]
             shapes = [[1, 3, height, width]]
         else:
             with_logits = name.endswith("+logits")
