@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -293,15 +294,16 @@ def test_no_garbage_is_collected_while_a_network_is_converted(
 ) -> None:
     monkeypatch.setenv("PERCEPTION_CACHE", "off")
     backend: Any = load(tiny, "openvino")
-    convert, seen = backend._openvino.convert_model, list[bool]()
+    seen = list[bool]()
 
-    def watched(*given: Any, **named: Any) -> Any:
+    def watched(step: Callable[..., Any], *given: Any, **named: Any) -> Any:
         seen.append(gc.isenabled())
-        return convert(*given, **named)
+        return step(*given, **named)
 
-    monkeypatch.setattr(backend._openvino, "convert_model", watched)
+    for module, name in ((torch.jit, "trace"), (backend._openvino, "convert_model")):
+        monkeypatch.setattr(module, name, partial(watched, getattr(module, name)))
     backend.encode(noise(64, 64))
-    assert seen == [False]
+    assert seen == [False, False]
     assert gc.isenabled()
 
 
