@@ -26,6 +26,13 @@ from perception.io import buckets
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 
+# Kept bytecode halves the collection, and saves each of the hundreds of processes that tests start
+# a third of its imports: where the person's shell turns it off, the tests turn it on.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# Workers of pytest share the cores: threads of torch must not keep one busy while they wait.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 ROOT = Path(__file__).resolve().parent.parent
 FOCAL_PX, SIZE_HW = 50, (48, 64)  # of the pictures and of the camera of `kitti`
 CALIBRATION = (
@@ -87,6 +94,7 @@ def _python_path(*first: Path) -> str:
 
 
 MARKS = ("models", "ray", "browser", "oracle", "slow")
+LONG = ("ray", "models", "browser", "oracle", "slow")  # what waits for processes comes first
 MARKED_BY = {
     "oracle": {"oracle", "s3_server"},
     "browser": {"browser"},
@@ -95,7 +103,11 @@ MARKED_BY = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by what they ask for, and as quick what has no other mark."""
+    """Mark tests by what they ask for, as quick what has no other mark; put long files first.
+
+    Else a worker begins with a cluster when the others have ended. Files stay together: what they
+    make once is made once.
+    """
     for item in items:
         asked = set(getattr(item, "fixturenames", ()))
         for mark, fixtures in MARKED_BY.items():
@@ -103,6 +115,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(getattr(pytest.mark, mark))
         if not any(item.get_closest_marker(mark) for mark in MARKS):
             item.add_marker(pytest.mark.quick)
+    ranks: dict[Path, int] = {}
+    for item in items:
+        marks = [rank for rank, mark in enumerate(LONG) if item.get_closest_marker(mark)]
+        ranks[item.path] = min([ranks.get(item.path, len(LONG)), *marks])
+    items.sort(key=lambda item: ranks[item.path])
 
 
 @pytest.fixture(scope="session", autouse=True)

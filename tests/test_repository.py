@@ -64,6 +64,17 @@ print(sorted({set(HEAVY)!r} & sys.modules.keys()))
     assert run(sys.executable, "-W", "error", "-c", code).strip() == "[]"
 
 
+@pytest.mark.slow
+def test_the_processes_of_a_run_load_scipy_when_they_lift_points() -> None:
+    """Half a second of each, if they did it at once."""
+    code = """
+import sys
+import perception.commands.label, perception.execution.child
+print(sorted(name for name in sys.modules if name.startswith("scipy")))
+"""
+    assert run(sys.executable, "-c", code).strip() == "[]"
+
+
 def test_imports_flow_the_way_that_pyproject_says() -> None:
     lint_imports = Path(sys.executable).with_name("lint-imports")
     run(str(lint_imports), "--no-cache")

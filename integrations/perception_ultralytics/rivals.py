@@ -119,9 +119,14 @@ def prepare(task: Task) -> None:
     _convert_detector(openvino, Path(task.detector), prepared / DETECTOR)
     sam: Any = SAM(task.segmenter).model
     sam.eval()
+    trace: Any = torch.jit.trace  # it has no types
     with torch.no_grad():
+        square = torch.zeros(1, 3, 1024, 1024)
+        # unchecked: a second tracing and three more forward passes would change nothing
         encoder = openvino.convert_model(
-            sam.image_encoder, example_input=torch.zeros(1, 3, 1024, 1024), input=[1, 3, 1024, 1024]
+            trace(sam.image_encoder, square, strict=False, check_trace=False),
+            example_input=square,
+            input=[1, 3, 1024, 1024],
         )
         openvino.save_model(encoder, prepared / ENCODER, compress_to_fp16=False)
         decoder = openvino.convert_model(

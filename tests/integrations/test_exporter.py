@@ -21,35 +21,27 @@ from perception_sam.backends import load_backend
 pytestmark = pytest.mark.models
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from ultralytics.models.sam.build import build_mobile_sam
-
-    torch.manual_seed(0)
-    model = build_mobile_sam()
-    with torch.no_grad():  # what is initialised with zeros must matter as well
-        for parameter in model.parameters():
-            if parameter.abs().max() == 0:
-                parameter.normal_(std=0.02)
-    path = tmp_path_factory.mktemp("weights") / "random.pt"
-    torch.save(model.state_dict(), path)
-    return path
-
-
 def test_the_files_answer_any_number_of_prompts_as_pytorch_does(
-    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    mobile_sam: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import onnxruntime
 
+    assert exporter.SIDE_PX == 1024
+    monkeypatch.setattr(exporter, "SIDE_PX", 256)  # the same steps for a sixteenth of the cells
     out = tmp_path / "onnx"
-    assert cli.run(["weights", "export", str(checkpoint), "--out", str(out), "--json"]) == cli.FINE
+    assert cli.run(["weights", "export", str(mobile_sam), "--out", str(out), "--json"]) == cli.FINE
     files = json.loads(capsys.readouterr().out)["files"]
     assert [file["name"] for file in files] == ["encoder.onnx", "decoder.onnx", "decoder3.onnx"]
     assert all(file["difference"] <= 1e-4 and file["onnx_s"] > 0 for file in files)
     assert all(file["size_bytes"] == (out / file["name"]).stat().st_size for file in files)
 
-    backend = load_backend(checkpoint, ObserveConfig(threads=2, backend="torch"))
-    noise = np.random.default_rng(5).normal(size=(1, 256, 64, 64)).astype(np.float32)
+    backend = load_backend(mobile_sam, ObserveConfig(threads=2, backend="torch"))
+    noise = np.random.default_rng(5).normal(size=(1, 256, 16, 16)).astype(np.float32)
+    encoder = onnxruntime.InferenceSession(str(out / "encoder.onnx"))
+    assert encoder.get_inputs()[0].shape == [1, 3, 256, 256]
     for name, masks_each in exporter.MASKS_EACH.items():
         session = onnxruntime.InferenceSession(str(out / name))
         for count, kinds in ((1, [1, -1]), (11, [1, 0, 2, 3])):
@@ -63,11 +55,12 @@ def test_the_files_answer_any_number_of_prompts_as_pytorch_does(
 
 
 def test_files_that_answer_otherwise_do_not_appear(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mobile_sam: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exporter, "MAX_DIFFERENCE", -1.0)
+    monkeypatch.setattr(exporter, "SIDE_PX", 64)
     with pytest.raises(RequestError, match=r"export\.mismatch: encoder\.onnx: ONNX Runtime diff"):
-        exporter.export(checkpoint, tmp_path / "onnx")
+        exporter.export(mobile_sam, tmp_path / "onnx")
     assert not (tmp_path / "onnx").exists()
 
 
@@ -79,10 +72,10 @@ def test_sam_2_is_not_exported(tmp_path: Path) -> None:
 
 
 def test_other_weights_and_a_folder_that_holds_something_are_refused(
-    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    mobile_sam: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     base = ["weights", "export"]
     assert cli.run([*base, "grabcut", "--out", str(tmp_path / "x")]) == cli.USAGE
     assert "expected a SAM checkpoint" in capsys.readouterr().err
-    assert cli.run([*base, str(checkpoint), "--out", str(checkpoint.parent)]) == cli.USAGE
+    assert cli.run([*base, str(mobile_sam), "--out", str(mobile_sam.parent)]) == cli.USAGE
     assert "output.exists" in capsys.readouterr().err

@@ -49,22 +49,12 @@ def picture() -> UInt8:
 
 
 @pytest.fixture(scope="module")
-def mobile(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+def mobile(mobile_sam: Path) -> tuple[Any, Path]:
     """The package's predictor around TinyViT, random weights, an image set; and its checkpoint."""
     segment_anything = pytest.importorskip("segment_anything")
-    from ultralytics.models.sam.build import build_mobile_sam
-
-    torch.manual_seed(0)
-    model = build_mobile_sam()
-    with torch.no_grad():  # what the packages initialise with zeros must matter as well
-        for parameter in model.parameters():
-            if parameter.abs().max() == 0:
-                parameter.normal_(std=0.02)
-    path = tmp_path_factory.mktemp("mobile") / "random.pt"
-    torch.save(model.state_dict(), path)
-    predictor = segment_anything.SamPredictor(package_sam(model))
+    predictor = segment_anything.SamPredictor(package_sam(load_sam(mobile_sam, "cpu")))
     predictor.set_image(picture())
-    return predictor, path
+    return predictor, mobile_sam
 
 
 def package_sam(model: Any) -> Any:

@@ -159,7 +159,8 @@ def test_one_two_and_four_ray_workers_give_the_bytes_of_the_local_engine(
     source, expected = clean
     label(source, tmp_path / "local-2", *FAKES, "--workers", "2")
     assert contents(tmp_path / "local-2") == expected
-    for workers, place in ((1, ()), (2, ()), (4, ("--address", two_nodes.address))):
+    there = ("--address", two_nodes.address)
+    for workers, place in ((1, there), (2, ()), (4, there)):  # 2: in a cluster of its own
         out = tmp_path / f"ray-{workers}"
         label(source, out, *FAKES, "--engine", "ray", "--workers", str(workers), *place)
         assert contents(out) == expected

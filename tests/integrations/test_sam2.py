@@ -13,6 +13,7 @@ from perception.core.errors import RequestError
 from perception.core.types import Prompt, UInt8
 from perception.models.backends import segmenter_resolved
 from perception.models.import_guard import harden
+from perception.models.protocols import Embedded
 from perception.models.registry import choose_segmenter, load_segmenter
 
 harden()  # before anything below imports ultralytics
@@ -71,6 +72,11 @@ def features(tiny: tuple[Any, Path]) -> tuple[Any, Any]:
         return predictor, predictor.get_im_features(pixels)
 
 
+@pytest.fixture(scope="module")
+def embedded(tiny: tuple[Any, Path]) -> Embedded:
+    return load_promptable(tiny[1], ObserveConfig(threads=2, prompt_chunk=2)).embed(picture())
+
+
 def close(found: Any, expected: Any) -> bool:
     """Tell whether logits agree to 1e-4 of the largest."""
     return bool(np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max())
@@ -79,9 +85,8 @@ def close(found: Any, expected: Any) -> bool:
 @pytest.mark.parametrize("masks_each", [1, 3])
 @pytest.mark.parametrize("refine", [False, True])
 def test_answers_are_those_of_ultralytics_own_functions(
-    tiny: tuple[Any, Path], features: tuple[Any, Any], masks_each: int, refine: bool
+    embedded: Embedded, features: tuple[Any, Any], masks_each: int, refine: bool
 ) -> None:
-    embedded = load_promptable(tiny[1], ObserveConfig(threads=2, prompt_chunk=2)).embed(picture())
     fed = embedded(PROMPTS, 3).low_logits[:, 1] if refine else None
     answers = embedded(PROMPTS, masks_each, fed)
     predictor, seen = features
@@ -103,8 +108,8 @@ def test_answers_are_those_of_ultralytics_own_functions(
         assert close(scores, ious.numpy())
 
 
-def test_masks_come_back_from_the_stretched_square(tiny: tuple[Any, Path]) -> None:
-    answers = load_promptable(tiny[1], ObserveConfig(threads=2)).embed(picture())(PROMPTS, 1)
+def test_masks_come_back_from_the_stretched_square(embedded: Embedded) -> None:
+    answers = embedded(PROMPTS, 1)
     low = torch.from_numpy(answers.low_logits)
     expected = torch.nn.functional.interpolate(low, SIZE_HW, mode="bilinear")[:, 0].numpy() > 0
     from perception.core.masks import decode

@@ -29,6 +29,8 @@ from perception.synthetic.world import make_world
 from perception.synthetic.write import is_labelled, kept, sample_labels, statistics
 from perception.synthetic.write_nuscenes import T_LIDAR_FROM_NUSCENES
 
+pytestmark = pytest.mark.slow  # six cameras of a whole drive
+
 CARS = {"car", "van"}
 
 
@@ -59,7 +61,6 @@ def sample(refs: tuple[SampleRef, ...]) -> Sample:
     return sources.load_sample(refs[1])
 
 
-@pytest.mark.slow
 def test_the_nuscenes_reader_gives_the_sample_back(
     refs: tuple[SampleRef, ...], sample: Sample, frame: Frame
 ) -> None:
@@ -87,7 +88,6 @@ def test_rings_count_from_the_lowest_beam(drive: Path, refs: tuple[SampleRef, ..
     assert len(rows) > 1000 and 100 < rows[:, 3].max() <= 255
 
 
-@pytest.mark.slow
 def test_a_camera_sees_from_where_the_car_was_when_it_looked(caster: Caster) -> None:
     # The camera behind looks 0.05 s early. At 10 m/s the car was 0.5 m nearer to what is behind.
     world = make_world(0, 0, 0.1)
@@ -173,7 +173,6 @@ def test_the_devkit_loads_the_tables_and_agrees(
     assert sum(row[-1] for row in found if row[1] > 0) == (frame.sweep.ids > 0).sum()
 
 
-@pytest.mark.slow
 def test_labels_of_six_cameras_are_judged_by_the_drives_truth(drive: Path, tmp_path: Path) -> None:
     request = LabelRequest(
         f"nuscenes:{drive}", tmp_path / "run", "boxes", boxes=str(drive / "truth.json")

@@ -2,6 +2,9 @@
 
 A point under a mask need not be on the object: the LiDAR sits elsewhere, sees over roofs and
 through windows, and masks leak at their edges, or leave a part of the object out.
+
+Parts of SciPy are imported by the functions that call them: it takes half a second in each of a
+run's processes, and pictures without a sweep call none.
 """
 
 from collections.abc import Sequence

@@ -16,7 +16,6 @@ nothing.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from perception.core.config import LiftConfig
 from perception.core.geometry import project, transform
@@ -101,6 +100,8 @@ def _clusters(
     spacing_px: float,
     config: LiftConfig,
 ) -> _Clusters:
+    from scipy.spatial import cKDTree  # late, see `perception.labeling.lift`
+
     places, _ = link_places(points_lidar[standing].astype(np.float64), config)
     cluster = connected(places, config.link_rad)
     order = np.argsort(cluster, kind="stable")

@@ -1,9 +1,6 @@
 """How far points reach, beside the most that anything of a class does; and which are one thing."""
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
 from perception.core.config import LiftConfig
 from perception.core.types import Bool, Float32, Float64
@@ -77,6 +74,10 @@ def connected(places: Float64, radius: float) -> Rows:
 
     Of places in one cell, a third of the radius wide, one links for all: there are fewer pairs.
     """
+    from scipy.sparse import coo_array  # late, see `perception.labeling.lift`
+    from scipy.sparse.csgraph import connected_components
+    from scipy.spatial import cKDTree
+
     cells = np.floor((places - places.min(axis=0)) / (radius / 3)).astype(np.int64)
     codes = np.ravel_multi_index(tuple(cells.T), tuple(cells.max(axis=0) + 1))
     _, first, cell = np.unique(codes, return_index=True, return_inverse=True)

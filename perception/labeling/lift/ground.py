@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from perception.core.types import Float32, Float64
 
@@ -114,6 +113,8 @@ def _envelope(lowest: Grid) -> Grid:
 
 def _smoothed(surface: Grid, cell: npt.NDArray[np.int64], z: Float64, near_m: float) -> Grid:
     """Return the weighted mean height of the points near the surface, over cells and neighbours."""
+    from scipy import ndimage  # late, see `perception.labeling.lift`
+
     near = np.abs(z - surface.ravel()[cell]) < near_m
     cell, z = cell[near], z[near]
     count = np.bincount(cell, minlength=surface.size).reshape(surface.shape)

@@ -1,9 +1,6 @@
 """Which points hang together: neighbours are as near as a LiDAR's resolution makes them."""
 
 import numpy as np
-from scipy.sparse import coo_array, csr_array
-from scipy.sparse.csgraph import dijkstra
-from scipy.spatial import cKDTree
 
 from perception.core.config import LiftConfig
 from perception.core.types import Float64, Int32
@@ -28,6 +25,10 @@ def nearest_seeds(
         (N,) owner, `NOBODY` where no seed is in reach. (N,) links to it, those shorter than the
         radius in part.
     """
+    from scipy.sparse import coo_array, csr_array  # late, see `perception.labeling.lift`
+    from scipy.sparse.csgraph import dijkstra
+    from scipy.spatial import cKDTree
+
     found, links = owners.copy(), np.where(owners != NOBODY, 0, np.inf)
     seeds, others = np.flatnonzero(owners != NOBODY), np.flatnonzero(owners == NOBODY)
     if len(others) == 0:

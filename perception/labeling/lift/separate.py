@@ -12,7 +12,6 @@ Ground does not take part in seeds and growth: it would join everything.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from perception.core import masks as masks_
 from perception.core.config import LiftConfig
@@ -151,6 +150,8 @@ def _give_feet(
     owners: Int32, sight: Sight, points_lidar: Float32, pixels: _Pixels, config: LiftConfig
 ) -> None:
     """Give low points to the object of their pixel if it stands right over them."""
+    from scipy.spatial import cKDTree  # late, see `perception.labeling.lift`
+
     low = (pixels.heights_m >= 0) & pixels.low & ~sight.hidden & (owners == NOBODY)
     for row in np.unique(pixels.shown_by[low & (pixels.shown_by != NOBODY)]):
         over, feet = points_lidar[owners == row, :2], np.flatnonzero(low & (pixels.shown_by == row))
