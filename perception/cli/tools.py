@@ -1,5 +1,6 @@
 """The verbs around a run: synthetic drives, evaluation, training, and what the machine has."""
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
@@ -60,41 +61,65 @@ def synthesize(
 
 
 def evaluate(
-    run: str,
-    *,
+    *runs: str,
     truth: str,
     class_map: str = "",
     seed: int = 0,
-    against: Path | None = None,
+    full: Flag = False,
+    out: Path | None = None,
     page: Path | None = None,
+    csv: Flag = False,
+    latex: Flag = False,
     as_json: AsJson = False,
 ) -> int:
-    """Compare a run's labels with truth: masks, boxes, points, with intervals.
+    """Compare labels with truth: a verdict of ten lines, the worst first; several runs in columns.
 
     perception evaluate runs/drive --truth drives/1
+    perception evaluate runs/before runs/after --truth drives/1 --latex > table.tex
 
     Args:
-        run: A finished run.
+        runs: Finished runs, or label sets of theirs, RUN/labels/HASH; the others are compared with
+            the first, in paired differences.
         truth: A synthetic drive, a COCO .json (masks, or boxes only), cityscapes:FOLDER, kitti:ROOT
             or nuscenes:ROOT (boxes, and points in 3D boxes), or kitti or nuscenes for the root that
-            the run was made from.
+            the runs were made from.
         class_map: From the truth's class names to ours: a shipped class map or a YAML file.
         seed: Of the bootstrap.
-        against: Another run on the same samples, or another label set, RUN/labels/HASH:
-            differences object by object, with intervals.
+        full: Print every table in place of the verdict.
+        out: Also write all figures here, as JSON.
         page: Also write an HTML page here.
+        csv: Print all figures as CSV, one a row.
+        latex: Print the verdict as a table for LaTeX (booktabs).
         as_json: Print one JSON object for programs.
     """
     from perception.evaluation import evaluate as compare
     from perception.evaluation import to_html
+    from perception.evaluation.beside import Beside, names_of, split_label_set
     from perception.io.files import write_bytes
     from perception.runs.store import reading
 
-    with reading(run, evidence=False) as place:
-        report = compare(place, truth, class_map=class_map, seed=seed, against=against)
+    if not runs:
+        raise RequestError("option.invalid", "evaluate needs a run: perception evaluate RUN ...")
+    if csv + latex + as_json > 1:
+        raise RequestError("option.invalid", "give one of --csv, --latex and --json")
+    if page is not None and len(runs) > 1:
+        raise RequestError("option.invalid", "--page shows one run: give one")
+    reports = []
+    for run in runs:
+        where, label_set = split_label_set(run)
+        with reading(where, evidence=False) as place:
+            reports.append(
+                compare(place, truth, class_map=class_map, seed=seed, label_set=label_set)
+            )
+    found = Beside(names_of(runs), tuple(reports))
     if page is not None:
-        write_bytes(page, to_html(report).encode())
-    say(report.to_dict(), as_json, report.lines(intervals=False))
+        write_bytes(page, to_html(reports[0]).encode())
+    if out is not None:
+        write_bytes(out, (json.dumps(found.to_dict(), indent=1) + "\n").encode())
+    if csv or latex:
+        say({}, False, (found.to_csv() if csv else found.to_latex()).splitlines())
+    else:
+        say(found.to_dict() if as_json else {}, as_json, found.lines(full=full))
     return FINE
 
 

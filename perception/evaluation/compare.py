@@ -24,7 +24,6 @@ from perception.evaluation import kitti, notes, nuscenes, tables
 from perception.evaluation.cuboids import CuboidRows, count_cuboids, cuboid_table
 from perception.evaluation.instances import Comparison, compare, label_ranges
 from perception.evaluation.loaders import no_image_in_common, read_truth
-from perception.evaluation.paired import paired_table
 from perception.evaluation.points import MATCHES, PointCounts, count_points, prompted
 from perception.evaluation.report import Report
 from perception.evaluation.rows import label_table, object_rows, object_table
@@ -40,9 +39,9 @@ VIEWS = {"seen": True, "all": False}
 
 
 def evaluate(
-    run: Path, truth: str, *, class_map: str = "", seed: int = 0, against: Path | None = None
+    run: Path, truth: str, *, class_map: str = "", seed: int = 0, label_set: str = ""
 ) -> Report:
-    """Compare the current label set of a finished run with truth.
+    """Compare the labels of a finished run with truth.
 
     A quarantined sample counts as one without labels: the objects on its images are missed; its
     sweep is left out. Images and sweeps that the truth does not know are left out, and counted.
@@ -54,8 +53,7 @@ def evaluate(
         class_map: From the class names of a COCO file to the run's ontology: shipped or a YAML
             file; "" if they are the ontology's own.
         seed: Of the bootstrap.
-        against: Another run on the same samples, or a label set, RUN/labels/HASH: the table
-            "paired" has the differences, object by object.
+        label_set: Which labels, HASH of RUN/labels/HASH; the current ones without it.
 
     Raises:
         RequestError: `run.incomplete`, `truth.mismatch` if no image of the run is in the truth, see
@@ -69,11 +67,10 @@ def evaluate(
         columns = spec.config.observe.columns
         known = read_truth(_with_root(truth, refs), spec.ontology, mapped, images, columns)
         report = evaluate_labels(
-            _all_samples(run, "", refs, known),
+            _all_samples(run, label_set, refs, known),
             known,
             sweep_of=lambda sample_id: load_scene(refs[sample_id]).points_lidar,
             seed=seed,
-            against=() if against is None else _all_samples(*_labels_in(against), refs, known),
         )
     except SampleError as error:  # a file of the truth, or a sweep that went since
         raise RequestError(error.code, error.message) from error
@@ -140,11 +137,6 @@ def _with_root(truth: str, refs: dict[str, SampleRef]) -> str:
     return f"{truth}:{root}{version}"
 
 
-def _labels_in(path: Path) -> tuple[Path, str]:
-    """Return run and label set; "" for the current one."""
-    return (path.parent.parent, path.name) if path.parent.name == "labels" else (path, "")
-
-
 def _all_samples(
     run: Path, label_set: str, refs: dict[str, SampleRef], truth: Truth
 ) -> Iterator[SampleLabels]:
@@ -195,7 +187,6 @@ def evaluate_labels(
     *,
     sweep_of: Callable[[str], Float32] | None = None,
     seed: int = 0,
-    against: Iterable[SampleLabels] = (),
 ) -> Report:
     """Compare labels with truth.
 
@@ -205,18 +196,11 @@ def evaluate_labels(
         sweep_of: From the id of a sample to its points, (P, 3), for the range rings; without it
             there is only the ring "all".
         seed: Of the bootstrap.
-        against: Other labels of the same samples, for paired differences.
     """
-    counted, others = _Counted(), _Counted()
+    counted = _Counted()
     for sample in samples:
         _count(sample, truth, sweep_of, counted)
-    for sample in against:
-        _count(sample, truth, sweep_of, others)
-    report = _report(counted, truth, seed)
-    if not others.samples:
-        return report
-    table = paired_table(_each_object(counted, truth), _each_object(others, truth), seed)
-    return replace(report, tables=(*report.tables, table), notes=(*report.notes, notes.PAIRED))
+    return _report(counted, truth, seed)
 
 
 def _each_object(counted: _Counted, truth: Truth) -> dict[str, dict[tuple[str, int], float]]:
@@ -351,7 +335,13 @@ def _report(counted: _Counted, truth: Truth, seed: int) -> Report:
     told += (notes.NO_POINTS,) if truth.point_classes.names and not counted.has_points else ()
     told += notes.INTERVALS + ((notes.CEILING,) if counted.has_ceiling else ())
     return Report(
-        truth=truth.name, seed=seed, counts=_counts(counted), tables=tuple(parts), notes=told
+        truth=truth.name,
+        seed=seed,
+        counts=_counts(counted),
+        tables=tuple(parts),
+        notes=told,
+        samples=tuple(counted.sample_ids),
+        object_ious=_each_object(counted, truth),
     )
 
 

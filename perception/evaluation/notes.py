@@ -18,7 +18,14 @@ CEILING = (
     "the exact truth of a synthetic drive; elsewhere the boxes' points without ground and hidden "
     "ones."
 )
-PAIRED = "Differences are this run less the other, of the same objects; intervals draw objects."
+PAIRED = (
+    "Differences are paired: those of figures by scene, those of the same objects by object. One "
+    "whose interval holds 0 may be chance."
+)
+OTHER_SAMPLES = (
+    "Not all runs were made from the same samples: between those there are differences of objects "
+    "alone."
+)
 BOXES_ONLY = (
     "The truth holds boxes and no masks: boxes are compared, those around the labels' masks. "
     "Figures of masks have no value; there is no yield and no panoptic quality."
