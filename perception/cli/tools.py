@@ -81,8 +81,9 @@ def evaluate(
         runs: Finished runs, or label sets of theirs, RUN/labels/HASH; the others are compared with
             the first, in paired differences.
         truth: A synthetic drive, a COCO .json (masks, or boxes only), cityscapes:FOLDER, kitti:ROOT
-            or nuscenes:ROOT (boxes, and points in 3D boxes), or kitti or nuscenes for the root that
-            the runs were made from.
+            or nuscenes:ROOT (boxes, and points in 3D boxes), semantic-kitti:ROOT or
+            nuscenes-lidarseg:ROOT (points); kitti, nuscenes, semantic-kitti or nuscenes-lidarseg
+            alone for the root that the runs were made from.
         class_map: From the truth's class names to ours: a shipped class map or a YAML file.
         seed: Of the bootstrap.
         full: Print every table in place of the verdict.

@@ -20,12 +20,12 @@ from perception.core.types import (
     SampleLabels,
     SampleRef,
 )
-from perception.evaluation import kitti, notes, nuscenes, tables
+from perception.evaluation import kitti, lidarseg, notes, nuscenes, semantic_kitti, tables
 from perception.evaluation.cuboids import CuboidRows, count_cuboids, cuboid_table
 from perception.evaluation.instances import Comparison, compare, label_ranges
-from perception.evaluation.loaders import no_image_in_common, read_truth
+from perception.evaluation.loaders import no_image_in_common, no_sweep_in_common, read_truth
 from perception.evaluation.points import MATCHES, PointCounts, count_points, prompted
-from perception.evaluation.report import Report
+from perception.evaluation.report import Report, Table
 from perception.evaluation.rows import label_table, object_rows, object_table
 from perception.evaluation.truth import TruePicture, Truth, Vocabulary
 from perception.io.buckets import is_bucket
@@ -36,6 +36,12 @@ from perception.runs.labels import NO_POINTS
 
 NO_SWEEP = np.zeros((0, 3), np.float32)
 VIEWS = {"seen": True, "all": False}
+OWN_ROOTS = {  # a truth that stands in the root that a run was made from, to the layout of that
+    kitti.OWN_ROOT: "kitti",
+    nuscenes.OWN_ROOT: "nuscenes",
+    semantic_kitti.OWN_ROOT: "semantic-kitti",
+    lidarseg.OWN_ROOT: "nuscenes",
+}
 
 
 def evaluate(
@@ -48,8 +54,8 @@ def evaluate(
 
     Args:
         run: The run folder.
-        truth: A COCO file, a synthetic drive's folder, "cityscapes:FOLDER", "kitti:ROOT",
-            "nuscenes:ROOT", or "kitti" or "nuscenes" for the root that the run was made from.
+        truth: As `read_truth` takes it; or "kitti", "nuscenes", "semantic-kitti" or
+            "nuscenes-lidarseg" for the root that the run was made from.
         class_map: From the class names of a COCO file to the run's ontology: shipped or a YAML
             file; "" if they are the ontology's own.
         seed: Of the bootstrap.
@@ -76,7 +82,9 @@ def evaluate(
         raise RequestError(error.code, error.message) from error
     counts = dict(report.counts)
     if refs and not counts["images with truth"] and not counts["sweeps with truth"]:
-        raise no_image_in_common(known, images)
+        if known.has_images:
+            raise no_image_in_common(known, images)
+        raise no_sweep_in_common(known, tuple(refs), notes.NO_POINTS not in report.notes)
     return report
 
 
@@ -118,14 +126,15 @@ def compare_pictures(run: Path, truth: str) -> tuple[list[Comparison], Vocabular
 
 def _with_root(truth: str, refs: dict[str, SampleRef]) -> str:
     """Return the truth as `read_truth` takes it: a layout alone means the run's own source."""
-    if truth not in {kitti.OWN_ROOT, nuscenes.OWN_ROOT}:
+    if truth not in OWN_ROOTS:
         return truth
-    own = [ref for ref in refs.values() if ref.layout == truth]
+    layout = OWN_ROOTS[truth]
+    own = [ref for ref in refs.values() if ref.layout == layout]
     roots = {ref.root for ref in own}
     if len(roots) != 1:
         raise RequestError(
             "truth.unknown",
-            f"--truth {truth}: the run's source is no {truth}:ROOT; give {truth}:ROOT",
+            f"--truth {truth}: the run's source is no {layout}:ROOT; give {truth}:ROOT",
         )
     root = roots.pop()
     if is_bucket(root):
@@ -133,7 +142,7 @@ def _with_root(truth: str, refs: dict[str, SampleRef]) -> str:
             "truth.unknown",
             f"--truth {truth}: {root} lies in a bucket; copy it and give {truth}:COPY",
         )
-    version = f"/{version_of(own[0])}" if truth == nuscenes.OWN_ROOT else ""
+    version = f"/{version_of(own[0])}" if layout == nuscenes.OWN_ROOT else ""
     return f"{truth}:{root}{version}"
 
 
@@ -179,6 +188,8 @@ class _Counted:
     unknown_sweeps: int = 0
     no_flags: int = 0
     has_ceiling: bool = False
+    has_things: bool = False
+    has_instances: bool = False
 
 
 def evaluate_labels(
@@ -256,6 +267,8 @@ def _count(
         counted.cuboids.append((number, rows))
     best = truth.find_best(sample.id, len(points))
     counted.has_ceiling |= best is not None
+    counted.has_things |= bool((points.class_ids > 0).any())
+    counted.has_instances |= bool((points.instance_ids > 0).any())
     counted.no_flags += not points.has_seen
     for view, only_seen in VIEWS.items():
         if only_seen and not points.has_seen:
@@ -312,14 +325,15 @@ def _report(counted: _Counted, truth: Truth, seed: int) -> Report:
     weights = weights_of(counted.scene_names, seed)
     found, classes = counted.comparisons, truth.picture_classes
     labels, objects = label_table(found), object_table(found)
-    if truth.has_masks:
+    parts: list[Table] = []
+    if truth.has_masks and truth.has_images:
         parts = [
             tables.precision_table(found, classes, weights),
             tables.label_quality(labels, objects, classes, weights),
             tables.panoptic_table(found, classes, weights),
             tables.yield_table(labels, objects, weights),
         ]
-    else:
+    elif truth.has_images:
         parts = [
             tables.precision_table(found, classes, weights, kinds=("box",)),
             tables.box_quality(labels, objects, classes, weights),
@@ -328,11 +342,21 @@ def _report(counted: _Counted, truth: Truth, seed: int) -> Report:
         if rows:
             of_sweeps = weights[:, [number for number, _ in rows]]
             counts = [one for _, one in rows]
-            parts += tables.point_tables(view, counts, truth.point_classes, of_sweeps)
+            parts += tables.point_tables(
+                view,
+                counts,
+                truth.point_classes,
+                of_sweeps,
+                benchmark_classes=truth.benchmark_classes,
+                instances=counted.has_instances or not counted.has_things,
+            )
     boxes = cuboid_table(counted.cuboids, truth.point_classes, weights)
     parts += [boxes] if boxes is not None else []
     told = notes.on_truth(truth, found, labels, objects)
     told += (notes.NO_POINTS,) if truth.point_classes.names and not counted.has_points else ()
+    if counted.has_things and not counted.has_instances:
+        told += (notes.NO_INSTANCES,)
+    told += (notes.BENCHMARK_MEAN,) if truth.benchmark_classes else ()
     told += notes.INTERVALS + ((notes.CEILING,) if counted.has_ceiling else ())
     return Report(
         truth=truth.name,

@@ -30,6 +30,14 @@ BOXES_ONLY = (
     "The truth holds boxes and no masks: boxes are compared, those around the labels' masks. "
     "Figures of masks have no value; there is no yield and no panoptic quality."
 )
+NO_INSTANCES = (
+    "The truth has classes of points and no instances: there is no panoptic quality and no IoU of "
+    "objects of points."
+)
+BENCHMARK_MEAN = (
+    "The benchmark's mean takes classes that no label of ours can have (roads, trees), and those "
+    "that are nowhere, as 0; row mIoU is over the classes that the truth has and labels can have."
+)
 NO_POINTS = "The run has no points: those of the truth are not compared."
 
 
