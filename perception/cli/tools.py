@@ -68,6 +68,7 @@ def evaluate(
     full: Flag = False,
     out: Path | None = None,
     page: Path | None = None,
+    plots: Path | None = None,
     csv: Flag = False,
     latex: Flag = False,
     as_json: AsJson = False,
@@ -88,14 +89,17 @@ def evaluate(
         seed: Of the bootstrap.
         full: Print every table in place of the verdict.
         out: Also write all figures here, as JSON.
-        page: Also write an HTML page here.
+        page: Also write an HTML page here, with plots and pictures; what it needs lies beside it in
+            PAGE_files.
+        plots: Also write plots into this folder, PNG and PDF, with the numbers of each as CSV
+            (needs the extra plots).
         csv: Print all figures as CSV, one a row.
         latex: Print the verdict as a table for LaTeX (booktabs).
         as_json: Print one JSON object for programs.
     """
     from perception.evaluation import evaluate as compare
-    from perception.evaluation import to_html
     from perception.evaluation.beside import Beside, names_of, split_label_set
+    from perception.evaluation.gallery import write_page, write_plots
     from perception.io.files import write_bytes
     from perception.runs.store import reading
 
@@ -103,8 +107,8 @@ def evaluate(
         raise RequestError("option.invalid", "evaluate needs a run: perception evaluate RUN ...")
     if csv + latex + as_json > 1:
         raise RequestError("option.invalid", "give one of --csv, --latex and --json")
-    if page is not None and len(runs) > 1:
-        raise RequestError("option.invalid", "--page shows one run: give one")
+    if (page is not None or plots is not None) and len(runs) > 1:
+        raise RequestError("option.invalid", "--page and --plots show one run: give one")
     reports = []
     for run in runs:
         where, label_set = split_label_set(run)
@@ -112,9 +116,11 @@ def evaluate(
             reports.append(
                 compare(place, truth, class_map=class_map, seed=seed, label_set=label_set)
             )
+            if page is not None:
+                write_page(page, reports[0], place)
     found = Beside(names_of(runs), tuple(reports))
-    if page is not None:
-        write_bytes(page, to_html(reports[0]).encode())
+    if plots is not None:
+        write_plots(plots, reports[0])
     if out is not None:
         write_bytes(out, (json.dumps(found.to_dict(), indent=1) + "\n").encode())
     if csv or latex:

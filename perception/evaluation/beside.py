@@ -5,8 +5,6 @@ samples), so what scenes have in common drops out of the interval. Runs of other
 such differences; objects that two runs share are compared one by one all the same.
 """
 
-import csv
-import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -16,6 +14,7 @@ from perception.core.statistics import Figure, difference
 from perception.core.text import text_table
 from perception.evaluation import notes, verdict
 from perception.evaluation.paired import paired_table
+from perception.evaluation.plots import csv_text
 from perception.evaluation.report import Report, Table
 
 CSV_COLUMNS = ("run", "table", "row", "column", "value", "low", "high", "n")
@@ -192,13 +191,6 @@ def signed(figure: Figure) -> str:
     if figure.low is None or figure.high is None:
         return f"{figure.value:+.3f}"
     return f"{figure.value:+.3f} [{figure.low:+.3f}, {figure.high:+.3f}]"
-
-
-def csv_text(rows: Iterable[Sequence[object]]) -> str:
-    """Return rows as CSV (RFC 4180, but lines end as on this system's other files)."""
-    stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerows(rows)
-    return stream.getvalue()
 
 
 def latex_text(text: str) -> str:

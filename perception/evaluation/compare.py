@@ -4,6 +4,7 @@ evaluate(Path("run"), "drive") -> Report         a finished run
 evaluate_labels(samples, truth) -> Report        labels from anywhere
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,11 +20,14 @@ from perception.core.types import (
     PictureLabels,
     SampleLabels,
     SampleRef,
+    Status,
 )
 from perception.evaluation import kitti, lidarseg, notes, nuscenes, semantic_kitti, tables
+from perception.evaluation.confusion import confusion
 from perception.evaluation.cuboids import CuboidRows, count_cuboids, cuboid_table
 from perception.evaluation.instances import Comparison, compare, label_ranges
 from perception.evaluation.loaders import no_image_in_common, no_sweep_in_common, read_truth
+from perception.evaluation.plots import count_reasons, image_plots
 from perception.evaluation.points import MATCHES, PointCounts, count_points, prompted
 from perception.evaluation.report import Report, Table
 from perception.evaluation.rows import label_table, object_rows, object_table
@@ -188,6 +192,7 @@ class _Counted:
     unknown_sweeps: int = 0
     no_flags: int = 0
     has_ceiling: bool = False
+    statuses: Counter[tuple[str, Status]] = field(default_factory=Counter)  # by reason
     has_things: bool = False
     has_instances: bool = False
 
@@ -247,6 +252,7 @@ def _count(
     counted.unknown_sweeps += len(sample.points) > 0 and points is None
     if not pictures and points is None:
         return
+    counted.statuses.update(count_reasons(labels for labels, _ in pictures))
     number = len(counted.scene_names)
     counted.scene_names.append(truth.scene_of(sample.id))
     counted.sample_ids.append(sample.id)
@@ -358,6 +364,7 @@ def _report(counted: _Counted, truth: Truth, seed: int) -> Report:
         told += (notes.NO_INSTANCES,)
     told += (notes.BENCHMARK_MEAN,) if truth.benchmark_classes else ()
     told += notes.INTERVALS + ((notes.CEILING,) if counted.has_ceiling else ())
+    cells = confusion(found, classes)
     return Report(
         truth=truth.name,
         seed=seed,
@@ -366,6 +373,10 @@ def _report(counted: _Counted, truth: Truth, seed: int) -> Report:
         notes=told,
         samples=tuple(counted.sample_ids),
         object_ious=_each_object(counted, truth),
+        plots=image_plots(
+            found, labels, objects, classes, cells, counted.statuses, has_masks=truth.has_masks
+        ),
+        examples=cells.examples,
     )
 
 

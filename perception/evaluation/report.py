@@ -11,6 +11,8 @@ from typing import Any
 
 from perception.core.statistics import Figure
 from perception.core.text import text_table
+from perception.evaluation.confusion import Example
+from perception.evaluation.plots import Plot
 
 Ious = Mapping[tuple[str, int], float]
 
@@ -51,6 +53,8 @@ class Report:
         samples: Ids of the samples that have truth, in the order of the run: reports of the same
             samples, truth and seed are paired, see `beside`.
         object_ious: By kind of figure, each true object (sample or image, and number) to its IoU.
+        plots: What there is to draw.
+        examples: Of the cells of the plot "confusion".
     """
 
     truth: str
@@ -60,6 +64,8 @@ class Report:
     notes: tuple[str, ...] = ()
     samples: tuple[str, ...] = ()
     object_ious: Mapping[str, Ious] = field(default_factory=dict, repr=False)
+    plots: tuple[Plot, ...] = field(default=(), repr=False)
+    examples: tuple[Example, ...] = field(default=(), repr=False, compare=False)
 
     def table(self, name: str) -> Table:
         """Return a table by name; KeyError if there is none."""

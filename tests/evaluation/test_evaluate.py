@@ -372,13 +372,23 @@ def test_the_verb_prints_a_verdict_and_writes_every_form(
     assert json.loads(out.read_text()) == json.loads(said(run, "--truth", drive, "--json"))
     assert "labels: accepted labels; matched" in said(run, "--truth", drive, "--full")
     assert said(run, "--truth", drive, "--csv").startswith("run,table,row,column,value,")
+    page, plots = tmp_path / "pages" / "report.html", tmp_path / "plots"
+    said(run, "--truth", drive, "--page", page, "--plots", plots)
+    beside = page.with_name("report_files")
+    pictures = sorted(path.name for path in beside.glob("*.jpg"))
+    assert pictures == ["example-0.jpg", "example-1.jpg", "example-2.jpg"]  # three cars, found
+    numbers = {path.name: path.read_text() for path in beside.glob("*.csv")}
+    assert len(numbers) > 5 and "car,car,3" in numbers["confusion.csv"].splitlines()
+    assert numbers == {path.name: path.read_text() for path in plots.glob("*.csv")}
+    for name in (*pictures, *numbers):
+        assert f'"report_files/{name}"' in page.read_text()
     columns = said(run, run / "labels" / label_set, "--truth", drive)
     assert f"run@{label_set} - run" in columns and "+0.000 [+0.000, +0.000]" in columns
     assert said(run, run, "--truth", drive, "--latex").count(r"\\") > 5
     for tokens, told in (
         ((), "evaluate needs a run"),
         ((run, "--csv", "--latex"), "give one of --csv, --latex and --json"),
-        ((run, run, "--page", tmp_path / "x.html"), "--page shows one run"),
+        ((run, run, "--page", tmp_path / "x.html"), "--page and --plots show one run"),
         ((run / "labels" / "000000000000",), "000000000000"),
     ):
         assert told in said(*tokens, "--truth", drive, code=2)
