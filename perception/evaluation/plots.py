@@ -97,13 +97,13 @@ def image_plots(
         classes: What is judged.
         found: Of the same images.
         statuses: How many labels have a reason and a status, see `count_reasons`.
-        has_masks: False for a truth of boxes.
+        has_masks: False for a truth of boxes: then there is no yield, and trust is of masks.
     """
+    of_masks = (yield_curve(labels, objects), reliability(labels)) if has_masks else ()
     plots = (
         precision_recall(comparisons, classes, "segm" if has_masks else "bbox"),
-        by_threshold(labels, objects),
-        yield_curve(labels, objects),
-        reliability(labels),
+        by_threshold(labels, objects if has_masks else objects[:0]),
+        *of_masks,
         _matrix(found),
         _by_class(objects, classes),
         _by_bin("sizes", "True objects by size", objects.areas, SIZES_PX, objects.found),
@@ -145,7 +145,7 @@ def precision_recall(
 
 
 def by_threshold(labels: LabelRows, objects: ObjectRows) -> Plot:
-    """Precision and share of objects labelled if labels below a threshold were not accepted."""
+    """Precision and yield if labels below a threshold were not accepted; no yield of no objects."""
     rows: list[tuple[Cell, Cell, Cell]] = []
     if len(labels):
         ranks, ranked_by = _ranks(labels)

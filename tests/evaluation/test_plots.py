@@ -268,6 +268,11 @@ def test_boxes_stand_in_where_the_truth_has_no_masks(make: SimpleNamespace) -> N
     empty = replace(picture.masks, boxes_xyxy=np.zeros((1, 4), np.int32), counts=(b"",))
     truth = replace(make.truth_of([replace(picture, masks=empty)]), has_masks=False)
     report = evaluate_labels([make.sample(make.labelled(size_hw=(150, 200)))], truth)
+    found = evaluate_labels([make.sample(make.as_labels(picture))], truth)
+    names = [plot.name for plot in found.plots]
+    assert "precision-recall" in names and not {"yield", "reliability"} & set(names)
+    (thresholds,) = [plot for plot in found.plots if plot.name == "thresholds"]
+    assert not any("yield" in name for name in thresholds.series())
     (example,) = report.examples
     drawn = draw_example(np.zeros((150, 200, 3), np.uint8), example)
     # A window of 40 px and a margin of 26 on each side, 92 px, is shown 240 px large.
