@@ -200,13 +200,13 @@ def train(
     trust_weights: Flag = False,
     as_json: AsJson = False,
 ) -> int:
-    """Train a YOLO detector on a YOLO export; a card beside the weights says what it is.
+    """Train a YOLO detector on a YOLO export; a card and a page beside the weights say what it is.
 
     perception train exported/drive --out detector --model yolo11n.yaml
 
     Args:
         data: A YOLO export: `perception export RUN --to yolo`.
-        out: Folder for best.pt, best.onnx and card.json.
+        out: Folder for best.pt, best.onnx, card.json, and index.html with curves and pictures.
         model: An architecture that ultralytics ships, such as yolo11n.yaml, or .pt weights.
         val: A YOLO export to measure on; the training data itself without it.
         epochs: Rounds over the data.

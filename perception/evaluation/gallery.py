@@ -89,7 +89,7 @@ def draw_example(image_rgb: UInt8, example: Example) -> UInt8:
         cv2.polylines(canvas, [places], True, (0, 0, 0), 4)
         cv2.polylines(canvas, [places], True, TRUE_RGB, 2)
     for line in _outlines(example.label_masks, example.label_boxes_xyxy):
-        _draw_dashed(canvas, (line - corner) * scale)
+        draw_dashed(canvas, (line - corner) * scale)
     return canvas
 
 
@@ -107,7 +107,7 @@ def _outlines(masks: Masks, boxes_xyxy: Float32) -> Iterator[Float64]:
             yield (line.reshape(-1, 2) + 0.5) / 2 + masks.boxes_xyxy[row, :2].astype(np.float64)
 
 
-def _draw_dashed(canvas: UInt8, corners: Float64) -> None:
+def draw_dashed(canvas: UInt8, corners: Float64) -> None:
     """Draw a closed line in dashes of `DASH_PX`, over a dark one."""
     closed = np.concatenate([corners, corners[:1]])
     steps = np.hypot(*np.diff(closed, axis=0).T)
@@ -154,7 +154,9 @@ def _draw_lines(axes: Any, plot: Plot) -> None:
         style = ("-", "--", ":", "-.")[number % 4]
         mark = "o" if len(points) <= 12 else ""
         axes.plot(*zip(*points, strict=True), style, marker=mark, markersize=3, label=name)
-    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel=plot.columns[1], ylabel=plot.columns[2])
+    x_end, y_end = plot.ends()
+    axes.set(xlim=(0, x_end), ylim=(0, y_end * 1.02))
+    axes.set(xlabel=plot.columns[1], ylabel=plot.columns[2])
     axes.grid(alpha=0.3)
     axes.legend(fontsize=7)
 

@@ -52,6 +52,7 @@ svg text { fill: currentColor; font-size: 11px; } .grid { stroke: var(--line); f
     f".line.c{i} {{ stroke: var(--c{i}); }} .fill.c{i} {{ fill: var(--c{i}); }}\n" for i in range(8)
 )
 NO_FILES: Mapping[str, str] = {}
+NO_LINKS: Mapping[tuple[str, str], str] = {}
 
 
 def to_html(
@@ -91,13 +92,22 @@ def _plots_html(report: Report, files: Mapping[str, str], pictures: Mapping[int,
     for number, one in enumerate(report.examples):
         if number in pictures:
             numbers.setdefault((one.true, one.called), f"#cell-{number}")
-    small = [_figure_html(plot, files, numbers) for plot in report.plots if plot.kind != "matrix"]
-    wide = [_figure_html(plot, files, numbers) for plot in report.plots if plot.kind == "matrix"]
+    small = [plot_html(plot, files) for plot in report.plots if plot.kind != "matrix"]
+    wide = [plot_html(plot, files, numbers) for plot in report.plots if plot.kind == "matrix"]
     grid = f'<div class="plots">{"".join(small)}</div>' if small else ""
     return f"<h2>Plots</h2>{grid}{''.join(wide)}" if report.plots else ""
 
 
-def _figure_html(plot: Plot, files: Mapping[str, str], links: Mapping[tuple[str, str], str]) -> str:
+def plot_html(
+    plot: Plot, files: Mapping[str, str], links: Mapping[tuple[str, str], str] = NO_LINKS
+) -> str:
+    """Return one plot under its title.
+
+    Args:
+        plot: What to draw.
+        files: Name of a plot to the CSV of its numbers, relative to the page.
+        links: Of a matrix, see `matrix_html`.
+    """
     if plot.kind == "matrix":
         drawn = matrix_html(plot, links)
     else:

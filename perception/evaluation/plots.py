@@ -1,7 +1,7 @@
 """Plots as the numbers that they show: what is drawn is what the CSV beside it holds.
 
-A plot that has nothing to show is left out. Curves lie in the unit square, thinned to at most
-`MAX_POINTS` points; what each shows is said in the function that makes it.
+A plot that has nothing to show is left out. Curves are of shares, or of what is no less than 0, and
+thinned to at most `MAX_POINTS` points; what each shows is said in the function that makes it.
 """
 
 import csv
@@ -64,11 +64,22 @@ class Plot:
             lines.setdefault(str(name), []).append((float(x), float(y)))
         return lines
 
+    def ends(self) -> tuple[float, float]:
+        """Return where the axes of a plot of lines end: at 1, or at a round number beyond all."""
+        points = [(float(x), float(y)) for _, x, y in self.rows]
+        return _round_up(max(x for x, _ in points)), _round_up(max(y for _, y in points))
+
     def table(self) -> tuple[list[str], list[str], dict[tuple[str, str], int]]:
         """Return first names, second names and the count of each pair, of bars or a matrix."""
         counts = {(str(one), str(other)): int(count) for one, other, count in self.rows}
         first = list(dict.fromkeys(one for one, _ in counts))
         return first, list(dict.fromkeys(other for _, other in counts)), counts
+
+
+def _round_up(value: float) -> float:
+    """Return 1, or the next of 2, 4, 10, 20, 40, ...: a quarter of it is as round."""
+    ten = 10.0 ** np.floor(np.log10(max(value, 1.0)))
+    return float(ten * next(step for step in (1, 2, 4, 10) if value <= step * ten))
 
 
 def csv_text(rows: Iterable[Sequence[object]]) -> str:

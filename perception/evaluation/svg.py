@@ -18,13 +18,14 @@ DASHES = ("", "6 3", "2 3", "8 3 2 3", "10 4")
 
 
 def lines_svg(plot: Plot) -> str:
-    """Return a plot of lines in the unit square, with its legend."""
+    """Return a plot of lines, with its legend."""
     x_name, y_name = plot.columns[1:]
+    x_end, y_end = plot.ends()
     grid = "".join(
         f'<path class="grid" d="M{_x(tick):g} {_y(0):g}V{_y(1):g}"/>'
         f'<path class="grid" d="M{_x(0):g} {_y(tick):g}H{_x(1):g}"/>'
-        f'<text x="{_x(tick):g}" y="{_y(0) + 14:g}" text-anchor="middle">{tick:g}</text>'
-        f'<text x="{LEFT - 5}" y="{_y(tick) + 4:g}" text-anchor="end">{tick:g}</text>'
+        f'<text x="{_x(tick):g}" y="{_y(0) + 14:g}" text-anchor="middle">{tick * x_end:g}</text>'
+        f'<text x="{LEFT - 5}" y="{_y(tick) + 4:g}" text-anchor="end">{tick * y_end:g}</text>'
         for tick in TICKS
     )
     axes = (
@@ -33,7 +34,8 @@ def lines_svg(plot: Plot) -> str:
         f"{escape(y_name)}</text>"
     )
     drawn, legend = [], []
-    for number, (name, points) in enumerate(plot.series().items()):
+    for number, (name, values) in enumerate(plot.series().items()):
+        points = [(x / x_end, y / y_end) for x, y in values]
         style = (
             f'class="line c{number % COLOURS}" stroke-dasharray="{DASHES[number % len(DASHES)]}"'
         )

@@ -392,3 +392,9 @@ def test_the_verb_prints_a_verdict_and_writes_every_form(
         ((run / "labels" / "000000000000",), "000000000000"),
     ):
         assert told in said(*tokens, "--truth", drive, code=2)
+    (drive / "training" / "image_2" / "000001.png").unlink()  # it went since
+    again = tmp_path / "again.html"
+    said(run, "--truth", drive, "--page", again)
+    left = sorted(path.name for path in (tmp_path / "again_files").glob("*.jpg"))
+    # Frame 2, half found, is the worst; of the other two the first comes first.
+    assert left == ["example-0.jpg", "example-1.jpg"] and "example-2" not in again.read_text()
