@@ -37,8 +37,8 @@ def training_plots(curves: str) -> tuple[Plot, ...]:
     rows = list(csv.DictReader(io.StringIO(curves)))
     columns = list(rows[0]) if rows else []
     groups = {
-        "losses": ("Losses by epoch, on training data and on `val`", "loss", "loss"),
-        "figures": ("The trainer's own figures on `val` by epoch", "metrics/", "share"),
+        "losses": ("Losses by epoch, on training and validation data", "loss", "loss"),
+        "figures": ("The trainer's own figures on validation data by epoch", "metrics/", "share"),
     }
     plots = []
     for name, (title, part, unit) in groups.items():
@@ -104,7 +104,7 @@ def write_training_page(
         f"</head>\n<body><h1>{escape(title)}</h1>"
         f"{''.join(f'<p>{escape(line)}</p>' for line in lines)}"
         f'<h2>Curves</h2><div class="plots">{drawn}</div>'
-        f'<h2>Pictures of <code>val</code></h2><p>{told}</p><div class="gallery">{"".join(shown)}'
-        "</div></body></html>\n"
+        f"<h2>Pictures of the validation data</h2><p>{told}</p>"
+        f'<div class="gallery">{"".join(shown)}</div></body></html>\n'
     )
     write_bytes(out / "index.html", page.encode())
