@@ -1,5 +1,6 @@
 """Training through ultralytics' own trainer: offline, quiet, nothing written beside the data."""
 
+import csv
 import logging
 import shutil
 from pathlib import Path
@@ -30,7 +31,7 @@ LEARNING_RATE = 0.001  # AdamW's own default
 def train(
     model: str, data: Path, val: Path, names: tuple[str, ...], out: Path, config: TrainConfig
 ) -> dict[str, float]:
-    """Train a YOLO model and leave OUT/best.pt and OUT/best.onnx.
+    """Train a YOLO model and leave OUT/best.pt, OUT/best.onnx and OUT/curves.csv.
 
     Args:
         model: An architecture that ultralytics ships ("yolo11n.yaml") or the path of weights.
@@ -75,9 +76,24 @@ def train(
             **_options(config),
         )
         shutil.copyfile(place / "run" / "weights" / "best.pt", out / "best.pt")
+        _write_curves(place / "run" / "results.csv", out / "curves.csv")
     export_onnx(out / "best.pt", out / "best.onnx", config.image_px)
     found: dict[str, float] = {key: float(value) for key, value in figures.results_dict.items()}
     return found
+
+
+def _write_curves(results: Path, out: Path) -> None:
+    """Write what the trainer notes of each epoch, without the clock."""
+    with results.open(newline="", encoding="utf-8") as source:
+        rows = [
+            {key.strip(): value.strip() for key, value in row.items()}
+            for row in csv.DictReader(source)
+        ]
+    with out.open("w", newline="", encoding="utf-8") as target:
+        names = [name for name in rows[0] if name != "time"]
+        writer = csv.DictWriter(target, names, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _options(config: TrainConfig) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The verbs around a run: synthetic drives, evaluation, training, and what the machine has."""
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
@@ -60,41 +61,72 @@ def synthesize(
 
 
 def evaluate(
-    run: str,
-    *,
+    *runs: str,
     truth: str,
     class_map: str = "",
     seed: int = 0,
-    against: Path | None = None,
+    full: Flag = False,
+    out: Path | None = None,
     page: Path | None = None,
+    plots: Path | None = None,
+    csv: Flag = False,
+    latex: Flag = False,
     as_json: AsJson = False,
 ) -> int:
-    """Compare a run's labels with truth: masks, boxes, points, with intervals.
+    """Compare labels with truth: a verdict of ten lines, the worst first; several runs in columns.
 
     perception evaluate runs/drive --truth drives/1
+    perception evaluate runs/before runs/after --truth drives/1 --latex > table.tex
 
     Args:
-        run: A finished run.
+        runs: Finished runs, or label sets of theirs, RUN/labels/HASH; the others are compared with
+            the first, in paired differences.
         truth: A synthetic drive, a COCO .json (masks, or boxes only), cityscapes:FOLDER, kitti:ROOT
-            or nuscenes:ROOT (boxes, and points in 3D boxes), or kitti or nuscenes for the root that
-            the run was made from.
+            or nuscenes:ROOT (boxes, and points in 3D boxes), semantic-kitti:ROOT or
+            nuscenes-lidarseg:ROOT (points); kitti, nuscenes, semantic-kitti or nuscenes-lidarseg
+            alone for the root that the runs were made from.
         class_map: From the truth's class names to ours: a shipped class map or a YAML file.
         seed: Of the bootstrap.
-        against: Another run on the same samples, or another label set, RUN/labels/HASH:
-            differences object by object, with intervals.
-        page: Also write an HTML page here.
+        full: Print every table in place of the verdict.
+        out: Also write all figures here, as JSON.
+        page: Also write an HTML page here, with plots and pictures; what it needs lies beside it in
+            PAGE_files.
+        plots: Also write plots into this folder, PNG and PDF, with the numbers of each as CSV
+            (needs the extra plots).
+        csv: Print all figures as CSV, one a row.
+        latex: Print the verdict as a table for LaTeX (booktabs).
         as_json: Print one JSON object for programs.
     """
     from perception.evaluation import evaluate as compare
-    from perception.evaluation import to_html
+    from perception.evaluation.beside import Beside, names_of, split_label_set
+    from perception.evaluation.gallery import write_page, write_plots
     from perception.io.files import write_bytes
     from perception.runs.store import reading
 
-    with reading(run, evidence=False) as place:
-        report = compare(place, truth, class_map=class_map, seed=seed, against=against)
-    if page is not None:
-        write_bytes(page, to_html(report).encode())
-    say(report.to_dict(), as_json, report.lines(intervals=False))
+    if not runs:
+        raise RequestError("option.invalid", "evaluate needs a run: perception evaluate RUN ...")
+    if csv + latex + as_json > 1:
+        raise RequestError("option.invalid", "give one of --csv, --latex and --json")
+    if (page is not None or plots is not None) and len(runs) > 1:
+        raise RequestError("option.invalid", "--page and --plots show one run: give one")
+    reports = []
+    for run in runs:
+        where, label_set = split_label_set(run)
+        with reading(where, evidence=False) as place:
+            reports.append(
+                compare(place, truth, class_map=class_map, seed=seed, label_set=label_set)
+            )
+            if page is not None:
+                write_page(page, reports[0], place)
+    found = Beside(names_of(runs), tuple(reports))
+    if plots is not None:
+        write_plots(plots, reports[0])
+    if out is not None:
+        write_bytes(out, (json.dumps(found.to_dict(), indent=1) + "\n").encode())
+    if csv or latex:
+        say({}, False, (found.to_csv() if csv else found.to_latex()).splitlines())
+    else:
+        say(found.to_dict() if as_json else {}, as_json, found.lines(full=full))
     return FINE
 
 
@@ -168,13 +200,13 @@ def train(
     trust_weights: Flag = False,
     as_json: AsJson = False,
 ) -> int:
-    """Train a YOLO detector on a YOLO export; a card beside the weights says what it is.
+    """Train a YOLO detector on a YOLO export; a card and a page beside the weights say what it is.
 
     perception train exported/drive --out detector --model yolo11n.yaml
 
     Args:
         data: A YOLO export: `perception export RUN --to yolo`.
-        out: Folder for best.pt, best.onnx and card.json.
+        out: Folder for best.pt, best.onnx, card.json, and index.html with curves and pictures.
         model: An architecture that ultralytics ships, such as yolo11n.yaml, or .pt weights.
         val: A YOLO export to measure on; the training data itself without it.
         epochs: Rounds over the data.

@@ -2,19 +2,26 @@
 
 import codecs
 import pkgutil
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from perception.core.config import TrainConfig
+import numpy as np
+
+from perception.core.config import ObserveConfig, TrainConfig
 from perception.core.errors import RequestError, SampleError
+from perception.core.types import Float32, Picture, UInt8
 from perception.core.version import __version__
+from perception.evaluation.training import SAMPLES, draw_sample, write_training_page
 from perception.formats import yolo
 from perception.formats.yolo_rows import Meaning, Row
 from perception.io.files import refuse_occupied
+from perception.io.images import is_read, read_image
 from perception.models import given_boxes, weights
+from perception.models.backends import detector_resolved
 from perception.models.given_boxes.yolo_meaning import understand
-from perception.models.registry import TRAINERS
+from perception.models.registry import DETECTORS, TRAINERS, choose_detector
 from perception.runs import folder, records
 
 LICENCE = "AGPL-3.0-only"  # Ultralytics claims models trained with its code
@@ -30,7 +37,7 @@ class TrainRequest:
 
     Attributes:
         data: A YOLO export (`perception export RUN --to yolo`).
-        out: Folder for best.pt, best.onnx and card.json; must not hold anything.
+        out: Folder for best.pt, best.onnx, card.json and index.html; must not hold anything.
         model: An architecture that ultralytics ships ("yolo11n.yaml") or weights to start from.
         val: A YOLO export to measure on; the training data where None.
         trust_weights: Load pickled weights whose hash is not known.
@@ -83,7 +90,48 @@ def train(request: TrainRequest) -> dict[str, Any]:
         "libraries": folder.installed_libraries(),
     }
     records.write_json(out / "card.json", card)
+    measured = "the training data" if card["val_is_train"] else "data that it was not trained on"
+    lines = [
+        f"{name} {value:.4f}, measured on {measured}" for name, value in sorted(figures.items())
+    ]
+    write_training_page(out, f"Training of {card['model']}", lines, _samples(val, names, out))
     return card
+
+
+def _samples(val: Path, names: tuple[str, ...], out: Path) -> Iterator[tuple[str, UInt8]]:
+    """Yield some pictures of `val`, evenly spaced, with their boxes and those that are found."""
+    choice = choose_detector(str(out / "best.onnx"), trust_weights=False)
+    config = detector_resolved(ObserveConfig(), choice.can)
+    detector = pkgutil.resolve_name(DETECTORS[choice.spec.kind])(choice.path, config)
+    images = sorted(path for path in (val / "images").rglob("*") if is_read(path.name))
+    for place in np.unique(np.linspace(0, len(images) - 1, min(SAMPLES, len(images))).round()):
+        path = images[int(place)]
+        name = path.relative_to(val / "images")
+        try:
+            image_rgb = read_image(path).image_rgb
+        except SampleError:
+            continue  # the trainer left it out as well, or reads more than we do
+        found = detector(Picture("", str(name), image_rgb))
+        rows = (val / "labels" / name).with_suffix(".txt")
+        shapes = (
+            [values for _, _, values in yolo.read_rows(rows, len(names))] if rows.is_file() else []
+        )
+        yield (
+            name.as_posix(),
+            draw_sample(image_rgb, _boxes(shapes, image_rgb.shape[:2]), found.boxes_xyxy),
+        )
+
+
+def _boxes(shapes: list[list[float]], size_hw: tuple[int, int]) -> Float32:
+    """Return (N, 4) pixels, xyxy, of the boxes and polygons of a YOLO file."""
+    boxes = np.zeros((len(shapes), 4), np.float32)
+    for row, values in enumerate(shapes):
+        places = np.array(values).reshape(-1, 2)
+        if len(values) == 4:  # centre and sides
+            boxes[row] = np.concatenate([places[0] - places[1] / 2, places[0] + places[1] / 2])
+        else:
+            boxes[row] = np.concatenate([places.min(axis=0), places.max(axis=0)])
+    return boxes * np.array([size_hw[1], size_hw[0]] * 2, np.float32)
 
 
 def _names(data: Path) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ follows from sums over scenes is then one matrix product.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,8 @@ from perception.core.types import Float64
 Int64 = npt.NDArray[np.int64]
 DRAWS = 1000
 PERCENTILES = (2.5, 97.5)
+NO_DRAWS = np.zeros(0)
+NO_DRAWS.flags.writeable = False
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,24 @@ class Figure:
         low: Lower end of the 95 % bootstrap interval; None where there is none.
         high: Upper end of it.
         n: How many things it rests on: objects, labels, points or classes, see the table.
+        drawn: (R,) its value on every draw of scenes, NaN where a draw has none; empty where they
+            were not kept. No field: it takes no part in comparisons and in `asdict`.
     """
 
     value: float | None
     low: float | None = None
     high: float | None = None
     n: int = 0
+    draws: InitVar[Float64] = NO_DRAWS
+
+    def __post_init__(self, draws: Float64) -> None:
+        """Keep the draws."""
+        object.__setattr__(self, "_drawn", draws)
+
+    @property
+    def drawn(self) -> Float64:
+        """Return the draws, see above."""
+        return self.__dict__["_drawn"]  # type: ignore[no-any-return]
 
     def text(self, *, intervals: bool = True) -> str:
         """Return "0.812 [0.790, 0.834]"; "-" where there is nothing to judge."""
@@ -80,7 +94,21 @@ def interval(point: float, drawn: Float64, n: int) -> Figure:
     if len(known) == 0:
         return Figure(float(point), n=n)
     low, high = np.percentile(known, PERCENTILES)
-    return Figure(float(point), float(min(low, point)), float(max(high, point)), n)
+    return Figure(float(point), float(min(low, point)), float(max(high, point)), n, drawn)
+
+
+def difference(ours: Figure, theirs: Figure) -> Figure:
+    """Return how much one figure is above another of the same scenes, paired draw by draw.
+
+    Scenes differ more than labels of one scene do, so the interval is that of the differences. It
+    is the caller's to know that both were drawn from the same scenes with the same seed.
+    """
+    if ours.value is None or theirs.value is None:
+        return Figure(None)
+    n = min(ours.n, theirs.n)
+    if len(ours.drawn) != len(theirs.drawn):
+        return Figure(ours.value - theirs.value, n=n)
+    return interval(ours.value - theirs.value, ours.drawn - theirs.drawn, n)
 
 
 def of_sums(

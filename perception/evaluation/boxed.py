@@ -65,10 +65,15 @@ def points_of(
         else:
             found_class[alone], found_id[alone] = class_ids[row], row + 1
     found_class[boxes > 1] = VOID
-    seen = np.zeros(inside.shape[1], bool)
+    return TruePoints(found_class, found_id, seen_points(scene, sizes_hw), has_seen=True)
+
+
+def seen_points(scene: Scene, sizes_hw: Sequence[tuple[int, int]]) -> Bool:
+    """Return (P,): which points fall into the image of a camera, hidden ones too."""
+    seen = np.zeros(len(scene.points_lidar), bool)
     for camera, size_hw in zip(scene.cameras, sizes_hw, strict=True):
         seen[points_in_view(camera, scene.points_lidar, size_hw)[0]] = True
-    return TruePoints(found_class, found_id, seen, has_seen=True)
+    return seen
 
 
 def standing_in_sight(

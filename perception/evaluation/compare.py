@@ -4,6 +4,7 @@ evaluate(Path("run"), "drive") -> Report         a finished run
 evaluate_labels(samples, truth) -> Report        labels from anywhere
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,14 +20,16 @@ from perception.core.types import (
     PictureLabels,
     SampleLabels,
     SampleRef,
+    Status,
 )
-from perception.evaluation import kitti, notes, nuscenes, tables
+from perception.evaluation import kitti, lidarseg, notes, nuscenes, semantic_kitti, tables
+from perception.evaluation.confusion import confusion
 from perception.evaluation.cuboids import CuboidRows, count_cuboids, cuboid_table
 from perception.evaluation.instances import Comparison, compare, label_ranges
-from perception.evaluation.loaders import no_image_in_common, read_truth
-from perception.evaluation.paired import paired_table
+from perception.evaluation.loaders import no_image_in_common, no_sweep_in_common, read_truth
+from perception.evaluation.plots import count_reasons, image_plots
 from perception.evaluation.points import MATCHES, PointCounts, count_points, prompted
-from perception.evaluation.report import Report
+from perception.evaluation.report import Report, Table
 from perception.evaluation.rows import label_table, object_rows, object_table
 from perception.evaluation.truth import TruePicture, Truth, Vocabulary
 from perception.io.buckets import is_bucket
@@ -37,25 +40,30 @@ from perception.runs.labels import NO_POINTS
 
 NO_SWEEP = np.zeros((0, 3), np.float32)
 VIEWS = {"seen": True, "all": False}
+OWN_ROOTS = {  # a truth that stands in the root that a run was made from, to the layout of that
+    kitti.OWN_ROOT: "kitti",
+    nuscenes.OWN_ROOT: "nuscenes",
+    semantic_kitti.OWN_ROOT: "semantic-kitti",
+    lidarseg.OWN_ROOT: "nuscenes",
+}
 
 
 def evaluate(
-    run: Path, truth: str, *, class_map: str = "", seed: int = 0, against: Path | None = None
+    run: Path, truth: str, *, class_map: str = "", seed: int = 0, label_set: str = ""
 ) -> Report:
-    """Compare the current label set of a finished run with truth.
+    """Compare the labels of a finished run with truth.
 
     A quarantined sample counts as one without labels: the objects on its images are missed; its
     sweep is left out. Images and sweeps that the truth does not know are left out, and counted.
 
     Args:
         run: The run folder.
-        truth: A COCO file, a synthetic drive's folder, "cityscapes:FOLDER", "kitti:ROOT",
-            "nuscenes:ROOT", or "kitti" or "nuscenes" for the root that the run was made from.
+        truth: As `read_truth` takes it; or "kitti", "nuscenes", "semantic-kitti" or
+            "nuscenes-lidarseg" for the root that the run was made from.
         class_map: From the class names of a COCO file to the run's ontology: shipped or a YAML
             file; "" if they are the ontology's own.
         seed: Of the bootstrap.
-        against: Another run on the same samples, or a label set, RUN/labels/HASH: the table
-            "paired" has the differences, object by object.
+        label_set: Which labels, HASH of RUN/labels/HASH; the current ones without it.
 
     Raises:
         RequestError: `run.incomplete`, `truth.mismatch` if no image of the run is in the truth, see
@@ -69,17 +77,18 @@ def evaluate(
         columns = spec.config.observe.columns
         known = read_truth(_with_root(truth, refs), spec.ontology, mapped, images, columns)
         report = evaluate_labels(
-            _all_samples(run, "", refs, known),
+            _all_samples(run, label_set, refs, known),
             known,
             sweep_of=lambda sample_id: load_scene(refs[sample_id]).points_lidar,
             seed=seed,
-            against=() if against is None else _all_samples(*_labels_in(against), refs, known),
         )
     except SampleError as error:  # a file of the truth, or a sweep that went since
         raise RequestError(error.code, error.message) from error
     counts = dict(report.counts)
     if refs and not counts["images with truth"] and not counts["sweeps with truth"]:
-        raise no_image_in_common(known, images)
+        if known.has_images:
+            raise no_image_in_common(known, images)
+        raise no_sweep_in_common(known, tuple(refs), notes.NO_POINTS not in report.notes)
     return report
 
 
@@ -121,14 +130,15 @@ def compare_pictures(run: Path, truth: str) -> tuple[list[Comparison], Vocabular
 
 def _with_root(truth: str, refs: dict[str, SampleRef]) -> str:
     """Return the truth as `read_truth` takes it: a layout alone means the run's own source."""
-    if truth not in {kitti.OWN_ROOT, nuscenes.OWN_ROOT}:
+    if truth not in OWN_ROOTS:
         return truth
-    own = [ref for ref in refs.values() if ref.layout == truth]
+    layout = OWN_ROOTS[truth]
+    own = [ref for ref in refs.values() if ref.layout == layout]
     roots = {ref.root for ref in own}
     if len(roots) != 1:
         raise RequestError(
             "truth.unknown",
-            f"--truth {truth}: the run's source is no {truth}:ROOT; give {truth}:ROOT",
+            f"--truth {truth}: the run's source is no {layout}:ROOT; give {truth}:ROOT",
         )
     root = roots.pop()
     if is_bucket(root):
@@ -136,13 +146,8 @@ def _with_root(truth: str, refs: dict[str, SampleRef]) -> str:
             "truth.unknown",
             f"--truth {truth}: {root} lies in a bucket; copy it and give {truth}:COPY",
         )
-    version = f"/{version_of(own[0])}" if truth == nuscenes.OWN_ROOT else ""
+    version = f"/{version_of(own[0])}" if layout == nuscenes.OWN_ROOT else ""
     return f"{truth}:{root}{version}"
-
-
-def _labels_in(path: Path) -> tuple[Path, str]:
-    """Return run and label set; "" for the current one."""
-    return (path.parent.parent, path.name) if path.parent.name == "labels" else (path, "")
 
 
 def _all_samples(
@@ -187,6 +192,9 @@ class _Counted:
     unknown_sweeps: int = 0
     no_flags: int = 0
     has_ceiling: bool = False
+    statuses: Counter[tuple[str, Status]] = field(default_factory=Counter)  # by reason
+    has_things: bool = False
+    has_instances: bool = False
 
 
 def evaluate_labels(
@@ -195,7 +203,6 @@ def evaluate_labels(
     *,
     sweep_of: Callable[[str], Float32] | None = None,
     seed: int = 0,
-    against: Iterable[SampleLabels] = (),
 ) -> Report:
     """Compare labels with truth.
 
@@ -205,18 +212,11 @@ def evaluate_labels(
         sweep_of: From the id of a sample to its points, (P, 3), for the range rings; without it
             there is only the ring "all".
         seed: Of the bootstrap.
-        against: Other labels of the same samples, for paired differences.
     """
-    counted, others = _Counted(), _Counted()
+    counted = _Counted()
     for sample in samples:
         _count(sample, truth, sweep_of, counted)
-    for sample in against:
-        _count(sample, truth, sweep_of, others)
-    report = _report(counted, truth, seed)
-    if not others.samples:
-        return report
-    table = paired_table(_each_object(counted, truth), _each_object(others, truth), seed)
-    return replace(report, tables=(*report.tables, table), notes=(*report.notes, notes.PAIRED))
+    return _report(counted, truth, seed)
 
 
 def _each_object(counted: _Counted, truth: Truth) -> dict[str, dict[tuple[str, int], float]]:
@@ -252,6 +252,7 @@ def _count(
     counted.unknown_sweeps += len(sample.points) > 0 and points is None
     if not pictures and points is None:
         return
+    counted.statuses.update(count_reasons(labels for labels, _ in pictures))
     number = len(counted.scene_names)
     counted.scene_names.append(truth.scene_of(sample.id))
     counted.sample_ids.append(sample.id)
@@ -272,6 +273,8 @@ def _count(
         counted.cuboids.append((number, rows))
     best = truth.find_best(sample.id, len(points))
     counted.has_ceiling |= best is not None
+    counted.has_things |= bool((points.class_ids > 0).any())
+    counted.has_instances |= bool((points.instance_ids > 0).any())
     counted.no_flags += not points.has_seen
     for view, only_seen in VIEWS.items():
         if only_seen and not points.has_seen:
@@ -328,14 +331,15 @@ def _report(counted: _Counted, truth: Truth, seed: int) -> Report:
     weights = weights_of(counted.scene_names, seed)
     found, classes = counted.comparisons, truth.picture_classes
     labels, objects = label_table(found), object_table(found)
-    if truth.has_masks:
+    parts: list[Table] = []
+    if truth.has_masks and truth.has_images:
         parts = [
             tables.precision_table(found, classes, weights),
             tables.label_quality(labels, objects, classes, weights),
             tables.panoptic_table(found, classes, weights),
             tables.yield_table(labels, objects, weights),
         ]
-    else:
+    elif truth.has_images:
         parts = [
             tables.precision_table(found, classes, weights, kinds=("box",)),
             tables.box_quality(labels, objects, classes, weights),
@@ -344,14 +348,35 @@ def _report(counted: _Counted, truth: Truth, seed: int) -> Report:
         if rows:
             of_sweeps = weights[:, [number for number, _ in rows]]
             counts = [one for _, one in rows]
-            parts += tables.point_tables(view, counts, truth.point_classes, of_sweeps)
+            parts += tables.point_tables(
+                view,
+                counts,
+                truth.point_classes,
+                of_sweeps,
+                benchmark_classes=truth.benchmark_classes,
+                instances=counted.has_instances or not counted.has_things,
+            )
     boxes = cuboid_table(counted.cuboids, truth.point_classes, weights)
     parts += [boxes] if boxes is not None else []
     told = notes.on_truth(truth, found, labels, objects)
     told += (notes.NO_POINTS,) if truth.point_classes.names and not counted.has_points else ()
+    if counted.has_things and not counted.has_instances:
+        told += (notes.NO_INSTANCES,)
+    told += (notes.BENCHMARK_MEAN,) if truth.benchmark_classes else ()
     told += notes.INTERVALS + ((notes.CEILING,) if counted.has_ceiling else ())
+    cells = confusion(found, classes)
     return Report(
-        truth=truth.name, seed=seed, counts=_counts(counted), tables=tuple(parts), notes=told
+        truth=truth.name,
+        seed=seed,
+        counts=_counts(counted),
+        tables=tuple(parts),
+        notes=told,
+        samples=tuple(counted.sample_ids),
+        object_ious=_each_object(counted, truth),
+        plots=image_plots(
+            found, labels, objects, classes, cells, counted.statuses, has_masks=truth.has_masks
+        ),
+        examples=cells.examples,
     )
 
 

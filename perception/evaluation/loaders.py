@@ -5,6 +5,8 @@ read_truth("drive", ontology)               a synthetic drive, see `drives`
 read_truth("cityscapes:gtFine", ontology)   *_gtFine_instanceIds.png, matched by the stem
 read_truth("kitti:ROOT", ontology)          label_2, see `kitti`
 read_truth("nuscenes:ROOT", ontology)       3D boxes of key frames, see `nuscenes`
+read_truth("semantic-kitti:ROOT", ontology) points, see `semantic_kitti`
+read_truth("nuscenes-lidarseg:ROOT", ontology)              points, see `lidarseg`
 read_truth("coco-panoptic:p.json", ontology, class_map)     things of COCO's panoptic files
 """
 
@@ -20,7 +22,7 @@ from perception.core import masks as masks_
 from perception.core.errors import RequestError
 from perception.core.ontology import ClassMap, Ontology, load_class_map
 from perception.core.types import Int32, Masks
-from perception.evaluation import coco_panoptic, kitti, nuscenes
+from perception.evaluation import coco_panoptic, kitti, lidarseg, nuscenes, semantic_kitti
 from perception.evaluation.coco_instances import coco_truth
 from perception.evaluation.drives import drive_truth
 from perception.evaluation.truth import (
@@ -77,6 +79,11 @@ def read_truth(
     if text.startswith(nuscenes.PREFIX):
         root = Path(text.removeprefix(nuscenes.PREFIX))
         return _with_exact(nuscenes.nuscenes_truth(root, ontology, columns), root, ontology)
+    if text.startswith(semantic_kitti.PREFIX):
+        root = Path(text.removeprefix(semantic_kitti.PREFIX))
+        return semantic_kitti.semantic_kitti_truth(root, ontology, columns)
+    if text.startswith(lidarseg.PREFIX):
+        return lidarseg.lidarseg_truth(Path(text.removeprefix(lidarseg.PREFIX)), ontology, columns)
     path = Path(text)
     if path.suffix.lower() == ".json":
         return coco_truth(path, ontology, class_map, planned)
@@ -85,15 +92,30 @@ def read_truth(
     raise RequestError(
         "truth.unknown",
         f"{text}: expected a COCO instances file (.json), a drive's folder with truth.json, or "
-        "cityscapes:FOLDER, kitti:ROOT, nuscenes:ROOT or coco-panoptic:FILE.json",
+        "cityscapes:FOLDER, kitti:ROOT, nuscenes:ROOT, semantic-kitti:ROOT, "
+        "nuscenes-lidarseg:ROOT or coco-panoptic:FILE.json",
     )
 
 
 def no_image_in_common(truth: Truth, images: tuple[str, ...]) -> RequestError:
     """Return what to raise for a truth that knows none of a run's images."""
+    return _nothing_in_common(truth, "images", images)
+
+
+def no_sweep_in_common(truth: Truth, samples: tuple[str, ...], has_points: bool) -> RequestError:
+    """Return what to raise for a truth of points that knows no sweep of a run."""
+    if has_points:
+        return _nothing_in_common(truth, "samples", samples)
     return RequestError(
         "truth.mismatch",
-        f"{truth.name}: knows none of the run's {len(images)} images: {_some(images)} in the run, "
+        f"{truth.name}: is a truth of points, and the run has none: label a source with sweeps",
+    )
+
+
+def _nothing_in_common(truth: Truth, what: str, names: tuple[str, ...]) -> RequestError:
+    return RequestError(
+        "truth.mismatch",
+        f"{truth.name}: knows none of the run's {len(names)} {what}: {_some(names)} in the run, "
         f"{_some(truth.image_names)} in the truth",
     )
 

@@ -18,10 +18,25 @@ CEILING = (
     "the exact truth of a synthetic drive; elsewhere the boxes' points without ground and hidden "
     "ones."
 )
-PAIRED = "Differences are this run less the other, of the same objects; intervals draw objects."
+PAIRED = (
+    "Differences are paired: those of figures by scene, those of the same objects by object. One "
+    "whose interval holds 0 may be chance."
+)
+OTHER_SAMPLES = (
+    "Not all runs were made from the same samples: between those there are differences of objects "
+    "alone."
+)
 BOXES_ONLY = (
     "The truth holds boxes and no masks: boxes are compared, those around the labels' masks. "
     "Figures of masks have no value; there is no yield and no panoptic quality."
+)
+NO_INSTANCES = (
+    "The truth has classes of points and no instances: there is no panoptic quality and no IoU of "
+    "objects of points."
+)
+BENCHMARK_MEAN = (
+    "The benchmark's mean takes classes that no label of ours can have (roads, trees), and those "
+    "that are nowhere, as 0; row mIoU is over the classes that the truth has and labels can have."
 )
 NO_POINTS = "The run has no points: those of the truth are not compared."
 

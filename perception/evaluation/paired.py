@@ -4,33 +4,25 @@ Objects differ more than labels of one object do, so a difference is told apart 
 sooner where the objects are the same. An object that only one of the two was judged on is left out.
 """
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from perception.core.statistics import Figure, paired
-from perception.evaluation.report import Table
+from perception.evaluation.report import Report, Table
 
-COLUMNS = ("this", "other", "difference")
-Ious = Mapping[tuple[str, int], float]
+COLUMNS = ("first", "other", "difference")
 
 
-def paired_table(ours: Mapping[str, Ious], theirs: Mapping[str, Ious], seed: int) -> Table:
-    """Compare the IoU of each object, by kind of figure.
-
-    Args:
-        ours: Name of the figure to object to IoU.
-        theirs: Likewise, of the other labels; a figure that is missing has no object.
-        seed: Of the bootstrap.
-    """
+def paired_table(first: Report, other: Report) -> Table:
+    """Compare the IoU of each object in the first report and another, by kind of figure."""
     rows = []
-    for name, mine in ours.items():
-        yours = theirs.get(name, {})
+    for name, mine in first.object_ious.items():
+        yours = other.object_ious.get(name, {})
         common = sorted(mine.keys() & yours.keys())
-        one, other = (np.array([ious[key] for key in common]) for ious in (mine, yours))
+        before, after = (np.array([ious[key] for key in common]) for ious in (mine, yours))
         means = [
-            Figure(float(ious.mean()) if common else None, n=len(common)) for ious in (one, other)
+            Figure(float(ious.mean()) if common else None, n=len(common))
+            for ious in (before, after)
         ]
-        rows.append((name, (*means, paired(one, other, seed))))
-    title = "mean IoU of the same objects in this run and the other; n: objects"
+        rows.append((name, (*means, paired(after, before, first.seed))))
+    title = "mean IoU of the same objects in the first run and the other; n: objects"
     return Table("paired", title, COLUMNS, tuple(rows))

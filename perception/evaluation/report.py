@@ -5,11 +5,16 @@ its definition has no answer (the recall of no objects): never NaN, and never a 
 failure. Objects without labels and labels without objects give 0.
 """
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from perception.core.statistics import Figure
 from perception.core.text import text_table
+from perception.evaluation.confusion import Example
+from perception.evaluation.plots import Plot
+
+Ious = Mapping[tuple[str, int], float]
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,11 @@ class Report:
         counts: What was compared and what was left out, by name.
         tables: The figures.
         notes: What a reader should know of this comparison.
+        samples: Ids of the samples that have truth, in the order of the run: reports of the same
+            samples, truth and seed are paired, see `beside`.
+        object_ious: By kind of figure, each true object (sample or image, and number) to its IoU.
+        plots: What there is to draw.
+        examples: Of the cells of the plot "confusion".
     """
 
     truth: str
@@ -52,6 +62,10 @@ class Report:
     counts: tuple[tuple[str, int], ...]
     tables: tuple[Table, ...]
     notes: tuple[str, ...] = ()
+    samples: tuple[str, ...] = ()
+    object_ious: Mapping[str, Ious] = field(default_factory=dict, repr=False)
+    plots: tuple[Plot, ...] = field(default=(), repr=False)
+    examples: tuple[Example, ...] = field(default=(), repr=False, compare=False)
 
     def table(self, name: str) -> Table:
         """Return a table by name; KeyError if there is none."""
@@ -60,6 +74,13 @@ class Report:
     def figure(self, table: str, row: str, column: str) -> Figure:
         """Return one figure; KeyError if there is none."""
         return self.table(table).figure(row, column)
+
+    def find(self, table: str, row: str, column: str) -> Figure:
+        """Return one figure; one without value where a run has no such table, row or column."""
+        try:
+            return self.figure(table, row, column)
+        except KeyError:
+            return Figure(None)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON: tables by name, rows by name, columns by name."""

@@ -238,18 +238,37 @@ def yield_table(labels: LabelRows, objects: ObjectRows, weights: Int64) -> Table
 
 
 def point_tables(
-    view: str, counts: list[PointCounts], classes: Vocabulary, weights: Int64
+    view: str,
+    counts: list[PointCounts],
+    classes: Vocabulary,
+    weights: Int64,
+    *,
+    benchmark_classes: int = 0,
+    instances: bool = True,
 ) -> tuple[Table, ...]:
-    """Every table of points in one view, by range ring."""
+    """Return every table of points in one view, by range ring.
+
+    Args:
+        view: "seen" or "all".
+        counts: Of every sweep.
+        classes: What is judged.
+        weights: (draws, sweeps) of the bootstrap.
+        benchmark_classes: See `Truth`.
+        instances: Whether the truth has any; without them no figure of objects has a meaning.
+    """
     per_class = np.stack([one.classes for one in counts])
     panoptic = np.stack([one.panoptic for one in counts])
     objects = np.stack([one.objects for one in counts])
     coverage = np.stack([one.coverage for one in counts])
+    ious = _iou_table(view, per_class, classes, weights, benchmark_classes)
+    covered = _coverage_table(view, coverage, weights)
+    if not instances:
+        return ious, covered
     return (
-        _iou_table(view, per_class, classes, weights),
+        ious,
         _point_quality(view, panoptic, classes, weights),
         _object_table(view, objects, np.stack([one.ceiling for one in counts]), weights),
-        _coverage_table(view, coverage, weights),
+        covered,
     )
 
 
@@ -264,12 +283,27 @@ def mean_iou(sums: Float64) -> Float64:
     return mean_known(np.where(sums[..., 1] > 0, class_ious(sums), np.nan))
 
 
-def _iou_table(view: str, counts: Float64, classes: Vocabulary, weights: Int64) -> Table:
-    mean = [
-        of_sums(counts[:, ring], weights, mean_iou, int(counts[:, ring, :, 1].sum()))
-        for ring in range(len(RINGS))
+def benchmark_iou(benchmark_classes: int, sums: Float64) -> Float64:
+    """Return the mean IoU from (..., K, 3) counts over a benchmark's classes, others being 0."""
+    return np.asarray(np.nan_to_num(class_ious(sums)).sum(axis=-1) / benchmark_classes)
+
+
+def _iou_table(
+    view: str, counts: Float64, classes: Vocabulary, weights: Int64, benchmark_classes: int
+) -> Table:
+    means = {"mIoU": mean_iou}
+    if benchmark_classes:
+        means[f"mIoU of {benchmark_classes}"] = partial(benchmark_iou, benchmark_classes)
+    rows = [
+        (
+            name,
+            tuple(
+                of_sums(counts[:, ring], weights, mean, int(counts[:, ring, :, 1].sum()))
+                for ring in range(len(RINGS))
+            ),
+        )
+        for name, mean in means.items()
     ]
-    rows = [("mIoU", tuple(mean))]
     for row, name in enumerate(classes.names.values()):
         if counts[:, 0, row].any():
             figures = (

@@ -142,8 +142,11 @@ class Truth:
             where there are none.
         find_best: As `find_points`: the best labels that can be had where the truth is boxes, see
             `boxed`; None where it is exact.
+        has_images: False where it judges points alone.
+        benchmark_classes: Over how many classes the mean IoU of a benchmark is, those that no label
+            of ours can have included; 0 where there is no such mean.
         notes: What a reader should know of this truth, sentences.
-        image_names: What it calls its images, for messages.
+        image_names: What it calls its images, or its samples where it has no images, for messages.
     """
 
     name: str
@@ -155,6 +158,8 @@ class Truth:
     scene_of: Callable[[str], str] = str  # each sample a scene of its own
     find_cuboids: Callable[[str], Cuboids | None] = lambda sample_id: None
     find_best: Callable[[str, int], TruePoints | None] = lambda sample_id, count: None
+    has_images: bool = True
+    benchmark_classes: int = 0
     notes: tuple[str, ...] = ()
     image_names: tuple[str, ...] = ()
 

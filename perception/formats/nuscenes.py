@@ -42,6 +42,32 @@ from perception.io.files import write_bytes
 
 UInt16 = npt.NDArray[np.uint16]
 LIDARSEG, PANOPTIC = "lidarseg", "panoptic"
+# nuscenes/eval/lidarseg/utils.py: the 16 classes of the lidarseg challenge, each with the general
+# classes that it holds; points of all others are left out.
+CHALLENGE = {
+    "barrier": ("movable_object.barrier",),
+    "bicycle": ("vehicle.bicycle",),
+    "bus": ("vehicle.bus.bendy", "vehicle.bus.rigid"),
+    "car": ("vehicle.car",),
+    "construction_vehicle": ("vehicle.construction",),
+    "motorcycle": ("vehicle.motorcycle",),
+    "pedestrian": (
+        "human.pedestrian.adult",
+        "human.pedestrian.child",
+        "human.pedestrian.police_officer",
+        "human.pedestrian.construction_worker",
+    ),
+    "traffic_cone": ("movable_object.trafficcone",),
+    "trailer": ("vehicle.trailer",),
+    "truck": ("vehicle.truck",),
+    "driveable_surface": ("flat.driveable_surface",),
+    "other_flat": ("flat.other",),
+    "sidewalk": ("flat.sidewalk",),
+    "terrain": ("flat.terrain",),
+    "manmade": ("static.manmade",),
+    "vegetation": ("static.vegetation",),
+}
+FIRST_CHALLENGE_STUFF = "driveable_surface"
 PER_CLASS = 1000
 FIRST_STUFF = 24  # nuscenes/panoptic/panoptic_utils.py: STUFF_START_CLASS_ID
 MAX_CLASS = 0xFF

@@ -23,6 +23,29 @@ from perception.formats import Outputs, Tally, point_ids, read_bytes, relative_n
 from perception.io.files import write_bytes
 
 UInt16 = npt.NDArray[np.uint16]
+# config/semantic-kitti.yaml: `learning_map`, the classes that the benchmark tells apart, each with
+# the ids that it holds; moving things are what they are. All other ids are left out as "unlabeled".
+LEARNING = {
+    "car": (10, 252),
+    "bicycle": (11,),
+    "motorcycle": (15,),
+    "truck": (18, 258),
+    "other-vehicle": (13, 16, 20, 256, 257, 259),  # buses and trains too
+    "person": (30, 254),
+    "bicyclist": (31, 253),
+    "motorcyclist": (32, 255),
+    "road": (40, 60),
+    "parking": (44,),
+    "sidewalk": (48,),
+    "other-ground": (49,),
+    "building": (50,),
+    "fence": (51,),
+    "vegetation": (70,),
+    "trunk": (71,),
+    "terrain": (72,),
+    "pole": (80,),
+    "traffic-sign": (81,),
+}
 MAX_ID = 0xFFFF
 _BYTES_PER_POINT = 4
 _MAX_BYTES = 1 << 30

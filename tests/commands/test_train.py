@@ -66,7 +66,16 @@ def test_a_trained_model_comes_with_its_card_and_the_data_are_untouched(tmp_path
     assert card["classes"] == ["car"]
     assert set(card["figures"]) >= {"metrics/mAP50(B)", "metrics/mAP50-95(B)"}
     left = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert left == ["best.onnx", "best.pt", "card.json"]
+    assert left == [
+        *("best.onnx", "best.pt", "card.json", "curves.csv", "figures.csv", "index.html"),
+        *("losses.csv", "samples"),
+    ]
+    curves = (tmp_path / "out" / "curves.csv").read_text().splitlines()
+    assert len(curves) == 2 and "time" not in curves[0].split(",")  # one epoch, no clock
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert "not trained on" in page and "://" not in page
+    for name in ("samples/0.jpg", "samples/1.jpg", "losses.csv", "figures.csv"):
+        assert (tmp_path / "out" / name).is_file() and f'"{name}"' in page
     assert contents(data) | contents(val) == before
     assert list(home.iterdir()) == []  # nothing beside, in the home folder or where it was called
 

@@ -11,10 +11,12 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from perception.cli import run as perception
 from perception.core.errors import PerceptionError
 from perception.core.types import Status
 from perception.evaluation import Figure, Report, Table, evaluate, evaluate_labels, to_html
 from perception.evaluation.notes import NO_POINTS
+from perception.evaluation.paired import paired_table
 from perception.evaluation.truth import vocabulary_of
 
 PERSON, CAR, VAN = 1, 6, 7
@@ -254,14 +256,11 @@ def test_runs_are_paired_where_one_of_them_has_no_points(make: SimpleNamespace) 
     picture = make.true_picture([(0, 0, 20, 20)])
     truth = make.truth_of([picture], {"0": true})
     with_points = make.sample(make.as_labels(picture), points=points)
-    report = evaluate_labels(
-        [with_points],
-        truth,
-        sweep_of=lambda _: sweep,
-        against=[make.sample(make.as_labels(picture))],
-    )
-    assert report.figure("paired", "mask", "difference").n == 1
-    assert report.figure("paired", "points seen, highest IoU", "other").value is None
+    first = evaluate_labels([with_points], truth, sweep_of=lambda _: sweep)
+    second = evaluate_labels([make.sample(make.as_labels(picture))], truth)
+    for paired in (paired_table(first, second), paired_table(second, first)):
+        assert paired.figure("mask", "difference").n == 1
+    assert paired_table(first, second).figure("points seen, highest IoU", "other").value is None
 
 
 @pytest.fixture
@@ -349,3 +348,53 @@ def test_a_run_and_a_truth_that_share_no_image_are_refused(
     (drive / "training" / "labels" / "000000.label").write_bytes(b"1234")
     with pytest.raises(PerceptionError, match=r"label\.count_mismatch"):
         evaluate(run, str(drive))
+
+
+@pytest.mark.slow
+def test_the_verb_prints_a_verdict_and_writes_every_form(
+    drive: Path,
+    tmp_path: Path,
+    command: Callable[..., Any],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run, out = tmp_path / "run", tmp_path / "report.json"
+    label(drive, run, command)
+    (label_set,) = [path.name for path in (run / "labels").iterdir()]
+
+    def said(*more: object, code: int = 0) -> str:
+        assert perception([str(token) for token in ("evaluate", *more)]) == code
+        told = capsys.readouterr()
+        return told.err if code else told.out
+
+    verdict = said(run, "--truth", drive, "--out", out)
+    assert verdict.startswith("3 images and 3 sweeps compared with")
+    assert "of 100 objects 100 [100, 100] are found" in verdict and "labels: " not in verdict
+    assert json.loads(out.read_text()) == json.loads(said(run, "--truth", drive, "--json"))
+    assert "labels: accepted labels; matched" in said(run, "--truth", drive, "--full")
+    assert said(run, "--truth", drive, "--csv").startswith("run,table,row,column,value,")
+    page, plots = tmp_path / "pages" / "report.html", tmp_path / "plots"
+    said(run, "--truth", drive, "--page", page, "--plots", plots)
+    beside = page.with_name("report_files")
+    pictures = sorted(path.name for path in beside.glob("*.jpg"))
+    assert pictures == ["example-0.jpg", "example-1.jpg", "example-2.jpg"]  # three cars, found
+    numbers = {path.name: path.read_text() for path in beside.glob("*.csv")}
+    assert len(numbers) > 5 and "car,car,3" in numbers["confusion.csv"].splitlines()
+    assert numbers == {path.name: path.read_text() for path in plots.glob("*.csv")}
+    for name in (*pictures, *numbers):
+        assert f'"report_files/{name}"' in page.read_text()
+    columns = said(run, run / "labels" / label_set, "--truth", drive)
+    assert f"run@{label_set} - run" in columns and "+0.000 [+0.000, +0.000]" in columns
+    assert said(run, run, "--truth", drive, "--latex").count(r"\\") > 5
+    for tokens, told in (
+        ((), "evaluate needs a run"),
+        ((run, "--csv", "--latex"), "give one of --csv, --latex and --json"),
+        ((run, run, "--page", tmp_path / "x.html"), "--page and --plots show one run"),
+        ((run / "labels" / "000000000000",), "000000000000"),
+    ):
+        assert told in said(*tokens, "--truth", drive, code=2)
+    (drive / "training" / "image_2" / "000001.png").unlink()  # it went since
+    again = tmp_path / "again.html"
+    said(run, "--truth", drive, "--page", again)
+    left = sorted(path.name for path in (tmp_path / "again_files").glob("*.jpg"))
+    # Frame 2, half found, is the worst; of the other two the first comes first.
+    assert left == ["example-0.jpg", "example-1.jpg"] and "example-2" not in again.read_text()

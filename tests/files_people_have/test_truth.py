@@ -12,6 +12,7 @@ from perception.commands.trust import from_truth
 from perception.core.errors import RequestError
 from perception.evaluation import Report, evaluate, to_html
 from perception.evaluation.compare import compare_pictures
+from perception.evaluation.paired import paired_table
 
 TRAIN, CAR, FAR = (20, 30, 90, 40), (130, 80, 12, 20), (5, 90, 30, 20)
 IDS = {"train": 7, "car": 3, "person": 1, "vehicles": 0, "Car": 3, "TRAIN": 7, "dog": 18}
@@ -263,8 +264,8 @@ def test_a_run_without_labels_is_a_real_zero(
 
 
 def test_a_paired_comparison_with_boxes_compares_boxes(street: Street) -> None:
-    report = street.beside(coco([row("train", TRAIN), row("car", CAR)]), against=street.run)
-    figure = report.figure("paired", "box", "difference")
+    report = street.beside(coco([row("train", TRAIN), row("car", CAR)]))
+    figure = paired_table(report, report).figure("box", "difference")
     assert (figure.value, figure.n) == (0.0, 2)
 
 
