@@ -1,0 +1,53 @@
+"""The first screen: what it says, and which command comes next."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from perception.review import verdict
+
+NONE: list[float] = []
+
+
+def counts(ok: int, accepted: int, review: int, lost: int = 0, empty: int = 0) -> dict[str, Any]:
+    samples = {"input": ok + lost + empty, "ok": ok, "empty": empty, "quarantined": lost}
+    return {"samples": samples, "statuses": {"accepted": accepted, "review": review}}
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence", "command"),
+    [
+        (counts(0, 0, 0, lost=2), "No sample could be used", "perception status runs/a"),
+        (counts(0, 0, 0, empty=3), "Nothing was labelled in 3", "perception relabel runs/a --min"),
+        (counts(3, 1, 0), "1 label is accepted in 3 samples.", "perception export runs/a --to"),
+        (
+            counts(3, 2, 4),
+            "2 labels are accepted in 3 samples, and 4",
+            "perception show runs/a --r",
+        ),
+    ],
+)
+def test_what_comes_next_follows_from_what_came_out(
+    given: dict[str, Any], sentence: str, command: str
+) -> None:
+    found = verdict.give(given, None, NONE, "runs/a")
+    assert found.sentences[0].startswith(sentence) and found.command.startswith(command)
+    assert len(found.figures) == 3
+
+
+def test_a_run_of_an_odd_name_is_quoted_for_a_shell() -> None:
+    found = verdict.give(counts(1, 1, 1), None, NONE, "runs/a b; rm -rf ~")
+    assert "'runs/a b; rm -rf ~'" in found.command
+
+
+def test_samples_that_were_lost_are_told() -> None:
+    found = verdict.give(counts(3, 2, 0, lost=1), None, NONE, "r")
+    assert found.sentences[-1] == "1 of 4 samples could not be used."
+
+
+def test_quality_comes_from_truth_or_trust_and_is_not_made_up() -> None:
+    given = counts(3, 2, 0)
+    assert "is not known" in verdict.give(given, None, [0.5, np.nan], "r").sentences[1]
+    expected = verdict.give(given, None, [0.5, 0.9], "r")
+    assert "70%" in expected.sentences[1] and expected.figures[2] == ("70%", "expected to be right")
