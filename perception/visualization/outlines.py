@@ -6,15 +6,12 @@ import numpy as np
 from perception.core import masks as masks_
 from perception.core.types import Masks
 
-TOLERANCE_PX = 0.6  # where a page shows a picture 1,000 px wide or less, well within a pixel
-SHOWN_PX = 1000
-
 
 def outlines(masks: Masks, row: int) -> list[list[int]]:
     """Return the closed outlines of a mask, holes included, for filling by the even-odd rule.
 
-    Corners lie on corners of pixels: pixel (x, y) covers x to x + 1 and y to y + 1. What is left
-    out moves the outline by `TOLERANCE_PX` at most, by less in pictures that a page enlarges.
+    They run along the edges of pixels, and pixel (x, y) covers x to x + 1 and y to y + 1: nothing
+    is smoothed, since that would spare little text.
 
     Args:
         masks: Of one image.
@@ -29,10 +26,9 @@ def outlines(masks: Masks, row: int) -> list[list[int]]:
     # Doubled and rounded, a line through the middle of pixels becomes one along their outer edges.
     doubled = np.kron(crop, np.ones((2, 2), np.uint8)).astype(np.uint8)
     found, _ = cv2.findContours(doubled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    tolerance = TOLERANCE_PX * min(1, max(masks.size_hw) / SHOWN_PX)
     result = []
     for line in found:
         corners = np.round((line.astype(np.float32) + 0.5) / 2).astype(np.int32)
-        kept = np.asarray(cv2.approxPolyDP(corners, tolerance, closed=True), np.int32)
+        kept = np.asarray(cv2.approxPolyDP(corners, 0, closed=True), np.int32)
         result.append((kept.reshape(-1, 2) + masks.boxes_xyxy[row, :2]).ravel().tolist())
     return result
