@@ -1,6 +1,8 @@
 """Chromium at work on the report: where labels are drawn, what a click and a key do."""
 
+import json
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -41,11 +43,12 @@ def blobs(count: int, seed: int = 0) -> np.ndarray:
         x = round((row + 0.5) * SIZE_HW[1] / count)
         canvas = np.zeros(SIZE_HW, np.uint8)
         turns = np.linspace(0, 2 * np.pi, 24, endpoint=False)
-        radii = min(SIZE_HW[1] / count / 2, 100) * rng.uniform(0.6, 0.95, len(turns))
+        reach_px = min(SIZE_HW[1] / count / 2, 100)
+        radii = reach_px * rng.uniform(0.6, 0.95, len(turns))
         corners = np.column_stack([x + radii * np.cos(turns), 150 + radii * np.sin(turns)])
         cv2.fillPoly(canvas, [corners.round().astype(np.int32)], 1)
         if row == 0:
-            cv2.circle(canvas, (x, 150), 20, 0, cv2.FILLED)
+            cv2.circle(canvas, (x, 150), round(0.2 * reach_px), 0, cv2.FILLED)
         found[row] = canvas.astype(bool)
     return found
 
@@ -378,3 +381,37 @@ def test_a_hostile_name_is_shown_as_it_is(page: Any, photos: Path) -> None:
     assert "onerror=alert(1)" in page.inner_text("figcaption >> nth=0")
     page.click(".chip >> nth=0")
     assert "onerror=alert(1)" in page.inner_text("#story")
+
+
+@pytest.mark.slow
+def test_two_thousand_labels_open_in_three_seconds(page: Any, tmp_path: Path, photos: Path) -> None:
+    report = shutil.copytree(photos.parent, tmp_path / "page")
+    names = [f"{number:06d}.png" for number in range(40)]
+    for number in range(40):  # of 50 labels each
+        put(report, labels(blobs(50, seed=number)), number)
+    text = (report / "data.js").read_text()
+    data = json.loads(text.removeprefix("const DATA = ").removesuffix(";\n"))
+    data["frames"] = [
+        {"name": name, "file": f"frames/{number:03d}.js", "note": ""}
+        for number, name in enumerate(names)
+    ]
+    (report / "data.js").write_text(f"const DATA = {json.dumps(data)};\n")
+    started = time.monotonic()
+    page.goto((report / "index.html").as_uri())
+    page.wait_for_function("document.querySelectorAll('.mask').length === 49")
+    assert time.monotonic() - started < 3
+    assert page.locator("script[src^='frames/']").count() == 1, "one frame is read, not forty"
+    waits_ms = page.evaluate(
+        """async () => {
+          const waits = [];
+          for (let frame = 1; frame < 20; frame++) {
+            const begun = performance.now();
+            go(frame);
+            while (document.querySelector("#pictures").dataset.frame !== String(frame))
+              await new Promise(requestAnimationFrame);
+            waits.push(performance.now() - begun);
+          }
+          return waits;
+        }"""
+    )
+    assert np.median(waits_ms) < 200, waits_ms
