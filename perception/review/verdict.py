@@ -60,10 +60,13 @@ def give(
         why = "Decide again with a lower threshold; no model runs"
         command = f"perception relabel {run} --min-score 0.1"
         return Verdict((sentence, *lost_words), plain, why, command)
-    waiting = f", and {review:,} wait for review" if review else ""
-    first = f"{_labels(accepted)} accepted in {samples['ok']:,} samples{waiting}."
+    waiting = f", and {_count(review, 'waits', 'wait')} for review" if review else ""
+    first = (
+        f"{samples['ok']:,} of {samples['input']:,} samples have objects: "
+        f"{_count(accepted, 'label is', 'labels are')} accepted{waiting}."
+    )
     if right is not None and right.value is not None:
-        quality = f"Of 100 accepted labels about {100 * right.value:.0f} are right"
+        quality = f"Of 100 accepted labels about {100 * right.value:.0f} are right (mask IoU 0.5)"
         if found is not None and found.value is not None:
             quality += f", and of 100 true objects about {100 * found.value:.0f} have one"
         figures = (
@@ -85,8 +88,8 @@ def give(
     return Verdict((first, f"{quality}.", *lost_words), figures, why, command)
 
 
-def _labels(count: int) -> str:
-    return "1 label is" if count == 1 else f"{count:,} labels are"
+def _count(count: int, one: str, many: str) -> str:
+    return f"1 {one}" if count == 1 else f"{count:,} {many}"
 
 
 def _mean(trusts: list[float]) -> float | None:

@@ -280,6 +280,17 @@ def test_switches_take_away_what_they_name(page: Any, drawn: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_class_that_is_called_as_a_layer_has_a_switch_of_its_own(page: Any, drawn: Path) -> None:
+    open_page(page, drawn)
+    page.evaluate("DATA.classes.find((one) => one.name === 'car').name = 'text'; open()")
+    layer, own = page.locator("#toggles input[value='text']").all()
+    layer.click()
+    assert [page.locator(kind).count() for kind in (".mask", ".chip")] == [4, 0]
+    own.click()
+    assert page.locator(".mask").count() == 0
+
+
+@pytest.mark.slow
 def test_a_click_on_a_label_tells_its_story(page: Any, drawn: Path) -> None:
     open_page(page, drawn)
     assert "Click a label" in page.inner_text("#story")

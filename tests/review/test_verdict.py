@@ -20,10 +20,14 @@ def counts(ok: int, accepted: int, review: int, lost: int = 0, empty: int = 0) -
     [
         (counts(0, 0, 0, lost=2), "No sample could be used", "perception status runs/a"),
         (counts(0, 0, 0, empty=3), "Nothing was labelled in 3", "perception relabel runs/a --min"),
-        (counts(3, 1, 0), "1 label is accepted in 3 samples.", "perception export runs/a --to"),
+        (
+            counts(3, 1, 0),
+            "3 of 3 samples have objects: 1 label is accepted.",
+            "perception export runs/a --to",
+        ),
         (
             counts(3, 2, 4),
-            "2 labels are accepted in 3 samples, and 4",
+            "3 of 3 samples have objects: 2 labels are accepted, and 4 wait",
             "perception show runs/a --r",
         ),
     ],

@@ -1,6 +1,6 @@
 "use strict";
-// A picture with its labels over it: new PictureView(picture, choose), then view.draw(shown, chosen).
-// picture is as frames.py packs it; shown(what) tells whether a layer, a status or a class is shown.
+// A picture with its labels over it: new PictureView(picture, choose), then view.draw(shown, has, chosen).
+// picture is as frames.py packs it; shown(layer) and has(label) tell what is drawn.
 
 class PictureView {
   constructor(picture, choose) {
@@ -21,7 +21,7 @@ class PictureView {
       choose(id === undefined ? null : Number(id), picture);
     });
     PictureView.part("figcaption", "", this.figure).textContent = picture.name;
-    this.shown = () => false;
+    this.shown = this.has = () => false;
     new ResizeObserver(() => this.write()).observe(this.stage);
   }
 
@@ -32,8 +32,8 @@ class PictureView {
     return element;
   }
 
-  draw(shown, chosen) {
-    [this.shown, this.chosen] = [shown, chosen];
+  draw(shown, has, chosen) {
+    [this.shown, this.has, this.chosen] = [shown, has, chosen];
     const size = ([x0, y0, x1, y1]) => (x1 - x0) * (y1 - y0);
     // Large ones first: what is small lies on top and can be clicked.
     const order = this.picture.labels.filter((label) => this.has(label)).sort((a, b) => size(b.box) - size(a.box));
@@ -48,10 +48,6 @@ class PictureView {
   // A rejected label has its box alone; the chosen one is shown whole.
   wants(label, layer) {
     return this.shown(layer) || label.id === this.chosen || (layer === "boxes" && label.status === "rejected");
-  }
-
-  has(label) {
-    return this.shown(label.status) && this.shown(DATA.classes[label.class].name);
   }
 
   // Under each line lies a dark one, so that it reads on any ground.

@@ -7,8 +7,9 @@ const $ = (id) => document.getElementById(id);
 const LAYERS = ["masks", "boxes", "3D boxes", "text"];
 const packed = new Map(); // number: what its script gave
 const asked = new Set(); // numbers whose script was asked for
-const hidden = new Set(["rejected"]); // layers, statuses and classes that are switched off
-const shown = (what) => !hidden.has(what);
+const hidden = new Set(["status rejected"]); // what is switched off: its kind and its name
+const shown = (kind, name) => !hidden.has(`${kind} ${name}`);
+const isShown = (label) => shown("status", label.status) && shown("class", DATA.classes[label.class].name);
 let pictures = []; // a PictureView each
 let view = null; // the sweep
 let number = 0; // of the frame
@@ -69,7 +70,7 @@ function open() {
     }
   }
   $("pictures").dataset.frame = number;
-  if (!begun && frame?.solids.length) hidden.add("boxes"); // a box in 3D says the same, and more
+  if (!begun && frame?.solids.length) hidden.add("layer boxes"); // a box in 3D says the same, and more
   begun ||= Boolean(frame);
   toggles();
   sweep(frame);
@@ -88,7 +89,7 @@ function toggles() {
   const classes = DATA.classes.filter((_, place) => own.some((label) => label.class === place));
   const has3d = own.some((label) => label.solid.length);
   $("toggles").replaceChildren(
-    group("show", LAYERS.filter((name) => name !== "3D boxes" || has3d).map((name) => [name, name])),
+    group("layer", LAYERS.filter((name) => name !== "3D boxes" || has3d).map((name) => [name, name])),
     group("status", DATA.statuses.map(({ name, pattern }) =>
       [name, `${name} (${pattern}) ${count((label) => label.status === name)}`, `sign ${name}`])),
     group("class", classes.map(({ name, rgb }) =>
@@ -97,17 +98,17 @@ function toggles() {
   $("toggles").hidden = !own.length;
 }
 
-function group(title, entries) {
+function group(kind, entries) {
   const set = document.createElement("fieldset");
-  PictureView.part("legend", "", set).textContent = title;
+  PictureView.part("legend", "", set).textContent = kind;
   for (const [name, text, sign, rgb] of entries) {
     const line = PictureView.part("label", "", set);
     const box = PictureView.part("input", "", line);
     box.type = "checkbox";
     box.value = name;
-    box.checked = shown(name);
+    box.checked = shown(kind, name);
     box.addEventListener("change", () => {
-      hidden[box.checked ? "delete" : "add"](name);
+      hidden[box.checked ? "delete" : "add"](`${kind} ${name}`);
       draw();
     });
     if (sign) PictureView.part("i", sign, line).style.setProperty("--class", rgb ?? "transparent");
@@ -117,10 +118,10 @@ function group(title, entries) {
 }
 
 function draw() {
-  for (const picture of pictures) picture.draw(shown, chosen);
-  const own = new Map(labels().map((label) => [label.id, label]));
+  for (const picture of pictures) picture.draw((layer) => shown("layer", layer), isShown, chosen);
+  const own = new Map(labels().filter(isShown).map((label) => [label.id, label]));
   const solids = (packed.get(number)?.solids ?? [])
-    .filter(({ id }) => shown("3D boxes") && own.has(id) && shown(own.get(id).status))
+    .filter(({ id }) => shown("layer", "3D boxes") && own.has(id))
     .map((solid) => ({ ...solid, rgb: DATA.classes[own.get(solid.id).class].rgb }));
   view?.mark(solids, chosen);
 }
