@@ -3,7 +3,6 @@
 import pkgutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Protocol
 
@@ -98,7 +97,8 @@ def show(
         frames: How many samples at most, evenly spaced over the run.
         rerun: Write the same samples as a recording for Rerun's viewer too.
         overwrite: Remove a page that `out` holds.
-        address: The run as people name it; "" for its folder.
+        address: The run as people name it, for the next command; "" says RUN, so that the page is
+            the same wherever the run lies.
 
     Raises:
         RequestError: `output.exists`, `option.invalid`, `run.incomplete`, `extra.missing`; see
@@ -113,9 +113,9 @@ def show(
     found = evaluate(run, truth, class_map=class_map) if truth else None
     recording = out / RECORDING if rerun else None
     recorder: Recorder | None = None
-    folders.clear(out)
     if recording is not None:
         recorder = pkgutil.resolve_name(RECORDERS["rerun"])(recording, spec.ontology)
+    folders.begin(out, WEB, keep=RECORDING if rerun else "")
     shown = []
     for number, (ref, outcome, sample) in enumerate(_chosen(run, spec, plan, frames)):
         shown.append(_frame(out, number, ref, outcome, sample, spec, recorder))
@@ -123,7 +123,7 @@ def show(
         recorder.close()
     made = [*words.what_was_made(spec, plan, counts), *words.how_made(run, spec)]
     good = words.how_good(found) if found else []
-    judged = verdict.give(counts, found, _accepted_trusts(run), address or str(run))
+    judged = verdict.give(counts, found, _accepted_trusts(run), address or "RUN")
     selection = _selection(len(shown), len(plan.samples))
     page = page_html(
         f"Labels of {spec.source}",
@@ -136,9 +136,6 @@ def show(
         card_html(run, out, spec, plan),
     )
     data = data_js(palettes(spec.ontology), *_keys(spec), shown)
-    web = resources.files("perception.review") / "web"
-    for name in WEB:
-        write_bytes(out / name, (web / name).read_bytes())
     write_bytes(out / "data.js", data.encode())
     write_bytes(out / "index.html", page.encode())
     return Shown(

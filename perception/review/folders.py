@@ -2,6 +2,8 @@
 
 import os
 import re
+from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
 
 from perception.core.errors import RequestError
@@ -12,9 +14,10 @@ _WRITTEN = re.compile(
     r"(index\.html|data\.js|recording\.rrd|three_LICENSE\.txt|three\.min\.js"
     r"|(style|show|review)\.css|(show|review|captions|picture_view|point_view)\.js"
     r"|pictures/\d{3,}-\d+\.jpg|frames/\d{3,}\.js|points/\d{6,}\.js"
-    r"|crops/\d{6,}-(now|before|after)\.jpg|examples/(best|worst|random)-\d+\.jpg)"
+    r"|crops/\d{6,}-(now|before|after)\.jpg|examples/(best|worst|random)-\d+\.jpg"
+    rf"|([a-z]+/)?{re.escape(files.TEMPORARY)}[0-9a-f]{{16}})"
 )
-_SIGNS = ("index.html", "data.js", "style.css", "point_view.js")  # of a page of ours
+_SIGNS = ("style.css", "point_view.js")  # of a page of ours, half a page that was killed included
 
 
 def refuse_occupied(out: Path, *, overwrite: bool) -> None:
@@ -41,11 +44,20 @@ def refuse_occupied(out: Path, *, overwrite: bool) -> None:
         )
 
 
-def clear(out: Path) -> None:
-    """Remove a page; only after `refuse_occupied` allowed it."""
+def begin(out: Path, web: Sequence[str], keep: str = "") -> None:
+    """Remove the page that is there, and begin another; only after `refuse_occupied` allowed it.
+
+    Args:
+        out: The folder.
+        web: Files of web/ that the page needs. They come first: they are signs of a page.
+        keep: A file that was begun before.
+    """
     for name in _names(out):
-        if _WRITTEN.fullmatch(name):
+        if _WRITTEN.fullmatch(name) and name != keep:
             (out / name).unlink()
+    source = resources.files("perception.review") / "web"
+    for name in web:
+        files.write_bytes(out / name, (source / name).read_bytes())
 
 
 def _is_page(out: Path) -> bool:

@@ -9,7 +9,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +67,7 @@ def review(
     order = doubts.review_order(
         list(doubts.candidates((labels for _, labels in folder.read_labels(run)), statuses))
     )
-    folders.clear(out)
+    folders.begin(out, WEB)
     of_sample: dict[int, list[tuple[int, Queued]]] = {}
     for number, queued in enumerate(order):
         of_sample.setdefault(queued.candidate.sample, []).append((number, queued))
@@ -92,9 +91,6 @@ def review(
         "palette": crops.PALETTE,
         "labels": [entries[number] for number in range(len(order))],
     }
-    web = resources.files("perception.review") / "web"
-    for name in WEB:
-        write_bytes(out / name, (web / name).read_bytes())
     write_bytes(out / "data.js", f"const REVIEW = {json.dumps(data)};\n".encode())
     write_bytes(out / "index.html", _html(spec.source).encode())
     return Reviewed(out / "index.html", len(order), unreadable)

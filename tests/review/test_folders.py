@@ -7,6 +7,7 @@ import pytest
 
 from perception import cli
 from perception.core.errors import RequestError
+from perception.io.files import TEMPORARY
 from perception.review import folders, show
 
 
@@ -34,6 +35,17 @@ def test_a_page_is_replaced_when_that_is_asked_for_and_nothing_stale_stays(
     assert cli.run([*tokens[:4], "--review", "--overwrite"]) == cli.FINE
     assert (out / "review.js").is_file() and not (out / "show.js").exists()
     assert show(run, out, overwrite=True).frames == 3
+
+
+@pytest.mark.slow
+def test_half_a_page_that_was_killed_is_replaced(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "page"
+    show(run, out)
+    for name in ("index.html", "data.js"):
+        (out / name).unlink()
+    temporary = out / "pictures" / f"{TEMPORARY}0123456789abcdef"
+    temporary.touch()
+    assert show(run, out, overwrite=True).frames == 3 and not temporary.exists()
 
 
 @pytest.mark.slow
