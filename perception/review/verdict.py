@@ -66,13 +66,17 @@ def give(
         f"{_count(accepted, 'label is', 'labels are')} accepted{waiting}."
     )
     if right is not None and right.value is not None:
-        quality = f"Of 100 accepted labels about {100 * right.value:.0f} are right (mask IoU 0.5)"
+        quality = (
+            f"Of 100 accepted labels about {100 * right.value:.0f} are right (IoU 0.5 or more)"
+        )
         if found is not None and found.value is not None:
             quality += f", and of 100 true objects about {100 * found.value:.0f} have one"
+        no_masks = edges is None or edges.value is None  # the truth holds boxes alone
+        third = plain[0] if no_masks else (_value(edges), "mask IoU of right labels")
         figures = (
             (_share(right), "of accepted labels are right"),
             (_share(found), "of true objects are labelled"),
-            (_value(edges), "mask IoU of right labels"),
+            third,
         )
     elif expected is not None:
         quality = f"The trust model expects {expected:.0%} of the accepted labels to be right"

@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from perception.core.statistics import Figure
+from perception.evaluation.report import Report, Table
 from perception.review import verdict
 
 NONE: list[float] = []
@@ -55,3 +57,19 @@ def test_quality_comes_from_truth_or_trust_and_is_not_made_up() -> None:
     assert "is not known" in verdict.give(given, None, [0.5, np.nan], "r").sentences[1]
     expected = verdict.give(given, None, [0.5, 0.9], "r")
     assert "70%" in expected.sentences[1] and expected.figures[2] == ("70%", "expected to be right")
+
+
+@pytest.mark.parametrize(("iou", "third"), [(0.84, "0.84"), (None, "2")])
+def test_against_truth_of_boxes_alone_no_figure_of_masks_is_shown(
+    iou: float | None, third: str
+) -> None:
+    columns = ("precision", "recall", "IoU of matches")
+    figures = tuple(Figure(value, None, None, 1) for value in (0.93, 0.5, iou))
+    table = Table("labels", "", columns, (("all", figures),))
+    report = Report("truth", 0, (), (table,), ())
+    found = verdict.give(counts(3, 2, 0), report, NONE, "r")
+    assert [value for value, _ in found.figures] == ["93%", "50%", third]
+    assert (
+        "about 93 are right (IoU 0.5 or more), and of 100 true objects about 50"
+        in (found.sentences[1])
+    )
