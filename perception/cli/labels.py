@@ -303,7 +303,7 @@ def _show_run(run: "Run", as_json: bool) -> int:
             who = "" if named else f"{row['sample_id']}: "
             lines.append(f"  {row['code']}: {who}{row['message']}")
     lines += [f"note: {notice}" for notice in run.notices]  # said before a night's work, too
-    lines.append(f"labels in {run.address}, pictures in {run.address}/preview")
+    lines.append(_where(run))
     value = {
         "run": run.address,
         "counts": counts,
@@ -313,3 +313,20 @@ def _show_run(run: "Run", as_json: bool) -> int:
     }
     say(value, as_json, lines)
     return QUARANTINED if samples["quarantined"] else FINE
+
+
+def _where(run: "Run") -> str:
+    """Say where labels and pictures are, if there are pictures, and of how many samples."""
+    from perception.execution.job import PREVIEW_SAMPLES
+
+    samples = run.counts["samples"]
+    in_bucket = not run.folder.is_dir()  # what was drawn is there, and the copy is gone
+    drawn = in_bucket or any((run.folder / "preview").rglob("*.jpg"))
+    if not drawn or samples["input"] == samples["quarantined"]:
+        return f"labels in {run.address}; no pictures were drawn"
+    if samples["input"] <= PREVIEW_SAMPLES:
+        return f"labels in {run.address}, pictures in {run.address}/preview"
+    return (
+        f"labels in {run.address}, pictures of the first {PREVIEW_SAMPLES} of {samples['input']:,} "
+        f"samples in {run.address}/preview; perception show draws any"
+    )

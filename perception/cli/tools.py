@@ -140,6 +140,7 @@ def show(
     review: Flag = False,
     status: str = "accepted,review",
     rerun: Flag = False,
+    overwrite: Flag = False,
     as_json: AsJson = False,
 ) -> int:
     """Write a folder whose index.html opens from disk: pictures, points in 3D, figures.
@@ -158,6 +159,7 @@ def show(
         status: With --review, which labels: accepted, review, rejected.
         rerun: Also write recording.rrd for Rerun's viewer (needs the extra rerun); not with
             --review.
+        overwrite: Replace the page that is there.
         as_json: Print one JSON object for programs.
     """
     from perception.runs.store import reading
@@ -169,7 +171,8 @@ def show(
         from perception.review.review import review as write_review
 
         with reading(run, evidence=False) as place:
-            done = write_review(place, out, statuses=frozenset(parse_statuses(status)))
+            wanted = frozenset(parse_statuses(status))
+            done = write_review(place, out, statuses=wanted, overwrite=overwrite)
         unreadable = f"; {done.unreadable} samples could not be read" if done.unreadable else ""
         lines = [f"{done.labels} labels to look at{unreadable}", f"open {done.page}"]
         say({**asdict(done), "page": str(done.page)}, as_json, lines)
@@ -177,11 +180,19 @@ def show(
     from perception.review import show as write_page
 
     with reading(run, evidence=False) as place:
-        shown = write_page(place, out, truth=truth, class_map=class_map, frames=frames, rerun=rerun)
+        shown = write_page(
+            place,
+            out,
+            truth=truth,
+            class_map=class_map,
+            frames=frames,
+            rerun=rerun,
+            overwrite=overwrite,
+            address=run,
+        )
     recording = str(shown.recording) if shown.recording else None
     value = {**asdict(shown), "page": str(shown.page), "recording": recording}
-    play = [f"play: rerun {recording}"] if recording else []
-    say(value, as_json, [*shown.made, *shown.good, *play, f"open {shown.page}"])
+    say(value, as_json, [*shown.lines(), f"open {shown.page}"])
     return FINE
 
 

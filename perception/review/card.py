@@ -59,30 +59,31 @@ def card_html(run: Path, out: Path, spec: RunSpec, plan: Plan) -> str:
     said = {code: f"{code}: {words_of(code)}" for code, _ in by_reason}
     return (
         "<h2>Acceptance</h2>\n"
-        + _table("class", by_class, {})
+        + _table("class", by_class, {}, share=True)
         + "<h3>Reasons</h3>\n"
-        + _table("reason", by_reason, said)
+        + _table("reason", by_reason, said, share=False)
         + _curve([one.trust for one in found])
         + _examples(_chosen_examples(run, out, spec, plan, found))
     )
 
 
-def _table(title: str, counts: Counter[tuple[str, Status]], said: dict[str, str]) -> str:
+def _table(
+    title: str, counts: Counter[tuple[str, Status]], said: dict[str, str], *, share: bool
+) -> str:
+    """Return a table of counts; a share of reasons would say nothing: what has one is in doubt."""
     names = sorted({name for name, _ in counts})
-    head = "".join(f"<th>{status.name.lower()}</th>" for status in Status)
+    columns = [status.name.lower() for status in Status] + ["share accepted"] * share
+    head = "".join(f"<th>{column}</th>" for column in columns)
     rows = []
     for name in names:
         own = [counts[name, status] for status in Status]
-        cells = "".join(f"<td>{count:,}</td>" for count in own)
-        share = own[Status.ACCEPTED] / sum(own)
-        rows.append(
-            f"<tr><td>{escape(said.get(name, name))}</td>{cells}<td>{share:.0%}</td></tr>\n"
-        )
+        cells = [f"{count:,}" for count in own] + [f"{own[Status.ACCEPTED] / sum(own):.0%}"] * share
+        row = "".join(f"<td>{cell}</td>" for cell in cells)
+        rows.append(f"<tr><td>{escape(said.get(name, name))}</td>{row}</tr>\n")
     if not rows:
         return f"<p>No label has a {title}.</p>\n"
     return (
-        f'<div class="wide"><table><tr><th>{title}</th>{head}<th>share accepted</th></tr>\n'
-        f"{''.join(rows)}</table></div>\n"
+        f'<div class="wide"><table><tr><th>{title}</th>{head}</tr>\n{"".join(rows)}</table></div>\n'
     )
 
 

@@ -9,7 +9,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,9 @@ from perception.core.errors import SampleError
 from perception.core.sizes import size_name
 from perception.core.types import PictureLabels, Sample, SampleLabels, SampleRef, Status
 from perception.formats import number_or_none
-from perception.io.files import refuse_occupied, write_bytes
+from perception.io.files import write_bytes
 from perception.readers import sources
-from perception.review import crops, doubts, words
+from perception.review import crops, doubts, folders, words
 from perception.review.doubts import Queued
 from perception.runs import folder
 from perception.runs.folder import Plan, RunSpec
@@ -44,23 +43,31 @@ class Reviewed:
     unreadable: int
 
 
-def review(run: Path, out: Path, *, statuses: frozenset[Status] = REVIEWED) -> Reviewed:
+def review(
+    run: Path,
+    out: Path,
+    *,
+    statuses: frozenset[Status] = REVIEWED,
+    overwrite: bool = False,
+) -> Reviewed:
     """Write index.html, data.js, crops/ and points/ into a folder.
 
     Args:
         run: A finished run.
         out: A folder that does not exist or is empty.
         statuses: Which labels are listed.
+        overwrite: Remove a page that `out` holds.
 
     Raises:
         RequestError: `output.exists`, `run.incomplete`, `run.damaged`.
     """
-    refuse_occupied(out)
+    folders.refuse_occupied(out, overwrite=overwrite)
     spec = folder.read_spec(run)
     plan = folder.read_plan(run, spec)
     order = doubts.review_order(
         list(doubts.candidates((labels for _, labels in folder.read_labels(run)), statuses))
     )
+    folders.begin(out, WEB)
     of_sample: dict[int, list[tuple[int, Queued]]] = {}
     for number, queued in enumerate(order):
         of_sample.setdefault(queued.candidate.sample, []).append((number, queued))
@@ -84,9 +91,6 @@ def review(run: Path, out: Path, *, statuses: frozenset[Status] = REVIEWED) -> R
         "palette": crops.PALETTE,
         "labels": [entries[number] for number in range(len(order))],
     }
-    web = resources.files("perception.review") / "web"
-    for name in WEB:
-        write_bytes(out / name, (web / name).read_bytes())
     write_bytes(out / "data.js", f"const REVIEW = {json.dumps(data)};\n".encode())
     write_bytes(out / "index.html", _html(spec.source).encode())
     return Reviewed(out / "index.html", len(order), unreadable)

@@ -70,38 +70,44 @@ def pack_sweep(points_lidar: Float32, labels: SampleLabels, ontology: Ontology) 
         ontology: Of the run.
 
     Returns:
-        `places_cm`: base64 of (N, 3) int16, little-endian; `codes`, `instances`, `trusts`: base64
-        of (N) uint8, by label, by instance and by trust, see `palettes`; `shown` N; `points` P. The
-        state needs no codes of its own: what is neither unknown nor background is labelled.
+        `places_cm`: base64 of (N, 3) int16, little-endian; `codes`, `trusts`: base64 of (N) uint8,
+        by label and by trust, see `palettes`; `ids`: base64 of int32, the instances of those of the
+        N points that are labelled; `shown` N; `points` P. What is neither unknown nor background is
+        labelled, so the state needs no codes of its own, nor does the instance.
     """
     points = labels.points
-    columns = {
-        "instances": points.instance_ids % INSTANCE_COLOURS,
-        "trusts": points.trusts.astype(np.int32) // (256 // TRUST_STEPS),
-    }
     labelled = points.states == PointState.LABELLED
+    trusts = points.trusts.astype(np.int32) // (256 // TRUST_STEPS)
     codes = {
-        name: np.where(labelled, FIRST_CLASS + column, points.states).astype(np.uint8)
-        for name, column in columns.items()
+        "codes": _codes(labels, ontology),
+        "trusts": np.where(labelled, FIRST_CLASS + trusts, points.states).astype(np.uint8),
     }
-    return encode_places(points_lidar, codes=_codes(labels, ontology), **codes)
+    rows = _rows_shown(points_lidar)
+    ids = points.instance_ids[rows][labelled[rows]]
+    return {**encode_places(points_lidar, **codes), "ids": _base64(ids.astype("<i4").tobytes())}
 
 
 def encode_places(
     points_lidar: Float32, **codes: np.ndarray[Any, np.dtype[np.uint8]]
 ) -> dict[str, Any]:
     """Pack (P, 3) metres and columns of (P) codes as `pack_sweep` says."""
+    rows = _rows_shown(points_lidar)
+    places_cm = np.round(points_lidar[rows].astype(np.float64) * 100)
+    return {
+        "places_cm": _base64(places_cm.astype("<i2").tobytes()),
+        **{name: _base64(column[rows].tobytes()) for name, column in codes.items()},
+        "shown": len(rows),
+        "points": len(points_lidar),
+    }
+
+
+def _rows_shown(points_lidar: Float32) -> np.ndarray[Any, np.dtype[np.int64]]:
     with np.errstate(invalid="ignore", over="ignore"):
         places_cm = np.round(points_lidar.astype(np.float64) * 100)
         rows = np.flatnonzero((np.abs(places_cm) <= REACH_CM).all(axis=1))  # NaN is not <=
     if len(rows) > MAX_POINTS:
         rows = rows[np.linspace(0, len(rows) - 1, MAX_POINTS).astype(np.int64)]
-    return {
-        "places_cm": _base64(places_cm[rows].astype("<i2").tobytes()),
-        **{name: _base64(column[rows].tobytes()) for name, column in codes.items()},
-        "shown": len(rows),
-        "points": len(points_lidar),
-    }
+    return rows
 
 
 def _codes(labels: SampleLabels, ontology: Ontology) -> np.ndarray[Any, np.dtype[np.uint8]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from perception.core.ontology import data_folder
 from perception.core.reasons import words_of
-from perception.core.types import SIGNALS, Instances, values_of
+from perception.core.types import SIGNALS, Cuboids, Instances, Status, values_of
 from perception.evaluation import Figure, Report
 from perception.evaluation.notes import BOXES_ONLY
 from perception.models import weights
@@ -134,6 +134,36 @@ def _figure(figure: Figure) -> str:
 
 def signal_words(instances: Instances, row: int) -> list[str]:
     """Say what is known of a label; what is unknown is left out."""
+    return [*(words_of(code) for code in instances.reasons[row]), *_measured(instances, row)]
+
+
+def story(
+    instances: Instances, row: int, cuboids: Cuboids, box: int | None, points: int
+) -> list[str]:
+    """Tell why a label has its status, then what was measured.
+
+    Args:
+        instances: Of one picture.
+        row: Which.
+        cuboids: Of the sample.
+        box: The label's row of `cuboids`; None without a 3D box.
+        points: LiDAR points that carry the label.
+    """
+    reasons = [words_of(code) for code in instances.reasons[row]]
+    if instances.by_human[row] and not reasons:
+        why = "a person decided so"
+    else:
+        why = "; ".join(reasons) or "no check spoke against it"
+    name = Status(int(instances.statuses[row])).name.lower()
+    told = {"review": "for review"}.get(name, name).capitalize()
+    return [
+        f"{told}: {why}.",
+        *_measured(instances, row),
+        *_in_space(cuboids, box, points),
+    ]
+
+
+def _measured(instances: Instances, row: int) -> list[str]:
     trust = float(instances.trusts[row])
     lines = ["decided by a person"] if instances.by_human[row] else []
     if not math.isnan(trust) and not instances.by_human[row]:
@@ -142,4 +172,16 @@ def signal_words(instances: Instances, row: int) -> list[str]:
         value = float(values_of(instances, signal)[row])
         if signal.words and not math.isnan(value):
             lines.append(f"{signal.words} {value:.2f}")
-    return [*(words_of(code) for code in instances.reasons[row]), *lines]
+    return lines
+
+
+def _in_space(cuboids: Cuboids, row: int | None, points: int) -> list[str]:
+    lines = [f"{points:,} LiDAR points"] if points else []
+    if row is not None:
+        length, width, height = cuboids.sizes_lwh_m[row]
+        away_m = float(math.hypot(*cuboids.centres_m[row, :2]))
+        lines.append(
+            f"3D box {length:.1f} m long, {width:.1f} m wide, {height:.1f} m high, "
+            f"{away_m:.0f} m away"
+        )
+    return lines

@@ -11,7 +11,6 @@ from perception.core.errors import PerceptionError
 from perception.core.types import (
     Cuboids,
     Float32,
-    Float64,
     Masks,
     PictureLabels,
     PointLabels,
@@ -21,7 +20,7 @@ from perception.core.types import (
     UInt8,
     no_cuboids,
 )
-from perception.visualization import captions
+from perception.visualization import captions, solids
 
 FILL = 0.45  # opacity of an accepted mask
 PATTERN = {Status.ACCEPTED: "solid", Status.REVIEW: "dashed", Status.REJECTED: "dotted"}
@@ -83,7 +82,7 @@ def overlay(image_rgb: UInt8, labels: PictureLabels, names: dict[int, str]) -> U
         if instances.statuses[row] != Status.REJECTED and heights[row] >= lowest_px
     ]
     legend = _legend(canvas, {Status(status) for status in instances.statuses})
-    texts = [_caption(names[int(instances.class_ids[r])], instances.scores[r]) for r in told]
+    texts = [caption(names[int(instances.class_ids[r])], instances.scores[r]) for r in told]
     chips = captions.place(texts, instances.boxes_xyxy[told], labels.size_hw, legend)
     for row, chip in zip(told, chips, strict=True):
         if chip is not None:
@@ -92,7 +91,8 @@ def overlay(image_rgb: UInt8, labels: PictureLabels, names: dict[int, str]) -> U
     return canvas
 
 
-def _caption(name: str, score: float) -> str:
+def caption(name: str, score: float) -> str:
+    """Say class and score; a score of 1, as of boxes that people gave, is not written."""
     return name if score >= 1 else f"{name} {score:.2f}"
 
 
@@ -213,8 +213,8 @@ def birds_eye(
         points_lidar: (P, 3) metres, x forward, y left.
         labels: (P) labels; labelled points in their class's colour, background grey, unknown dim.
         names: Class id to name, for the legend.
-        cuboids: 3D boxes in the LiDAR's own axes, drawn in the colour of their class. Front and
-            back are not told apart, so no heading is drawn.
+        cuboids: 3D boxes in the LiDAR's own axes, drawn in the colour of their class, with a line
+            along their length. Front and back are not told apart, so it leaves the box at both.
         ahead: Which axis of the LiDAR points ahead, see `Scene`.
         all_round: The car is in the middle, for cameras that look to all sides.
 
@@ -234,27 +234,19 @@ def birds_eye(
     u, v = u[seen].astype(np.int64), v[seen].astype(np.int64)  # cull first: 3e38 m fits no integer
     canvas[v, u] = point_rgb(labels)[rows[seen]]
     class_of = dict(zip(labels.instance_ids.tolist(), labels.class_ids.tolist(), strict=True))
-    for row, corners_m in enumerate(_footprints(cuboids, ahead)):
+    outlines_m, axes_m = solids.footprints(cuboids, ahead), solids.axes(cuboids, ahead)
+    for row, corners_m in enumerate(np.concatenate([outlines_m, axes_m], axis=1)):
         corners_px = [width / 2, bottom] - PX_PER_M * corners_m[:, ::-1]
         if (np.abs(corners_px) > FAR_PX).any():
             continue
         rgb = class_rgb(class_of.get(int(cuboids.instance_ids[row]), 0))
-        cv2.polylines(canvas, [corners_px.round().astype(np.int32)], True, rgb, 1, cv2.LINE_AA)
+        whole_px = corners_px.round().astype(np.int32)
+        cv2.polylines(canvas, [whole_px[:4]], True, rgb, 1, cv2.LINE_AA)
+        cv2.line(canvas, whole_px[4].tolist(), whole_px[5].tolist(), rgb, 1, cv2.LINE_AA)
     present = np.unique(labels.class_ids[labels.states == PointState.LABELLED])
     for line, class_id in enumerate(present):
         _write(canvas, names[int(class_id)], 8, 20 + 16 * line, class_rgb(int(class_id)))
     return canvas
-
-
-def _footprints(cuboids: Cuboids, ahead: int) -> Float64:
-    """Return (N, 4, 2) corners of boxes from above, x forward and y left, metres."""
-    along = np.stack([np.cos(cuboids.yaws_rad), np.sin(cuboids.yaws_rad)], axis=1)
-    across = np.stack([-along[:, 1], along[:, 0]], axis=1)
-    half_m = cuboids.sizes_lwh_m[:, None, :2] / 2 * np.array([[1, 1], [1, -1], [-1, -1], [-1, 1]])
-    corners_m = half_m[..., :1] * along[:, None] + half_m[..., 1:] * across[:, None]
-    corners_m = cuboids.centres_m[:, None, :2] + corners_m
-    turned = corners_m[..., ::-1] * np.array([1, -1]) if ahead else corners_m
-    return np.asarray(turned, np.float64)
 
 
 def point_rgb(labels: PointLabels) -> UInt8:

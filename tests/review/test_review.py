@@ -2,9 +2,8 @@
 
 import base64
 import json
-import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ from perception.review.doubts import Candidate
 from perception.review.review import review
 from perception.runs import folder
 
-CHROMIUM = shutil.which("chromium")
 HOSTILE = "<img src=x onerror=alert(1)>&\"'.png"
 
 
@@ -139,71 +137,9 @@ def test_a_folder_that_holds_something_is_refused(drive: Path, tmp_path: Path) -
         review(drive, tmp_path)
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("no chromium: apt-get install chromium")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as started:
-        arguments = ["--no-sandbox", "--use-gl=swiftshader", "--enable-unsafe-swiftshader"]
-        opened = started.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield opened
-        opened.close()
-
-
-@pytest.fixture
-def page(browser: Any) -> Iterator[Any]:
-    """A page that fails the test on a script error, and on any request that leaves the disk."""
-    context = browser.new_context(viewport={"width": 1400, "height": 900})
-    opened, faults = context.new_page(), []
-    opened.on("pageerror", lambda error: faults.append(str(error)))
-    opened.on("dialog", lambda dialog: faults.append(dialog.message))
-    opened.on(
-        "request",
-        lambda request: (
-            request.url.startswith(("file:", "blob:", "data:")) or faults.append(request.url)
-        ),
-    )
-    yield opened
-    context.close()
-    assert faults == []
-
-
-def crowd(root: Path, images: int, each: int, draw: Callable[..., Path]) -> Path:
-    """Label `images * each` boxes that a person gave, in classes that take turns."""
-    document: dict[str, Any] = {"images": [], "annotations": [], "categories": []}
-    names = ("person", "car", "bus")
-    document["categories"] = [{"id": i, "name": name} for i, name in enumerate(names)]
-    for number in range(images):
-        size_hw = (200, 320)
-        name = HOSTILE if number == 0 else f"{number:03d}.png"
-        draw(root / "src" / name, size_hw=size_hw)
-        document["images"].append({"id": number, "file_name": name, "width": 320, "height": 200})
-        for place in range(each):
-            x, y = place % 10 * 32, place // 10 * 40
-            document["annotations"].append(
-                {
-                    "id": number * each + place,
-                    "image_id": number,
-                    "category_id": place % 3,
-                    "bbox": [x, y, 20 + place % 10, 30],
-                }
-            )
-    (root / "boxes.json").write_text(json.dumps(document))
-    request = LabelRequest(
-        f"images:{root / 'src'}",
-        root / "run",
-        "boxes",
-        boxes=str(root / "boxes.json"),
-        class_map="road-to-road",
-    )
-    label_source(request)
-    return root / "run"
-
-
 @pytest.mark.slow
 def test_chromium_filters_decides_and_downloads(
-    page: Any, tmp_path: Path, draw: Callable[..., Path]
+    page: Any, tmp_path: Path, draw: Callable[..., Path], crowd: Callable[..., Path]
 ) -> None:
     run = crowd(tmp_path, 2, 12, draw)
     review(run, tmp_path / "out")
@@ -284,7 +220,7 @@ def test_chromium_draws_the_points(page: Any, drive: Path, tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_two_thousand_labels_open_in_three_seconds_and_keys_are_quick(
-    page: Any, tmp_path: Path, draw: Callable[..., Path]
+    page: Any, tmp_path: Path, draw: Callable[..., Path], crowd: Callable[..., Path]
 ) -> None:
     review(crowd(tmp_path, 40, 50, draw), tmp_path / "out")
     started = time.monotonic()
@@ -334,7 +270,7 @@ def test_the_verb_says_what_to_open(
 @pytest.mark.slow
 @pytest.mark.parametrize("width_px", [1440, 390])
 def test_outlines_lie_on_the_pictures_that_they_belong_to(
-    page: Any, tmp_path: Path, draw: Callable[..., Path], width_px: int
+    page: Any, tmp_path: Path, draw: Callable[..., Path], crowd: Callable[..., Path], width_px: int
 ) -> None:
     show(crowd(tmp_path, 2, 12, draw), tmp_path / "report")
     page.set_viewport_size({"width": width_px, "height": 900})

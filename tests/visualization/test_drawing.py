@@ -420,13 +420,15 @@ def test_a_3d_box_is_drawn_from_above_where_it_is() -> None:
     drawn = (birds_eye(sweep((20, 5, 0)), states, NAMES, cuboids=box) != plain).any(axis=2)
     rows, columns = np.nonzero(drawn)
     found = [rows.min(), rows.max(), columns.min(), columns.max()]
-    np.testing.assert_allclose(found, [380, 420, 240, 260], atol=1)  # lines are softened
-    assert not drawn[390:410, 245:255].any(), "an outline"
+    # A quarter of its length beyond either end goes the line that shows where it heads.
+    np.testing.assert_allclose(found, [370, 430, 240, 260], atol=1)  # lines are softened
+    assert drawn[371:399, 250].all(), "a line along it, as far as the point that has its colour"
+    assert not drawn[390:410, 245:249].any(), "an outline"
     turned = replace(box, yaws_rad=np.array([math.pi / 2], np.float32))
     rows, columns = np.nonzero(
         (birds_eye(sweep((20, 5, 0)), states, NAMES, cuboids=turned) != plain).any(axis=2)
     )
-    assert np.ptp(rows) == pytest.approx(20, abs=2) and np.ptp(columns) == pytest.approx(40, abs=2)
+    assert np.ptp(rows) == pytest.approx(20, abs=2) and np.ptp(columns) == pytest.approx(60, abs=2)
     # Of nuScenes y points ahead and x to the right: the same place is (-5, 20), along y.
     other = replace(turned, centres_m=np.array([[-5, 20, -1]], np.float32))
     again = birds_eye(sweep((20, 5, 0)), states, NAMES, cuboids=other, ahead=1)
