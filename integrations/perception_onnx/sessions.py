@@ -11,10 +11,12 @@ import numpy.typing as npt
 
 from perception.core.config import ObserveConfig
 from perception.core.errors import RequestError
+from perception.core.progress import phase
 from perception.core.types import Float32
+from perception.models.backends import keep, kept_file, read_kept
 from perception.models.import_guard import harden
 from perception.models.lanes import Spares
-from perception.models.weights import onnx_parts
+from perception.models.weights import onnx_parts, sha256_of
 from perception_onnx.unsigned import quick_model
 
 Shape = tuple[int | None, ...]  # None: free
@@ -112,7 +114,20 @@ class OpenVinoSession:
             "NUM_STREAMS": max(config.lanes, 1),
             "ENABLE_CPU_PINNING": False,  # two workers would share the first core
         }
-        model: Any = _core().compile_model(path, "CPU", settings)
+        import openvino
+
+        core = _core()
+        described = {
+            "network": path.suffix,
+            "openvino": openvino.__version__,
+            "processor": core.get_property("CPU", "FULL_DEVICE_NAME"),
+        }
+        kept = kept_file(sha256_of(path), described)
+        model = read_kept(core, kept, settings)
+        if model is None:
+            phase(f"preparing {path.name}, once")
+            model = core.compile_model(path, "CPU", settings)
+            keep(model, kept)
         self._requests: Spares[Any] = Spares(model.create_infer_request)
         self.inputs = tuple(_openvino_port(one) for one in model.inputs)
         self.outputs = tuple(_openvino_port(one) for one in model.outputs)

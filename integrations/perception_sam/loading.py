@@ -19,7 +19,9 @@ def load_segmenter(path: Path, config: ObserveConfig) -> Segmenter:
     """
     if is_sam2(path):
         return load_sam2(path, config)
-    return SamSegmenter(load_backend(path, config), config)
+    backend = load_backend(path, config)
+    backend.read_ahead(twice=config.mode == "detail")
+    return SamSegmenter(backend, config)
 
 
 def load_promptable(path: Path, config: ObserveConfig) -> Promptable:

@@ -79,6 +79,9 @@ class Sam2Backend:
         except torch.OutOfMemoryError as error:  # of a GPU; a CPU's is killed by the system
             raise MemoryError(str(error)) from error
 
+    def read_ahead(self, *, twice: bool) -> None:
+        """Read nothing: all is in memory."""
+
 
 def load_sam2(path: Path, config: ObserveConfig) -> PromptedSam:
     """Load a SAM 2 or 2.1 checkpoint.

@@ -102,7 +102,12 @@ def load_models(job: Job, plan: Plan) -> Models:
         RequestError: `class.unknown`, `weights.*`, `extra.missing`.
     """
     config = job.spec.config.observe
+    # A lane that has no picture would take a core from those that have.
+    config = config.model_copy(update={"lanes": min(config.lanes, len(plan.file_names()))})
     detector: Detector
+    path = Path(job.segmenter_path)
+    with _told("segmenter", path):
+        segmenter = registry.load_segmenter(job.spec.segmenter.kind, path, config)
     if job.boxes:
         own = job.boxes in given_boxes.OWN_FOLDERS
         root = sources.label_root(job.root) if own else Path(job.root)
@@ -115,9 +120,6 @@ def load_models(job: Job, plan: Plan) -> Models:
             model = job.spec.detector
             detector = registry.load_detector(model.kind, path, config, model.class_names)
         job.spec.class_map.check_names(detector.class_names)
-    path = Path(job.segmenter_path)
-    with _told("segmenter", path):
-        segmenter = registry.load_segmenter(job.spec.segmenter.kind, path, config)
     second = None
     if job.spec.second is not None:
         path = Path(job.second_path)

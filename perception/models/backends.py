@@ -1,5 +1,8 @@
-"""Which backend computes a SAM checkpoint, how precisely, and where compiled networks are kept."""
+"""Which backend computes a model, how precisely, and where compiled networks are kept."""
 
+import hashlib
+import json
+import logging
 import os
 import re
 from collections.abc import Collection
@@ -7,10 +10,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from perception.core.config import Mode, ObserveConfig, Precision
 from perception.core.errors import RequestError
-from perception.io.files import TEMPORARY
+from perception.io.files import TEMPORARY, write_bytes
 from perception.models.capabilities import Capabilities
 
 # Of all compiled networks together. An encoder of MobileSAM takes 28 MB, of SAM's ViT-H 2.5 GB.
@@ -120,6 +124,54 @@ def cache_folder() -> Path | None:
     return root / "driving-perception"
 
 
+def kept_file(weights_sha256: str, described: dict[str, Any]) -> Path | None:
+    """Return where a compiled network is kept; None where nothing is kept.
+
+    Args:
+        weights_sha256: Of the weights that it was made of.
+        described: What its bytes depend on besides: not the threads and streams that it runs with,
+            which are chosen when it is read.
+    """
+    base = cache_folder()
+    if base is None:
+        return None
+    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+    return base / f"net-{weights_sha256[:16]}" / f"{digest[:32]}.blob"
+
+
+def read_kept(core: Any, kept: Path | None, options: dict[str, Any]) -> Any:
+    """Return the network that is kept, or None.
+
+    Args:
+        core: OpenVINO's.
+        kept: See `kept_file`.
+        options: What it runs with.
+    """
+    if kept is None:
+        return None
+    try:
+        compiled = core.import_model(kept.read_bytes(), "CPU", options)
+        mark_used(kept)
+        return compiled
+    except FileNotFoundError:  # never kept, or removed to make room
+        return None
+    except RuntimeError as error:  # torn, or of another build: it is made again
+        logging.getLogger(__name__).warning("%s: made again: %s", kept, error)
+        return None
+
+
+def keep(compiled: Any, kept: Path | None) -> None:
+    """Keep a network for the next process; the least recently used make room."""
+    if kept is None:
+        return
+    try:
+        data = compiled.export_model()
+        write_bytes(kept, data if isinstance(data, bytes) else data.getvalue())
+        trim_cache(kept.parent.parent)
+    except OSError as error:  # a cache that cannot be written costs time, not results
+        logging.getLogger(__name__).warning("%s: not kept: %s", kept, error)
+
+
 def mark_used(path: Path) -> None:
     """Make a kept file the last used one; another process may have removed it."""
     with suppress(OSError):
@@ -137,7 +189,7 @@ def trim_cache(folder: Path, most_bytes: int = CACHE_BYTES) -> None:
         most_bytes: What may stay.
     """
     kept: list[tuple[int, int, Path]] = []  # when it was used, bytes, file
-    for path in folder.glob("sam-*/*"):
+    for path in folder.glob("*-*/*"):  # 0.2.0 named them sam-*
         with suppress(OSError):  # removed meanwhile by another process
             about = path.stat()
             kept.append((about.st_mtime_ns, about.st_size, path))

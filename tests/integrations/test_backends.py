@@ -212,7 +212,7 @@ def test_compiled_networks_are_kept_and_a_torn_one_is_made_again(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     trimmed: list[Path] = []
-    monkeypatch.setattr("perception_sam.backends.openvino.trim_cache", trimmed.append)
+    monkeypatch.setattr("perception.models.backends.trim_cache", trimmed.append)
     first = load(mobile_sam, "openvino").encode(noise(64, 64))
     assert trimmed == [tmp_path / "driving-perception"]
     (kept,) = tmp_path.rglob("*.blob")
@@ -303,7 +303,7 @@ def test_lanes_that_use_openvino_for_the_first_time_do_not_wait_for_each_other_f
 ) -> None:
     path = tmp_path / "sam.pt"
     path.write_bytes(b"never opened: a network that is kept says that it was")
-    kept = tmp_path / "driving-perception" / f"sam-{sha256_of(path)[:16]}" / "any.blob"
+    kept = tmp_path / "driving-perception" / f"net-{sha256_of(path)[:16]}" / "any.blob"
     kept.parent.mkdir(parents=True)
     kept.touch()
     environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": python_path()}

@@ -48,6 +48,14 @@ class Backend(Protocol):
         """
         ...
 
+    def read_ahead(self, *, twice: bool) -> None:
+        """Begin to read what is not in memory yet, in a thread of its own.
+
+        Args:
+            twice: Whether masks will be decoded again.
+        """
+        ...
+
 
 def decode_in_chunks(
     backend: Backend,
@@ -122,6 +130,9 @@ class TorchBackend:
             return logits.cpu().numpy(), ious.cpu().numpy()
         except torch.OutOfMemoryError as error:  # of a GPU; a CPU's is killed by the system
             raise MemoryError(str(error)) from error
+
+    def read_ahead(self, *, twice: bool) -> None:
+        """Read nothing: all is in memory."""
 
 
 def load_backend(path: Path, config: ObserveConfig) -> Backend:

@@ -1,14 +1,11 @@
 """SAM through OpenVINO on a CPU: the same modules, converted once and kept compiled."""
 
 import gc
-import hashlib
-import json
-import logging
 import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -19,8 +16,7 @@ from perception.core.config import ObserveConfig
 from perception.core.errors import RequestError
 from perception.core.progress import phase
 from perception.core.types import Float32
-from perception.io.files import write_bytes
-from perception.models.backends import cache_folder, mark_used, trim_cache
+from perception.models.backends import keep, kept_file, read_kept
 from perception.models.import_guard import harden
 from perception.models.lanes import Spares
 from perception.models.weights import names_tensor, sha256_of
@@ -142,14 +138,28 @@ class OpenVinoBackend:
         self._path = path
         self._sha256 = sha256_of(path)
         self._is_tiny = bool(names_tensor(path, TINY_TENSOR))
-        base = cache_folder()
-        self._kept = base / f"sam-{self._sha256[:16]}" if base else None
         self._networks: OrderedDict[str, _Network] = OrderedDict()  # the last used one last
         self._one_compiles = threading.Lock()  # it takes gigabytes
         self._one_chooses = threading.Lock()
         self._sam: Any = None
-        if self._kept is None or not any(self._kept.glob("*.blob")):
+        kept = self._kept_file("encoder", ANY_HW, _ENCODER_HINTS[precision])
+        if kept is None or not any(kept.parent.glob("*.blob")):
             self._load_sam()  # what is wrong with the checkpoint shows here, not in a sample
+
+    def read_ahead(self, *, twice: bool) -> None:
+        """See `Backend`: the networks that are kept, while other models are loaded."""
+        kept = self._kept_file("encoder", ANY_HW, _ENCODER_HINTS[self._precision])
+        if self._is_tiny and kept is not None and kept.is_file():
+            names = ["encoder", "decoder1", *(["decoder1+logits"] if twice else [])]
+            threading.Thread(target=self._read_all, args=(names,), daemon=True).start()
+
+    def _read_all(self, names: list[str]) -> None:
+        for name in names:
+            network = self._take(name, ANY_HW)
+            with suppress(Exception):  # whoever uses it meets the same, and says it
+                network.requests.give_back(network.requests.take())
+            with self._one_chooses:
+                network.users -= 1
 
     def encode(self, pixels: Float32) -> Any:
         """See `Backend`."""
@@ -221,20 +231,21 @@ class OpenVinoBackend:
                     one.cool()
             return network
 
+    def _kept_file(self, name: str, shape_hw: tuple[int, int], hint: str) -> Path | None:
+        described = {
+            "network": [CACHE_VERSION, name, *shape_hw],
+            "precision": hint,
+            "openvino": self._openvino.__version__,
+            "processor": self._core.get_property("CPU", "FULL_DEVICE_NAME"),
+        }
+        return kept_file(self._sha256, described)
+
     def _load(self, name: str, shape_hw: tuple[int, int]) -> Any:
         """Return a compiled network: the one that is kept, or a new one that then is."""
         hints = _DECODER_HINTS if name.startswith("decoder") else _ENCODER_HINTS
         options = self._options | {"INFERENCE_PRECISION_HINT": hints[self._precision]}
-        described = {
-            "network": [CACHE_VERSION, name, *shape_hw],
-            "weights": self._sha256,
-            "options": options,
-            "openvino": self._openvino.__version__,
-            "processor": self._core.get_property("CPU", "FULL_DEVICE_NAME"),
-        }
-        digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
-        kept = self._kept / f"{digest[:32]}.blob" if self._kept else None
-        found = self._read(kept, options)
+        kept = self._kept_file(name, shape_hw, hints[self._precision])
+        found = read_kept(self._core, kept, options)
         if found is not None:
             return found
         with self._one_compiles:
@@ -242,30 +253,11 @@ class OpenVinoBackend:
             phase(f"preparing SAM's {name}{at}, once")
             return self._compile(name, shape_hw, kept, options)
 
-    def _read(self, kept: Path | None, options: dict[str, Any]) -> Any:
-        """Return the network that is kept, or None."""
-        if kept is None:
-            return None
-        try:
-            compiled = self._core.import_model(kept.read_bytes(), "CPU", options)
-            mark_used(kept)
-            return compiled
-        except FileNotFoundError:  # never kept, or removed to make room
-            return None
-        except RuntimeError as error:  # torn, or of another build: it is made again
-            logging.getLogger(__name__).warning("%s: made again: %s", kept, error)
-            return None
-
     def _compile(
         self, name: str, shape_hw: tuple[int, int], kept: Path | None, options: dict[str, Any]
     ) -> Any:
         compiled = self._core.compile_model(self._convert(name, shape_hw), "CPU", options)
-        if kept is not None:
-            try:
-                write_bytes(kept, compiled.export_model().getvalue())
-                trim_cache(kept.parent.parent)
-            except OSError as error:  # a cache that cannot be written costs time, not results
-                logging.getLogger(__name__).warning("%s: not kept: %s", kept, error)
+        keep(compiled, kept)
         return compiled
 
     def _convert(self, name: str, shape_hw: tuple[int, int]) -> Any:
