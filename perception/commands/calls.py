@@ -12,10 +12,12 @@ from perception.commands import notebook
 from perception.commands.label import label as label_request
 from perception.commands.request import LabelRequest
 from perception.commands.results import Progress, Run, Tell, no_progress, tell_nobody
-from perception.core.config import Backend, Mode, Precision, merge
+from perception.core.config import Backend, Mode, Precision, merge, nested
 from perception.core.errors import RequestError
+from perception.core.presets import with_preset
 
 SEGMENTER, DETECTOR = "mobile_sam", "yolov8n"
+PRESET = "preset"
 # What options of their own set, by the key of the setting.
 SETTINGS = {
     "floor": "observe.min_score",
@@ -45,6 +47,7 @@ class Options(TypedDict, total=False):
     trust: str
     class_map: str
     classes: str
+    preset: str
     config: Path | None
     overrides: dict[str, Any]
     engine: str
@@ -124,23 +127,26 @@ def request_of(source: str, out: Path | str, options: Mapping[str, Any]) -> Labe
         RequestError: `option.unknown`, with those that are meant, or all.
     """
     for name in options:
-        if name not in _FIELDS and name not in SETTINGS:
+        if name not in {*_FIELDS, *SETTINGS, PRESET}:
             raise _unknown(name)
     given = {name: options[name] for name in options if name in _FIELDS}
     single = {key: options[name] for name, key in SETTINGS.items() if options.get(name) is not None}
     given["overrides"] = merge(dict(given.get("overrides") or {}), nested(single))
+    file = Path(given["config"]) if given.get("config") else None
+    given["config"], given["overrides"] = with_preset(
+        options.get(PRESET) or "", file, given["overrides"]
+    )
     given["detector"] = given.get("detector") or ("" if given.get("boxes") else DETECTOR)
     given["segmenter"] = given.get("segmenter") or SEGMENTER
     if isinstance(given.get("classes"), list | tuple):
         given["classes"] = ",".join(given["classes"])
-    for name in ("config", "class_map", "boxes", "detector", "segmenter", "second", "trust"):
-        if isinstance(given.get(name), str | Path):
-            given[name] = Path(given[name]) if name == "config" else str(given[name])
+    for name in ("class_map", "boxes", "detector", "segmenter", "second", "trust"):
+        given[name] = str(given.get(name) or "")  # a Path is welcome
     return LabelRequest(source, out or f"runs/{name_of(source)}", **given)
 
 
 def _unknown(name: str) -> RequestError:
-    known = sorted(_FIELDS | SETTINGS.keys())
+    known = sorted({*_FIELDS, *SETTINGS, PRESET})
     close = get_close_matches(name, known, 3, 0.5)
     meant = f"did you mean {' or '.join(close)}? " if close else ""
     return RequestError("option.unknown", f"{name}: {meant}there are {', '.join(known)}")
@@ -155,17 +161,3 @@ def name_of(source: str) -> str:
     plain = [part for part in parts if not set(part) & set("*?[")]
     stem = (plain or ["labels"])[-1]
     return re.sub(r"\.(txt|ya?ml|jpe?g|png)$", "", stem, flags=re.IGNORECASE)
-
-
-def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn {"a.b": 1, "a.c": None} into {"a": {"b": 1}}."""
-    nested: dict[str, Any] = {}
-    for dotted, value in values.items():
-        *parents, last = dotted.split(".")
-        if value is None:
-            continue
-        place = nested
-        for parent in parents:
-            place = place.setdefault(parent, {})
-        place[last] = value
-    return nested

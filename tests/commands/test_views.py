@@ -16,7 +16,7 @@ import pytest
 
 import perception
 from perception.commands import notebook, samples
-from perception.commands.calls import name_of, request_of
+from perception.commands.calls import request_of
 from perception.commands.request import LabelRequest
 from perception.commands.results import Run, open_run
 from perception.commands.views import COLUMNS, PictureView, SampleView, library, thumbnail
@@ -316,6 +316,8 @@ def test_plain_arguments_come_to_the_request_that_they_say() -> None:
     )
     boxes = request_of("kitti:A/kitti", "b", {"boxes": "label_2", "overrides": {"shard_size": 3}})
     assert (boxes.detector, boxes.out, boxes.overrides) == ("", "b", {"shard_size": 3})
+    strict = request_of("a", "", {"preset": "strict", "config": None})
+    assert strict.config is not None and strict.config.name == "strict.yaml"
     both = {"overrides": {"decide": {"judge": {"review_stability": 0.8}}}, "min_score": 0.4}
     assert request_of("a", "", both).overrides["decide"]["judge"] == {
         "review_stability": 0.8,
@@ -328,20 +330,6 @@ def test_an_argument_that_does_not_exist_is_answered_with_those_that_are_meant()
         request_of("photos", "", {"min_scor": 0.4})
     with pytest.raises(RequestError, match="holds its own options"):
         perception.label(LabelRequest("a", "b", "boxes"), detector="bright")
-
-
-@pytest.mark.parametrize(
-    ("source", "name"),
-    [
-        ("photos", "photos"),
-        ("kitti:DATA/kitti", "kitti"),
-        ("photos/*.jpg", "photos"),
-        ("a/b.PNG", "b"),
-        ("..", "labels"),
-    ],
-)
-def test_a_run_is_called_as_its_source(source: str, name: str) -> None:
-    assert name_of(source) == name
 
 
 def test_a_notebook_hears_phases_and_steps(monkeypatch: pytest.MonkeyPatch) -> None:
