@@ -10,6 +10,7 @@ from cyclopts.exceptions import CycloptsError, UnknownOptionError, UnusedCliToke
 
 from perception.cli import display, labels, tools
 from perception.cli.bench import bench_app
+from perception.cli.classes import classes_app
 from perception.cli.segment import segment
 from perception.cli.terminal import (
     FINE,
@@ -69,6 +70,7 @@ for part, group in (
     (corrections_app, RUNS),
     (trust_app, RUNS),
     (weights_app, AROUND),
+    (classes_app, AROUND),
     (bench_app, AROUND),
 ):
     part.group = group

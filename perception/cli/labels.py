@@ -1,5 +1,6 @@
 """The verbs of a run: label, relabel, export."""
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -245,28 +246,34 @@ def export(
     out: Path,
     status: str = "accepted",
     classes: str = "",
+    overwrite: Flag = False,
     as_json: AsJson = False,
 ) -> int:
     """Write a run's labels, or a synthetic drive's truth, in a format that others read.
 
     perception export runs/kitti --to coco --out kitti.json
+    perception export runs/kitti --to yolo,coco --out exported
 
     Args:
         run: The run folder, or that of a synthetic drive.
-        to: A format, such as coco, cityscapes, cvat, yolo or kitti, or all; one that does not exist
-            is answered with all that do.
-        out: A file for coco and coco-results, else a folder.
+        to: A format, such as coco, cityscapes, cvat, yolo or kitti, several separated by commas, or
+            all; one that does not exist is answered with all that do.
+        out: A file for coco and coco-results, else a folder; for several formats a folder that each
+            has its own file or folder in.
         status: Which labels count, separated by commas: accepted, review, rejected.
         classes: Class map to the names and ids to write: a shipped one or a YAML file.
+        overwrite: Discard the export that is there; nothing but an export is discarded.
         as_json: Print one JSON object for programs.
     """
     from perception.commands.exports import export as export_run
     from perception.commands.results import parse_statuses
 
-    done = export_run(run, to, out, statuses=parse_statuses(status), classes=classes)
+    chosen = parse_statuses(status)
+    done = export_run(run, to, out, statuses=chosen, classes=classes, overwrite=overwrite)
     values = [{**asdict(one), "out": str(one.out), "card": str(one.card)} for one in done]
     lines = [line for one in done for line in one.lines()]
-    say({"exports": values}, as_json, [*lines, f"cards such as {done[0].card}"])
+    lines.append(f"what it holds and how it was made: {done[0].card}")
+    say({"exports": values}, as_json, lines)
     return FINE
 
 
@@ -279,6 +286,19 @@ def _show_plan(planned: "Planned", as_json: bool) -> int:
     ]
     say(value, as_json, lines)
     return FINE
+
+
+def _next(run: "Run") -> list[str]:
+    """Say where the labels are, and the command that most people want now."""
+    from perception.io.buckets import is_bucket
+
+    preview = run.folder / "preview"
+    has_pictures = not is_bucket(run.address) and preview.is_dir() and any(preview.iterdir())
+    pictures = f", pictures in {run.address}/preview" if has_pictures else ""
+    return [
+        f"next: perception show {shlex.quote(run.address)} --out page",
+        f"labels in {run.address}{pictures}",
+    ]
 
 
 def _show_run(run: "Run", as_json: bool) -> int:
@@ -315,7 +335,7 @@ def _show_run(run: "Run", as_json: bool) -> int:
             who = "" if named else f"{row['sample_id']}: "
             lines.append(f"  {row['code']}: {who}{row['message']}")
     lines += [f"note: {notice}" for notice in run.notices]  # said before a night's work, too
-    lines.append(f"labels in {run.address}, pictures in {run.address}/preview")
+    lines += _next(run)
     value = {
         "run": run.address,
         "counts": counts,

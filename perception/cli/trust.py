@@ -8,6 +8,7 @@ from cyclopts import App
 
 from perception.cli.terminal import FINE, AsJson, Flag, say
 from perception.core.progress import step
+from perception.core.text import text_table
 
 trust_app = App(name="trust", help="Fit how likely each label is right, on checked labels.")
 corrections_app = App(name="corrections", help="Bring home what people decided of labels.")
@@ -73,18 +74,24 @@ def trust_order(run: str, *, first: int = 20, as_json: AsJson = False) -> int:
 
     with store.reading(run, evidence=False) as place:
         rows = trust.worst_first(place)[:first]
-    lines = [
-        f"{row.sample} {row.instance} {row.class_name}"
-        + (f" trust {row.trust:.3f}" if row.trust is not None else "")
-        for row in rows
-    ]
-    say({"labels": [asdict(row) for row in rows]}, as_json, lines)
+    table = [("sample", "instance", "class", "status", "score", "trust", "reasons")]
+    for row in rows:
+        trusted = "-" if row.trust is None else f"{row.trust:.3f}"
+        reasons = ", ".join(row.reasons) or "-"
+        figures = (f"{row.score:.2f}", trusted, reasons)
+        table.append((row.sample, str(row.instance), row.class_name, row.status, *figures))
+    value = {"labels": [asdict(row) for row in rows]}
+    say(value, as_json, text_table(table) if rows else ["no label waits for a decision"])
     return FINE
 
 
 @trust_app.command(name="mix")
 def trust_mix(run: str, *, as_json: AsJson = False) -> int:
-    """Show how each gate changes the mix of classes.
+    """Show how many labels of each class pass each gate, and how that changes the mix of classes.
+
+    found: boxes of mapped classes; judged: those that no score or mask rejected; one each: those
+    that are no duplicate; people: those that nobody rejected; accepted: labels in the end, without
+    those for review. In brackets the share of a class in its column.
 
     perception trust mix runs/drive
 
