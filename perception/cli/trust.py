@@ -1,5 +1,6 @@
 """`perception trust`: fit on checked labels how likely a label is right; an order without a fit."""
 
+import shlex
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +11,12 @@ from perception.cli.terminal import FINE, AsJson, Flag, say
 from perception.core.progress import step
 from perception.core.text import text_table
 
+MIX_COLUMNS = (  # below the table of `trust mix`
+    "",
+    "found: boxes of mapped classes; judged: of these, not rejected for score or mask;",
+    "one each: of these, no duplicates; people: of these, not rejected by anybody;",
+    "accepted: labels in the end, without those for review. In brackets: share of the column.",
+)
 trust_app = App(name="trust", help="Fit how likely each label is right, on checked labels.")
 corrections_app = App(name="corrections", help="Bring home what people decided of labels.")
 
@@ -54,7 +61,8 @@ def trust_fit(
         )
     found = trust.fit(judged, right_iou=iou, target_precision=target_precision, prior=prior)
     records.write_json(out, found.model.model_dump(mode="json"))
-    say(found.model.model_dump(mode="json"), as_json, [*found.lines(), f"{out}"])
+    after = f"trust file {out}; next: perception relabel {shlex.quote(runs[0])} --trust {out}"
+    say(found.model.model_dump(mode="json"), as_json, [*found.lines(), after])
     return FINE
 
 
@@ -89,9 +97,7 @@ def trust_order(run: str, *, first: int = 20, as_json: AsJson = False) -> int:
 def trust_mix(run: str, *, as_json: AsJson = False) -> int:
     """Show how many labels of each class pass each gate, and how that changes the mix of classes.
 
-    found: boxes of mapped classes; judged: those that no score or mask rejected; one each: those
-    that are no duplicate; people: those that nobody rejected; accepted: labels in the end, without
-    those for review. In brackets the share of a class in its column.
+    In brackets the share of a class in its column.
 
     perception trust mix runs/drive
 
@@ -104,7 +110,7 @@ def trust_mix(run: str, *, as_json: AsJson = False) -> int:
 
     with store.reading(run, evidence=False) as place:
         mix = class_mix(place)
-    say(mix.passed, as_json, mix.lines())
+    say(mix.passed, as_json, [*mix.lines(), *MIX_COLUMNS])
     return FINE
 
 

@@ -67,7 +67,12 @@ def weights_pull(name: str, *, to: Path = Path(), as_json: AsJson = False) -> in
     known = weights.identify(path)
     licence, note = (known.licence, known.note) if known else ("unknown", "")
     value = {"path": str(path), "known_as": known.name if known else "", "licence": licence}
-    say(value, as_json, [f"{path}: {note} Licence: {licence}"])
+    option = f"--{known.kind}" if known else "--detector"
+    lines = [
+        f"{path}: {note} Licence: {licence}",
+        f"next: perception label PICTURES {option} {path}",
+    ]
+    say(value, as_json, lines)
     return FINE
 
 

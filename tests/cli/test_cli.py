@@ -255,6 +255,10 @@ def test_the_order_of_review_has_a_head_and_says_why(
     columns = ["sample", "instance", "class", "status", "score", "trust", "reasons"]
     assert head.split() == columns and len(rows) == 2
     assert {row.split()[2] for row in rows} == {"car"} and all("accepted" in row for row in rows)
+    assert cli.run(["trust", "mix", str(finished)]) == cli.FINE
+    mixed = capsys.readouterr().out.splitlines()
+    for column in mixed[0].replace("one each", "one_each").split()[1:]:
+        assert any(f"{column.replace('_', ' ')}:" in line for line in mixed[2:]), column
     assert cli.run(["trust", "order", str(finished), "--first", "0"]) == cli.FINE
     assert capsys.readouterr().out == "no label waits for a decision\n"
 
