@@ -10,18 +10,23 @@ from typing import TYPE_CHECKING, Any
 from perception.core.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from perception.commands.label import Planned, label, plan
+    from perception.commands.calls import label
+    from perception.commands.label import Planned, plan
     from perception.commands.relabel import relabel
     from perception.commands.request import LabelRequest
-    from perception.commands.results import Run, read_labels
+    from perception.commands.results import Run, open_run, read_labels
+    from perception.commands.views import PictureView, SampleView
     from perception.core.errors import PerceptionError
 
 __all__ = [
     "LabelRequest",
     "PerceptionError",
+    "PictureView",
     "Planned",
     "Run",
+    "SampleView",
     "label",
+    "open_run",
     "plan",
     "read_labels",
     "relabel",
@@ -30,9 +35,12 @@ __all__ = [
 _PLACES = {
     "LabelRequest": "perception.commands.request",
     "PerceptionError": "perception.core.errors",
+    "PictureView": "perception.commands.views",
     "Planned": "perception.commands.label",
     "Run": "perception.commands.results",
-    "label": "perception.commands.label",
+    "SampleView": "perception.commands.views",
+    "label": "perception.commands.calls",
+    "open_run": "perception.commands.results",
     "plan": "perception.commands.label",
     "read_labels": "perception.commands.results",
     "relabel": "perception.commands.relabel",

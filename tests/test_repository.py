@@ -160,6 +160,7 @@ def test_the_wheel_holds_the_packages_and_their_data_and_nothing_else(tmp_path: 
         ("perception", "perception"),
         *((f"integrations/{name}", name) for name in INTEGRATIONS),
         ("datasets", "perception/_data"),
+        ("configs", "perception/_configs"),
     ):
         for path in (ROOT / folder).rglob("*"):
             if path.is_file() and "__pycache__" not in path.parts:

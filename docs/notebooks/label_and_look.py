@@ -19,14 +19,8 @@
 from collections import Counter
 from pathlib import Path
 
-import cv2
-from PIL import Image
-
-from perception import LabelRequest, label, relabel
+from perception import label, relabel
 from perception.cli import run as perception
-from perception.core.types import Status
-from perception.runs.folder import read_plan, read_spec
-from perception.visualization.drawing import overlay
 
 drive = Path("drives/streets")
 if not drive.exists():
@@ -35,18 +29,16 @@ if not drive.exists():
 # %% [markdown]
 # ## Label
 #
-# A request says what is labelled, with what, and where to. `label` resumes what an earlier call
-# left.
+# `label` takes what is labelled, where to, and with what, and resumes what an earlier call left.
 
 # %%
-request = LabelRequest(
+done = label(
     f"kitti:{drive}",
     "runs/label-and-look",
     segmenter="grabcut",
     detector="datasets/pocket/pocket.onnx",
     class_map="road-to-road",
 )
-done = label(request)
 print("samples:", done.counts["samples"])
 print("statuses:", done.counts["statuses"])
 print("reasons:", done.counts["reasons"])
@@ -54,35 +46,30 @@ print("reasons:", done.counts["reasons"])
 # %% [markdown]
 # ## Look
 #
-# Labels are frozen rows over numpy arrays. Every label that is not accepted says why.
+# A run is a sequence of samples, whose labels are rows of arrays. Every label that is not accepted
+# says why.
 
 # %%
-names = {entry.id: entry.name for entry in read_spec(done.folder).ontology.classes}
-for sample in done.labels():
-    for picture in sample.pictures:
-        rows = picture.instances
-        for row in range(min(5, len(rows))):
-            print(
-                sample.id,
-                names[int(rows.class_ids[row])],
-                Status(rows.statuses[row]).name.lower(),
-                f"score {rows.scores[row]:.2f}",
-                ", ".join(rows.reasons[row]),
-            )
+sample = done[0]
+print(sample.masks.shape, sample.boxes.shape)
+for row in range(min(5, len(sample.names))):
+    print(
+        sample.names[row], sample.statuses[row], f"{sample.scores[row]:.2f}", sample[0].reasons[row]
+    )
 
 # %% [markdown]
 # The overlay fills accepted masks; those for review have a yellow edge; rejected ones a thin red
 # box.
 
 # %%
-plan = read_plan(done.folder, read_spec(done.folder))
-labels = next(iter(done.labels()))
-root = Path(plan.samples[0].root)
-image_bgr = cv2.imread(str(root / plan.samples[0].pictures[0].file_name))
-image_rgb = cv2.cvtColor(image_bgr, cv2.COLOR_BGR2RGB)
-picture = Image.fromarray(overlay(image_rgb, labels.pictures[0], names))
-picture.save("label-and-look.png")
-picture
+sample.save("label-and-look.png")
+sample.plot()
+
+# %% [markdown]
+# Or all labels as a table.
+
+# %%
+done.to_pandas().groupby(["class_name", "status"]).size()
 
 # %% [markdown]
 # ## Decide again
@@ -93,12 +80,7 @@ picture
 stricter = relabel("runs/label-and-look", overrides={"decide": {"judge": {"min_score": 0.6}}})
 print("before:", done.counts["statuses"])
 print("after: ", stricter.counts["statuses"])
-accepted = Counter(
-    names[int(number)]
-    for sample in stricter.labels()
-    for picture in sample.pictures
-    for number in picture.instances.class_ids[picture.instances.statuses == Status.ACCEPTED]
-)
+accepted = Counter(name for one in stricter for name in one.accepted.names)
 print("accepted:", dict(accepted))
 
 # %% [markdown]

@@ -1,9 +1,11 @@
 """The verbs of a run: label, relabel, export."""
 
-import re
+import shlex
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Group, Parameter
 
 from perception.cli.terminal import (
     FINE,
@@ -23,50 +25,66 @@ if TYPE_CHECKING:
     from perception.commands.results import Run
 
 
+MOST = Group("What most people need", sort_key=1)
+DECISIONS = Group("Decisions: a run can be decided again without its models", sort_key=2)
+MODELS = Group("Models", sort_key=3)
+PLACES = Group("Where it runs", sort_key=4)
+INPUT = Group("Input", sort_key=5)
+SAFETY = Group("Safety", sort_key=6)
+OUTPUT = Group("Output", sort_key=7)
+
+Preset = Literal["strict", "balanced", "recall"]
+
+
 def label(
-    source: str,
+    source: Annotated[str, Parameter(group=MOST)],
     *,
-    out: str = "",
-    segmenter: str = "mobile_sam",
-    detector: str = "",
-    boxes: str = "",
-    second_opinion: str = "",
-    wobble: int | None = None,
-    trust: str = "",
-    class_map: str = "",
-    classes: str = "",
-    config: Path | None = None,
-    floor: float | None = None,
-    min_score: float | None = None,
-    device: str | None = None,
-    threads: int | None = None,
-    chunk: int | None = None,
-    mode: Mode | None = None,
-    backend: Backend | None = None,
-    precision: Precision | None = None,
-    detect_backend: str | None = None,
-    detect_tiles: str | None = None,
-    engine: str = "local",
-    workers: int = 1,
-    address: str = "",
-    dashboard: str = "",
-    limit: int = 0,
-    keep_orientation: Flag = False,
-    max_megapixels: int | None = None,
-    columns: int | None = None,
-    trust_weights: Flag = False,
-    names: str = "",
-    overwrite: Flag = False,
-    new_run: Flag = False,
-    break_lock: Flag = False,
-    strict_calibration: Flag = False,
-    offline: Flag = False,
-    dry_run: Flag = False,
-    as_json: AsJson = False,
+    out: Annotated[str, Parameter(group=MOST)] = "",
+    detector: Annotated[str, Parameter(name=["--detector", "--model"], group=MOST)] = "",
+    boxes: Annotated[str, Parameter(group=MOST)] = "",
+    segmenter: Annotated[str, Parameter(group=MOST)] = "mobile_sam",
+    classes: Annotated[str, Parameter(group=MOST)] = "",
+    min_score: Annotated[
+        float | None, Parameter(name=["--min-score", "--conf"], group=DECISIONS)
+    ] = None,
+    preset: Annotated[Preset | None, Parameter(group=DECISIONS)] = None,
+    class_map: Annotated[str, Parameter(group=DECISIONS)] = "",
+    trust: Annotated[str, Parameter(group=DECISIONS)] = "",
+    config: Annotated[Path | None, Parameter(group=DECISIONS)] = None,
+    floor: Annotated[float | None, Parameter(group=MODELS)] = None,
+    mode: Annotated[Mode | None, Parameter(group=MODELS)] = None,
+    detect_tiles: Annotated[str | None, Parameter(group=MODELS)] = None,
+    precision: Annotated[Precision | None, Parameter(group=MODELS)] = None,
+    second_opinion: Annotated[str, Parameter(group=MODELS)] = "",
+    wobble: Annotated[int | None, Parameter(group=MODELS)] = None,
+    names: Annotated[str, Parameter(group=MODELS)] = "",
+    trust_weights: Annotated[Flag, Parameter(group=MODELS)] = False,
+    device: Annotated[str | None, Parameter(group=PLACES)] = None,
+    threads: Annotated[int | None, Parameter(group=PLACES)] = None,
+    workers: Annotated[int, Parameter(group=PLACES)] = 1,
+    engine: Annotated[str, Parameter(group=PLACES)] = "local",
+    address: Annotated[str, Parameter(group=PLACES)] = "",
+    dashboard: Annotated[str, Parameter(group=PLACES)] = "",
+    backend: Annotated[Backend | None, Parameter(group=PLACES)] = None,
+    detect_backend: Annotated[str | None, Parameter(group=PLACES)] = None,
+    chunk: Annotated[int | None, Parameter(group=PLACES)] = None,
+    offline: Annotated[Flag, Parameter(group=PLACES)] = False,
+    limit: Annotated[int, Parameter(group=INPUT)] = 0,
+    keep_orientation: Annotated[Flag, Parameter(group=INPUT)] = False,
+    max_megapixels: Annotated[int | None, Parameter(group=INPUT)] = None,
+    columns: Annotated[int | None, Parameter(group=INPUT)] = None,
+    dry_run: Annotated[Flag, Parameter(group=SAFETY)] = False,
+    overwrite: Annotated[Flag, Parameter(group=SAFETY)] = False,
+    new_run: Annotated[Flag, Parameter(group=SAFETY)] = False,
+    break_lock: Annotated[Flag, Parameter(group=SAFETY)] = False,
+    strict_calibration: Annotated[Flag, Parameter(group=SAFETY)] = False,
+    as_json: Annotated[AsJson, Parameter(group=OUTPUT)] = False,
 ) -> int:
     """Label a dataset into a run folder; the same command again resumes it.
 
     perception label photos
+    perception label photos --classes car,person --preset strict
+    perception label source=photos model=yolov8n conf=0.4
     perception label kitti:DATA --out runs/kitti --detector yolov8n.onnx --segmenter mobile_sam.pt
 
     Args:
@@ -89,6 +107,8 @@ def label(
         config: YAML file with settings.
         floor: Boxes below this score are never seen (0.2).
         min_score: Boxes below this score are rejected (0.25); `perception relabel` moves it.
+        preset: strict: fewer labels, surer ones; recall: more of them, some wrong, for people to go
+            through; balanced: the defaults. Settings of --config and options win over it.
         device: cpu, cuda:0, ...
         threads: Per model; by default all cores, shared out over the workers.
         chunk: Boxes decoded together; bounds the memory (8).
@@ -123,51 +143,50 @@ def label(
         dry_run: Check the request, load the models once, and say what would be done.
         as_json: Print one JSON object for programs.
     """
+    from perception.commands.calls import request_of
     from perception.commands.label import label as label_source
     from perception.commands.label import plan
-    from perception.commands.request import LabelRequest
 
-    request = LabelRequest(
+    request = request_of(
         source,
-        out or f"runs/{_name_of(source)}",
-        segmenter,
-        detector or ("" if boxes else "yolov8n"),
-        boxes=boxes,
-        second=second_opinion,
-        trust=trust,
-        class_map=class_map,
-        classes=classes,
-        config=config,
-        overrides=nested(
-            {
-                "observe.min_score": floor,
-                "observe.device": device,
-                "observe.threads": threads,
-                "observe.prompt_chunk": chunk,
-                "observe.mode": mode,
-                "observe.backend": backend,
-                "observe.precision": precision,
-                "observe.detect_backend": detect_backend,
-                "observe.detect_tiles": detect_tiles,
-                "observe.wobble": wobble,
-                "observe.orientation": "stored" if keep_orientation else None,
-                "observe.max_megapixels": max_megapixels,
-                "observe.columns": columns,
-                "decide.judge.min_score": min_score,
-            }
-        ),
-        engine=engine,
-        workers=workers,
-        address=address,
-        dashboard=dashboard,
-        limit=limit,
-        trust_weights=trust_weights,
-        names=names,
-        overwrite=overwrite,
-        new_run=new_run,
-        break_lock=break_lock,
-        strict_calibration=strict_calibration,
-        offline=offline,
+        out,
+        {
+            "segmenter": segmenter,
+            "detector": detector,
+            "boxes": boxes,
+            "second": second_opinion,
+            "trust": trust,
+            "class_map": class_map,
+            "classes": classes,
+            "preset": preset or "",
+            "config": config,
+            "overrides": {"observe": {"orientation": "stored"}} if keep_orientation else {},
+            "floor": floor,
+            "device": device,
+            "threads": threads,
+            "chunk": chunk,
+            "mode": mode,
+            "backend": backend,
+            "precision": precision,
+            "detect_backend": detect_backend,
+            "detect_tiles": detect_tiles,
+            "wobble": wobble,
+            "max_megapixels": max_megapixels,
+            "columns": columns,
+            "min_score": min_score,
+            "engine": engine,
+            "workers": workers,
+            "address": address,
+            "dashboard": dashboard,
+            "limit": limit,
+            "trust_weights": trust_weights,
+            "names": names,
+            "overwrite": overwrite,
+            "new_run": new_run,
+            "break_lock": break_lock,
+            "strict_calibration": strict_calibration,
+            "offline": offline,
+        },
     )
     if dry_run:
         return _show_plan(plan(request), as_json)
@@ -175,21 +194,11 @@ def label(
         return _show_run(label_source(request, gently, show_notice(as_json)), as_json)
 
 
-def _name_of(source: str) -> str:
-    """Return what a run of a source is called: its folder or list, without what cannot be a name.
-
-    Of "kitti:DATA/kitti" it is "kitti", of "photos/*.jpg" it is "photos".
-    """
-    parts = [part for part in re.split(r"[/:]", source) if part not in {"", ".", ".."}]
-    plain = [part for part in parts if not set(part) & set("*?[")]
-    stem = (plain or ["labels"])[-1]
-    return re.sub(r"\.(txt|ya?ml|jpe?g|png)$", "", stem, flags=re.IGNORECASE)
-
-
 def relabel(
     run: str,
     *,
-    min_score: float | None = None,
+    min_score: Annotated[float | None, Parameter(name=["--min-score", "--conf"])] = None,
+    preset: Preset | None = None,
     config: Path | None = None,
     class_map: str = "",
     trust: str = "",
@@ -199,10 +208,12 @@ def relabel(
     """Decide again over what a run has seen; no model runs.
 
     perception relabel runs/kitti --min-score 0.4
+    perception relabel runs/kitti --preset strict
 
     Args:
         run: The run folder.
         min_score: Boxes below this score are rejected.
+        preset: strict, balanced or recall, as `perception label` has it.
         config: YAML file with `decide` settings.
         class_map: Another class map.
         trust: A trust file; none for no trust model, where the run has one.
@@ -211,8 +222,10 @@ def relabel(
         as_json: Print one JSON object for programs.
     """
     from perception.commands.relabel import relabel as relabel_run
+    from perception.core.presets import with_preset
 
     overrides = nested({"decide.judge.min_score": min_score})
+    config, overrides = with_preset(preset or "", config, overrides)
     with stopping_between_samples(step) as gently:
         result = relabel_run(
             run,
@@ -233,28 +246,34 @@ def export(
     out: Path,
     status: str = "accepted",
     classes: str = "",
+    overwrite: Flag = False,
     as_json: AsJson = False,
 ) -> int:
     """Write a run's labels, or a synthetic drive's truth, in a format that others read.
 
     perception export runs/kitti --to coco --out kitti.json
+    perception export runs/kitti --to yolo,coco --out exported
 
     Args:
         run: The run folder, or that of a synthetic drive.
-        to: A format, such as coco, cityscapes, cvat, yolo or kitti, or all; one that does not exist
-            is answered with all that do.
-        out: A file for coco and coco-results, else a folder.
+        to: A format, such as coco, cityscapes, cvat, yolo or kitti, several separated by commas, or
+            all; one that does not exist is answered with all that do.
+        out: A file for coco and coco-results, else a folder; for several formats a folder that each
+            has its own file or folder in.
         status: Which labels count, separated by commas: accepted, review, rejected.
         classes: Class map to the names and ids to write: a shipped one or a YAML file.
+        overwrite: Discard the export that is there; nothing but an export is discarded.
         as_json: Print one JSON object for programs.
     """
     from perception.commands.exports import export as export_run
     from perception.commands.results import parse_statuses
 
-    done = export_run(run, to, out, statuses=parse_statuses(status), classes=classes)
+    chosen = parse_statuses(status)
+    done = export_run(run, to, out, statuses=chosen, classes=classes, overwrite=overwrite)
     values = [{**asdict(one), "out": str(one.out), "card": str(one.card)} for one in done]
     lines = [line for one in done for line in one.lines()]
-    say({"exports": values}, as_json, [*lines, f"cards such as {done[0].card}"])
+    lines.append(f"what it holds and how it was made: {done[0].card}")
+    say({"exports": values}, as_json, lines)
     return FINE
 
 
@@ -303,7 +322,7 @@ def _show_run(run: "Run", as_json: bool) -> int:
             who = "" if named else f"{row['sample_id']}: "
             lines.append(f"  {row['code']}: {who}{row['message']}")
     lines += [f"note: {notice}" for notice in run.notices]  # said before a night's work, too
-    lines.append(_where(run))
+    lines += [f"next: perception show {shlex.quote(str(run.address))} --out page", _where(run)]
     value = {
         "run": run.address,
         "counts": counts,

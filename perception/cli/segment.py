@@ -24,6 +24,7 @@ def segment(
     device: str = "cpu",
     threads: int = 0,
     backend: Backend = "auto",
+    overwrite: Flag = False,
     as_json: AsJson = False,
 ) -> int:
     """Segment one image from boxes, points, or everything: overlay, COCO masks, cut-outs.
@@ -49,6 +50,7 @@ def segment(
         device: cpu, cuda:0, ...
         threads: 0 for all cores.
         backend: auto, openvino or torch.
+        overwrite: Discard what an earlier call wrote into OUT.
         as_json: Print one JSON object for programs.
     """
     from perception.cli.terminal import nested
@@ -75,6 +77,7 @@ def segment(
             masks_each,
             cutout,
             parse_settings(ObserveConfig, observe, "options"),
+            overwrite,
         )
     )
     lines = [

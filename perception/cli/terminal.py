@@ -1,5 +1,6 @@
 """What every verb shares: exit codes, flags, and how results and progress are shown."""
 
+import inspect
 import json
 import os
 import re
@@ -17,6 +18,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from perception.cli import display
+from perception.core.config import nested as nested  # options to settings
 from perception.core.errors import Interrupted
 from perception.core.progress import Progress, phase
 
@@ -28,20 +30,6 @@ TYPED: ContextVar[Sequence[str]] = ContextVar("TYPED", default=())  # the comman
 
 AsJson = Annotated[bool, Parameter(name="--json", negative="")]
 Flag = Annotated[bool, Parameter(negative="")]
-
-
-def nested(values: dict[str, Any]) -> dict[str, Any]:
-    """Turn {"a.b": 1, "a.c": None} into {"a": {"b": 1}}."""
-    nested: dict[str, Any] = {}
-    for dotted, value in values.items():
-        *parents, last = dotted.split(".")
-        if value is None:
-            continue
-        place = nested
-        for parent in parents:
-            place = place.setdefault(parent, {})
-        place[last] = value
-    return nested
 
 
 def say(value: dict[str, Any], as_json: bool, lines: Sequence[str]) -> None:
@@ -175,3 +163,25 @@ def spell_options(tokens: Sequence[str], app: App) -> list[str]:
             token = "--" + key[1].replace("_", "-") + token[len(key[1]) :]
         spelled.append(token)
     return spelled
+
+
+def show_examples_apart(app: App) -> None:
+    """Put the examples of every command into blocks of code, one a line: help would join them."""
+    for name in app:
+        if name.startswith("-"):
+            continue
+        command = app[name]
+        if command.default_command is not None:
+            text = inspect.cleandoc(command.default_command.__doc__ or "").split("\nArgs:")[0]
+            command.help = in_blocks(text.strip())
+        show_examples_apart(command)
+
+
+def in_blocks(text: str) -> str:
+    """Return a text whose paragraphs of commands are blocks of code, one command a line."""
+    paragraphs = text.split("\n\n")
+    for place, paragraph in enumerate(paragraphs):
+        if paragraph.startswith("perception "):
+            commands = re.sub(r"\n(?!perception )", " ", paragraph)
+            paragraphs[place] = f"```\n{commands}\n```"
+    return "\n\n".join(paragraphs)

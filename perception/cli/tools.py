@@ -19,6 +19,7 @@ def synthesize(
     stride: int = 1,
     workers: int = 1,
     cameras: Literal[1, 6] = 1,
+    overwrite: Flag = False,
     as_json: AsJson = False,
 ) -> int:
     """Render a synthetic drive, camera and LiDAR, whose truth is known to the pixel and the point.
@@ -34,6 +35,7 @@ def synthesize(
         workers: Processes that render side by side.
         cameras: 1 looks ahead, in KITTI's and SemanticKITTI's layouts; 6 look round the car, in
             nuScenes' layout. Street and sweeps are the same.
+        overwrite: Discard the drive that is there.
         as_json: Print one JSON object for programs.
     """
     import pkgutil
@@ -53,10 +55,11 @@ def synthesize(
         stride=stride,
         workers=workers,
         cameras=cameras,
+        overwrite=overwrite,
     )
     lines = [f"{name}: {value}" for name, value in card["statistics"].items()]
     source = f"kitti:{out}" if cameras == 1 else f"nuscenes:{out}"
-    say(card, as_json, [*lines, f"{out}: label it with `perception label {source} ...`"])
+    say(card, as_json, [*lines, f"drive in {out}; next: perception label {source} ..."])
     return FINE
 
 
@@ -331,7 +334,9 @@ def completion(shell: Literal["bash", "zsh", "fish"]) -> int:
 
 
 def doctor(*, as_json: AsJson = False) -> int:
-    """Say what this machine has and what is missing.
+    """Say what this machine has and what is missing; exits with 1 if something is.
+
+    perception doctor
 
     Args:
         as_json: Print one JSON object for programs.
@@ -339,6 +344,13 @@ def doctor(*, as_json: AsJson = False) -> int:
     from perception.commands.doctor import examine
 
     findings = examine()
+    missing = [finding.name for finding in findings if not finding.fine]
+    verdict = (
+        f"{len(missing)} of {len(findings)} are not as they should be: {', '.join(missing)}; each "
+        "line below says what helps; what you do not use may stay so"
+        if missing
+        else "all is well: perception label PICTURES works here"
+    )
     lines = [f"{'ok ' if f.fine else 'NO '} {f.name:24} {f.text}" for f in findings]
-    say({"findings": [asdict(f) for f in findings]}, as_json, lines)
+    say({"findings": [asdict(f) for f in findings]}, as_json, [verdict, *lines])
     return FINE if all(f.fine for f in findings) else QUARANTINED

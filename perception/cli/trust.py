@@ -1,5 +1,6 @@
 """`perception trust`: fit on checked labels how likely a label is right; an order without a fit."""
 
+import shlex
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -8,7 +9,14 @@ from cyclopts import App
 
 from perception.cli.terminal import FINE, AsJson, Flag, say
 from perception.core.progress import step
+from perception.core.text import text_table
 
+MIX_COLUMNS = (  # below the table of `trust mix`
+    "",
+    "found: boxes of mapped classes; judged: of these, not rejected for score or mask;",
+    "one each: of these, no duplicates; people: of these, not rejected by anybody;",
+    "accepted: labels in the end, without those for review. In brackets: share of the column.",
+)
 trust_app = App(name="trust", help="Fit how likely each label is right, on checked labels.")
 corrections_app = App(name="corrections", help="Bring home what people decided of labels.")
 
@@ -53,7 +61,8 @@ def trust_fit(
         )
     found = trust.fit(judged, right_iou=iou, target_precision=target_precision, prior=prior)
     records.write_json(out, found.model.model_dump(mode="json"))
-    say(found.model.model_dump(mode="json"), as_json, [*found.lines(), f"{out}"])
+    after = f"trust file {out}; next: perception relabel {shlex.quote(runs[0])} --trust {out}"
+    say(found.model.model_dump(mode="json"), as_json, [*found.lines(), after])
     return FINE
 
 
@@ -73,18 +82,22 @@ def trust_order(run: str, *, first: int = 20, as_json: AsJson = False) -> int:
 
     with store.reading(run, evidence=False) as place:
         rows = trust.worst_first(place)[:first]
-    lines = [
-        f"{row.sample} {row.instance} {row.class_name}"
-        + (f" trust {row.trust:.3f}" if row.trust is not None else "")
-        for row in rows
-    ]
-    say({"labels": [asdict(row) for row in rows]}, as_json, lines)
+    table = [("sample", "instance", "class", "status", "score", "trust", "reasons")]
+    for row in rows:
+        trusted = "-" if row.trust is None else f"{row.trust:.3f}"
+        reasons = ", ".join(row.reasons) or "-"
+        figures = (f"{row.score:.2f}", trusted, reasons)
+        table.append((row.sample, str(row.instance), row.class_name, row.status, *figures))
+    value = {"labels": [asdict(row) for row in rows]}
+    say(value, as_json, text_table(table) if rows else ["no label waits for a decision"])
     return FINE
 
 
 @trust_app.command(name="mix")
 def trust_mix(run: str, *, as_json: AsJson = False) -> int:
-    """Show how each gate changes the mix of classes.
+    """Show how many labels of each class pass each gate, and how that changes the mix of classes.
+
+    In brackets the share of a class in its column.
 
     perception trust mix runs/drive
 
@@ -97,7 +110,7 @@ def trust_mix(run: str, *, as_json: AsJson = False) -> int:
 
     with store.reading(run, evidence=False) as place:
         mix = class_mix(place)
-    say(mix.passed, as_json, mix.lines())
+    say(mix.passed, as_json, [*mix.lines(), *MIX_COLUMNS])
     return FINE
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cyclopts import App
 
-from perception.cli.terminal import FINE, AsJson, say
+from perception.cli.terminal import FINE, QUARANTINED, AsJson, say
 
 weights_app = App(name="weights", help="List, verify, pull and export model weights.")
 
@@ -32,7 +32,9 @@ def weights_list(*, as_json: AsJson = False) -> int:
 
 @weights_app.command(name="verify")
 def weights_verify(path: Path, *, as_json: AsJson = False) -> int:
-    """Check a weights file against the known hashes.
+    """Check a weights file against the known hashes; exits with 1 if it is none of them.
+
+    perception weights verify mobile_sam.pt
 
     Args:
         path: The file.
@@ -45,12 +47,14 @@ def weights_verify(path: Path, *, as_json: AsJson = False) -> int:
     text = f"is {known.name} ({known.licence})" if known else "is not in the list of known weights"
     name = known.name if known else ""
     say({"sha256": digest, "known_as": name}, as_json, [f"{path}: {text}; sha256 {digest}"])
-    return FINE
+    return FINE if known else QUARANTINED
 
 
 @weights_app.command(name="pull")
 def weights_pull(name: str, *, to: Path = Path(), as_json: AsJson = False) -> int:
     """Download known weights and check their hash.
+
+    perception weights pull mobile_sam
 
     Args:
         name: As `perception weights list` shows it.
@@ -63,7 +67,12 @@ def weights_pull(name: str, *, to: Path = Path(), as_json: AsJson = False) -> in
     known = weights.identify(path)
     licence, note = (known.licence, known.note) if known else ("unknown", "")
     value = {"path": str(path), "known_as": known.name if known else "", "licence": licence}
-    say(value, as_json, [f"{path}: {note} Licence: {licence}"])
+    option = f"--{known.kind}" if known else "--detector"
+    lines = [
+        f"{path}: {note} Licence: {licence}",
+        f"next: perception label PICTURES {option} {path}",
+    ]
+    say(value, as_json, lines)
     return FINE
 
 

@@ -344,11 +344,27 @@ def _choose(request: LabelRequest) -> Chosen:
             "config.invalid", "--names names the classes of --detector; --boxes has its own"
         )
     detector, trusted = request.detector, request.trust_weights
+    _refuse_missing(request)
     return Chosen(
         registry.choose_detector(detector, trusted, request.names) if detector else None,
         registry.choose_segmenter(request.segmenter),
         registry.choose_segmenter(request.second) if request.second else None,
     )
+
+
+def _refuse_missing(request: LabelRequest) -> None:
+    """Refuse files of weights that are not there, all of them at once."""
+    asked = (request.detector, request.segmenter, request.second)
+    gone = [text for text in asked if Path(text).suffix and not Path(text).exists()]
+    if len(gone) < 2:  # of one the checks below say more
+        return
+    refused = []
+    for text in dict.fromkeys(gone):
+        try:
+            weights.check(Path(text))
+        except RequestError as error:
+            refused.append(error.message)
+    raise RequestError("weights.missing", "; ".join(refused))
 
 
 def _resolve_models(settings: Config, chosen: Chosen) -> Config:

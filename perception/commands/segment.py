@@ -23,7 +23,7 @@ from perception.core.types import (
     Status,
 )
 from perception.formats import coco
-from perception.io.files import refuse_occupied, write_bytes
+from perception.io.files import discard_made, refuse_occupied, write_bytes
 from perception.io.images import decode_image
 from perception.models import registry
 from perception.models.everything import everything
@@ -46,6 +46,7 @@ class SegmentRequest:
         masks_each: 1, or 3 where a prompt may mean a whole, a part or a part of that.
         cutouts: Write each object as a transparent PNG.
         observe: Device, threads, engine.
+        overwrite: Discard what an earlier call wrote into `out`.
     """
 
     image: Path
@@ -56,6 +57,7 @@ class SegmentRequest:
     masks_each: int = 1
     cutouts: bool = False
     observe: ObserveConfig = field(default_factory=ObserveConfig)
+    overwrite: bool = False
 
 
 def segment(request: SegmentRequest) -> list[dict[str, Any]]:
@@ -69,11 +71,15 @@ def segment(request: SegmentRequest) -> list[dict[str, Any]]:
         raise RequestError(
             "prompt.invalid", "give --box or --point for each object, or --everything alone"
         )
-    refuse_occupied(request.out)
+    if not request.overwrite:
+        refuse_occupied(request.out)
     image = decode_image(request.image)
     cores = request.observe.threads or len(os.sched_getaffinity(0))
     config = request.observe.model_copy(update={"threads": cores})
     model = registry.load_promptable(request.segmenter, config)
+    if request.overwrite:  # now that all that may be refused was read
+        discard_made(request.out, ("masks.json",))
+        refuse_occupied(request.out)
     if request.grid:
         segments, prompts = everything(model, image, request.grid), tuple[Prompt, ...]()
     else:

@@ -328,6 +328,9 @@ class Doubtful:
         instance: Its id.
         class_name: Its class.
         trust: Probability that it is right; None where nothing was fitted.
+        score: Of the detector.
+        status: accepted or review.
+        reasons: Why it is for review; none where it is accepted.
     """
 
     sample: str
@@ -335,6 +338,9 @@ class Doubtful:
     instance: int
     class_name: str
     trust: float | None
+    score: float
+    status: str
+    reasons: tuple[str, ...]
 
 
 def worst_first(run: Path) -> list[Doubtful]:
@@ -358,6 +364,9 @@ def worst_first(run: Path) -> list[Doubtful]:
                     int(rows.instance_ids[row]),
                     ontology.by_id(int(rows.class_ids[row])).name,
                     None if np.isnan(trust) else float(trust),
+                    float(rows.scores[row]),
+                    Status(rows.statuses[row]).name.lower(),
+                    rows.reasons[row],
                 )
             )
     trusts = np.array([np.nan if one.trust is None else one.trust for one in found], np.float64)

@@ -4,6 +4,7 @@
 can be changed at any time with `perception relabel`.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
@@ -395,3 +396,17 @@ def load_config(path: Path | None, overrides: dict[str, Any]) -> Config:
     """Resolve the settings: defaults, then the YAML file, then `overrides` (nested values)."""
     values = merge(read_overrides(path), overrides)
     return parse_config(values, str(path) if path else "options")
+
+
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn {"a.b": 1, "a.c": None} into {"a": {"b": 1}}."""
+    nested: dict[str, Any] = {}
+    for dotted, value in values.items():
+        *parents, last = dotted.split(".")
+        if value is None:
+            continue
+        place = nested
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = value
+    return nested

@@ -24,6 +24,16 @@ SAME = "same"  # the class map that keeps a source's own classes
 MAX_SHOWN, _LONGEST = 20, 100  # unknown names in one message, and characters of one
 _FORM = re.compile(r"[\s_-]+")  # between the words of a name
 Sizes = tuple[float, float, float] | tuple[()]
+# Usual and largest length, width and height of families, where a source names no more than these:
+# what is usual of most of their objects on a street, and the bounds of the family's largest class.
+KIND_SIZES: dict[str, tuple[Sizes, Sizes]] = {
+    "vehicle": ((4.2, 1.8, 1.5), (90.0, 3.5, 5.0)),
+    "human": ((0.8, 0.6, 1.7), (3.0, 1.6, 2.6)),
+    "pedestrian": ((0.8, 0.6, 1.7), (1.6, 1.6, 2.5)),
+    "cyclist": ((1.8, 0.6, 1.7), (2.6, 1.6, 2.6)),
+    "rider": ((1.8, 0.6, 1.7), (3.0, 1.6, 2.6)),
+    "twowheeler": ((1.8, 0.6, 1.1), (3.0, 1.6, 2.2)),
+}
 
 
 class OntologyClass(Settings):
@@ -148,7 +158,8 @@ def unknown_classes(names: Sequence[str], where: str) -> RequestError:
         "class.unknown",
         f"{what} neither mapped nor ignored by {where}: {shown}{more}; in a class map of your own "
         f"(--class-map FILE.yaml) write `{json.dumps(names[0][:_LONGEST])}: CLASS` under `map`, or "
-        "the name in the list `ignore`, or keep all classes as they are: --class-map same",
+        "the name in the list `ignore` (`perception classes new DETECTOR > map.yaml` writes one to "
+        "change), or keep all classes as they are: --class-map same",
     )
 
 
@@ -206,7 +217,9 @@ def same_classes(names: Sequence[str], known: Ontology) -> tuple[Ontology, Class
     """Return an ontology whose classes are a source's own, each mapped to itself.
 
     A class that another ontology has too, whatever the form of its name, has its family and sizes
-    from there; others have none: nothing is refused for their size.
+    from there, and so has one whose last word it has ("police car", "school-bus"); a class that is
+    called as a family ("vehicle") has the family's. Others have none: nothing is refused for their
+    size.
 
     Args:
         names: Of the source; a name that comes twice counts once.
@@ -215,12 +228,18 @@ def same_classes(names: Sequence[str], known: Ontology) -> tuple[Ontology, Class
     of_form = {_plain(entry.name): entry for entry in known.classes}
     classes = []
     for number, name in enumerate(dict.fromkeys(names), start=1):
-        like = of_form.get(_plain(name), OntologyClass(id=0, name=name, parent=name))
+        last = _FORM.split(name.strip())[-1]
+        like = of_form.get(_plain(name)) or of_form.get(_plain(last)) or _of_kind(name)
         classes.append(like.model_copy(update={"id": number, "name": name}))
     listed = {entry.name for entry in classes}
     rules = tuple(rule for rule in known.compose if {rule.over, rule.under, rule.becomes} <= listed)
     ontology = Ontology(name=SAME, classes=tuple(classes), compose=rules)
     return ontology, ClassMap(source=SAME, target=SAME, map={name: name for name in listed})
+
+
+def _of_kind(name: str) -> OntologyClass:
+    usual_m, most_m = KIND_SIZES.get(_plain(name), ((), ()))
+    return OntologyClass(id=0, name=name, parent=name, usual_m=usual_m, most_m=most_m)
 
 
 def only(class_map: ClassMap, classes: Sequence[str]) -> ClassMap:

@@ -5,7 +5,7 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -160,6 +160,32 @@ def refuse_occupied(out: Path) -> None:
     """Refuse a folder for output that holds anything, or is a file: `output.exists`."""
     if os.path.lexists(out) and (not out.is_dir() or any(out.iterdir())):
         raise RequestError("output.exists", f"{out}: is not empty; choose another --out")
+
+
+def discard_made(out: Path, signs: Sequence[str]) -> None:
+    """Empty a folder that a command of ours filled; one without a sign of that is left as it is.
+
+    Args:
+        out: The folder; a file and what is not there are left to whoever writes.
+        signs: Files that show who filled it; one of them is enough.
+
+    Raises:
+        RequestError: `output.exists` for a folder that holds something else.
+    """
+    if not out.is_dir() or not any(out.iterdir()):
+        return
+    if not any((out / sign).is_file() for sign in signs):
+        raise RequestError(
+            "output.exists",
+            f"{out}: --overwrite discards what this command wrote, and this folder holds something "
+            f"else (no {signs[0]}); choose another --out",
+        )
+    with storage_faults(out):
+        for path in out.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
 
 def remove_temporaries(folder: Path) -> None:

@@ -11,12 +11,12 @@ from typing import Any
 from perception.core.errors import RequestError
 from perception.core.progress import Progress
 from perception.core.version import __version__
-from perception.io.files import write_bytes
+from perception.io.files import discard_made, write_bytes
 from perception.synthetic import write, write_nuscenes
 from perception.synthetic.constants import VERSION, constants_sha256
 from perception.synthetic.drive import TICK_NS, Frame, Renderer
 from perception.synthetic.rays import Caster
-from perception.synthetic.read import DRIVE_LICENCE
+from perception.synthetic.read import DRIVE_FILES, DRIVE_LICENCE
 from perception.synthetic.rig import CAMERA_HEIGHT_M, LIDAR_M, RIGS, Rig
 from perception.synthetic.world import make_world
 from perception.synthetic.write import FrameTruth, prepare, statistics
@@ -37,6 +37,7 @@ def synthesize(
     stride: int = 1,
     workers: int = 1,
     cameras: int = 1,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Write a drive; the same arguments write the same bytes.
 
@@ -51,6 +52,7 @@ def synthesize(
         workers: Processes; the caster crosses to them by pickle. Bytes do not depend on it.
         cameras: 1, in KITTI's layout, or 6 round the car, in nuScenes'. The street, the traffic and
             the sweeps are the same.
+        overwrite: Discard a drive that is there.
 
     Returns:
         The card.
@@ -67,6 +69,8 @@ def synthesize(
         )
     if cameras not in RIGS:
         raise RequestError("option.invalid", f"cameras {cameras}: expected 1 or 6")
+    if overwrite:
+        discard_made(out, DRIVE_FILES[:1])  # exports have cards too
     prepare(out)
     duration_s = (scene_frames * stride + 1) * TICK_NS / 1e9
     jobs = [

@@ -11,6 +11,7 @@ import pytest
 
 from perception import cli
 from perception.cli.terminal import spell_options
+from perception.commands.doctor import Finding
 from perception.core.config import Config, load_config
 from perception.models import weights
 
@@ -89,6 +90,7 @@ def test_a_run_says_what_it_found_and_where(
     out, errors = capsys.readouterr()
     assert out.splitlines()[0] == "3 samples: 2 ok, 1 empty, 0 quarantined"
     assert "classes accepted: car 3" in out and str(run) in out.splitlines()[-1]
+    assert out.splitlines()[-2] == f"next: perception show {run} --out page"
     assert "Traceback" not in errors
 
 
@@ -220,6 +222,47 @@ def test_row_31_missing_weights_tell_path_hash_and_command(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_two_files_that_are_missing_are_told_together(
+    source: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tokens = ["--detector", "no.onnx", "--segmenter", "gone.pt", "--out", "run"]
+    assert cli.run(["label", str(source), *tokens]) == cli.USAGE
+    errors = capsys.readouterr().err
+    assert errors.startswith("perception: weights.missing: ")
+    assert "no.onnx" in errors and "gone.pt" in errors and errors.count("\n") == 1
+
+
+def test_the_doctor_begins_with_all_is_well(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fine = (Finding("python", True, "3.11"),)
+    monkeypatch.setattr("perception.commands.doctor.examine", lambda: fine)
+    assert cli.run(["doctor"]) == cli.FINE
+    assert capsys.readouterr().out.startswith("all is well")
+
+
+@pytest.mark.slow
+def test_the_order_of_review_has_a_head_and_says_why(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    assert cli.run(["trust", "order", str(finished), "--first", "2"]) == cli.FINE
+    head, *rows = capsys.readouterr().out.splitlines()
+    columns = ["sample", "instance", "class", "status", "score", "trust", "reasons"]
+    assert head.split() == columns and len(rows) == 2
+    assert {row.split()[2] for row in rows} == {"car"} and all("accepted" in row for row in rows)
+    assert cli.run(["trust", "mix", str(finished)]) == cli.FINE
+    mixed = capsys.readouterr().out.splitlines()
+    for column in mixed[0].replace("one each", "one_each").split()[1:]:
+        assert any(f"{column.replace('_', ' ')}:" in line for line in mixed[2:]), column
+    assert cli.run(["trust", "order", str(finished), "--first", "0"]) == cli.FINE
+    assert capsys.readouterr().out == "no label waits for a decision\n"
+
+
 def test_weights_are_listed_and_verified(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -227,7 +270,7 @@ def test_weights_are_listed_and_verified(
     assert "mobile_sam" in capsys.readouterr().out
     mine = tmp_path / "mine.onnx"
     mine.write_bytes(b"\x08\x08" + bytes(20))
-    assert cli.run(["weights", "verify", str(mine)]) == cli.FINE
+    assert cli.run(["weights", "verify", str(mine)]) == cli.QUARANTINED
     assert "is not in the list of known weights" in capsys.readouterr().out
 
 
@@ -253,6 +296,7 @@ def test_the_doctor_names_the_fix(
     monkeypatch.setattr("perception.commands.doctor.EXTRAS", {"no-such-package": "ray"})
     assert cli.run(["doctor"]) == cli.QUARANTINED
     out = capsys.readouterr().out
+    assert "are not as they should be: no-such-package, import cv2" in out.splitlines()[0]
     assert "apt-get install libgl1" in out and "driving-perception[ray]" in out
     assert "Traceback" not in out
 

@@ -221,6 +221,34 @@ def test_who_changes_or_keeps_a_label_saw_that_the_others_are_gone(
     assert corrections.apply(run, path, terms=terms).by_class == table(car=row)
 
 
+@pytest.mark.parametrize(
+    ("to", "all_checked", "decided"), [("coco", False, 1), ("coco", True, 6), ("cvat", True, 5)]
+)
+def test_a_label_is_of_people_where_they_touched_it_or_said_that_all_was_checked(
+    run: Path, tmp_path: Path, to: str, all_checked: bool, decided: int
+) -> None:
+    file = tmp_path / "edited.json"
+    document = exported(run, file)
+    document["annotations"][0] = moved(document["annotations"][0], 2)
+    file.write_text(json.dumps(document))
+    if to == "cvat":
+        export(run, "cvat", tmp_path / "cvat")
+        file = tmp_path / "cvat" / "annotations.xml"
+        tree = ElementTree.parse(file)
+        first = next(one for one in tree.iter("image") if len(one))
+        first.remove(first[0])
+        tree.write(file)
+    corrections.apply(run, file, terms=corrections.Terms(all_checked=all_checked))
+    kept = [
+        by_human
+        for one in read_labels(run)
+        for own in [one.pictures[0].instances]
+        for by_human, status in zip(own.by_human, own.statuses, strict=True)
+        if status == Status.ACCEPTED
+    ]
+    assert sum(kept) == decided and len(kept) == (5 if to == "cvat" else 6)
+
+
 def test_a_moved_label_is_found_by_its_id(run: Path, tmp_path: Path) -> None:
     path = tmp_path / "edited.json"
     document = exported(run, path)

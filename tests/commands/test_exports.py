@@ -18,6 +18,7 @@ from perception.core import masks as rle
 from perception.core.errors import RequestError
 from perception.core.types import ExportSummary, SampleLabels, Status
 from perception.formats import coco, cvat, yolo
+from perception.io import files
 from perception.review import words
 from perception.runs import folder
 
@@ -56,6 +57,46 @@ def test_all_leaves_out_points_where_there_is_no_sweep(
     assert cli.run(["label", str(source), *fakes, "--out", str(tmp_path / "run")]) == cli.FINE
     done = exports.export(tmp_path / "run", "all", tmp_path / "out")
     assert set(POINTS) == set(exports.FORMATS) - {one.to for one in done}
+    with pytest.raises(RequestError, match=r"export\.empty: --to ply writes labels of points"):
+        exports.export(tmp_path / "run", "coco,ply", tmp_path / "points")
+    assert not (tmp_path / "points").exists()
+    (nothing,) = exports.export(
+        tmp_path / "run", "png", tmp_path / "none", statuses=(Status.REVIEW,)
+    )
+    assert "it holds no label" in nothing.lines()[1] and "it holds no label" not in str(done)
+
+
+@pytest.mark.slow
+def test_several_formats_go_into_one_folder_and_replace_what_an_export_wrote(
+    run: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    command = ["export", str(run), "--to", "png,coco", "--out", str(out)]
+    assert cli.run(command) == cli.FINE
+    assert (out / "coco.json").is_file() and (out / "png" / "card.md").is_file()
+    (out / "png" / "stale.png").touch()
+    assert cli.run(command) == cli.USAGE
+    assert cli.run([*command, "--overwrite"]) == cli.FINE
+    assert not (out / "png" / "stale.png").exists() and (out / "coco.json").is_file()
+    with pytest.raises(RequestError, match="--to tiff: expected one of"):
+        exports.export(run, "coco,tiff", out)
+
+
+def test_overwrite_discards_nothing_but_an_export(tmp_path: Path) -> None:
+    mine = tmp_path / "thesis"
+    mine.mkdir()
+    (mine / "chapter.tex").write_text("years of work")
+    with pytest.raises(RequestError, match=r"holds something else \(no card\.md\)"):
+        files.discard_made(mine, command.CARDS)
+    assert (mine / "chapter.tex").is_file()
+    (mine / "card.md").touch()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "kept").touch()
+    (mine / "link").symlink_to(tmp_path / "elsewhere")
+    files.discard_made(mine, command.CARDS)
+    assert [*mine.iterdir()] == [] and (tmp_path / "elsewhere" / "kept").is_file()
+    for nothing in (mine, tmp_path / "nowhere"):
+        files.discard_made(nothing, command.CARDS)
 
 
 def test_what_cannot_be_asked_for(run: Path, tmp_path: Path) -> None:

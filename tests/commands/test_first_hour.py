@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from perception import cli
+from perception.commands.calls import name_of
 from perception.commands.label import plan
 from perception.commands.request import LabelRequest
 from perception.commands.results import read_labels
@@ -87,7 +88,7 @@ def test_a_dry_run_and_offline_fetch_nothing(
     ],
 )
 def test_a_run_is_named_after_its_source(source: str, name: str) -> None:
-    assert cli.labels._name_of(source) == name
+    assert name_of(source) == name
 
 
 @pytest.mark.slow

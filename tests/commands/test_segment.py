@@ -170,6 +170,20 @@ def test_a_folder_that_holds_something_is_not_written_to(
     assert "output.exists" in capsys.readouterr().err
 
 
+def test_overwrite_discards_what_segment_wrote_and_nothing_else(
+    image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    command = ["segment", str(image), "--segmenter", "x", "--out", str(out), "--box", "1,1,5,5"]
+    assert cli.run([*command, "--cutout"]) == cli.FINE
+    assert cli.run(command) == cli.USAGE
+    assert cli.run([*command, "--overwrite"]) == cli.FINE
+    assert sorted(path.name for path in out.iterdir()) == ["masks.json", "overlay.png"]
+    command[command.index(str(out))] = str(image.parent)
+    assert cli.run([*command, "--overwrite"]) == cli.USAGE
+    assert "holds something else (no masks.json)" in capsys.readouterr().err and image.is_file()
+
+
 def test_a_model_for_boxes_only_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     with pytest.raises(RequestError, match="answers boxes only"):

@@ -14,6 +14,7 @@ from perception.core.config import (
     parse_config,
 )
 from perception.core.errors import RequestError
+from perception.core.presets import PRESETS, with_preset
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -42,9 +43,38 @@ def test_an_empty_file_changes_nothing(tmp_path: Path, text: str) -> None:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.name)
 def test_every_shipped_config_loads_and_says_how_to_use_it(path: Path) -> None:
-    assert load_config(path, {}) != Config()  # or it would be idle
+    assert (load_config(path, {}) == Config()) == (path.stem == "balanced")
     header = [line for line in path.read_text().splitlines()[:3] if line.startswith("#")]
     assert any(f"--config configs/{path.name}" in line for line in header)
+
+
+def test_presets_ship_and_state_the_same_settings_so_that_each_leads_back() -> None:
+    stated = {}
+    for name in PRESETS:
+        path, overrides = with_preset(name, None, {"threads": 1})
+        assert path is not None and overrides == {"threads": 1}
+        judged = load_yaml(path)["decide"]
+        assert load_yaml(path).keys() == {"decide"}, "relabel takes them"
+        stated[name] = {group: frozenset(values) for group, values in judged.items()}
+    assert stated["strict"] == stated["balanced"] == stated["recall"]
+    recall = load_config(ROOT / "configs" / "recall.yaml", {})
+    assert recall.decide.judge.min_score == Config().observe.min_score  # none lower was seen
+
+
+def test_a_file_wins_over_a_preset_and_an_option_over_both(tmp_path: Path) -> None:
+    mine = written(tmp_path, "decide: {judge: {min_score: 0.5, review_stability: 0.95}}")
+    option = {"decide": {"judge": {"min_score": 0.6}}}
+    judge = load_config(*with_preset("strict", mine, option)).decide.judge
+    assert (judge.min_score, judge.review_stability, judge.review_box_iou) == (0.6, 0.95, 0.75)
+    assert with_preset("", mine, option) == (mine, option)
+
+
+def test_a_fault_is_told_by_the_name_of_its_own_file(tmp_path: Path) -> None:
+    mine = written(tmp_path, "decide: {juge: {}}")
+    with pytest.raises(RequestError, match=mine.name):
+        with_preset("strict", mine, {})
+    with pytest.raises(RequestError, match="expected one of strict, balanced, recall"):
+        with_preset("lax", None, {})
 
 
 def test_the_strict_config_is_stricter_than_the_default() -> None:

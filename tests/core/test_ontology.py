@@ -5,6 +5,7 @@ import pytest
 from perception.core.config import load_yaml
 from perception.core.errors import RequestError, SampleError
 from perception.core.ontology import (
+    KIND_SIZES,
     ClassMap,
     Ontology,
     data_folder,
@@ -305,6 +306,34 @@ def test_a_sources_own_classes_keep_their_names_and_borrow_sizes() -> None:
     with_riders, _ = same_classes([entry.name for entry in road.classes], road)
     assert with_riders.compose == road.compose
     assert same_classes((), road)[0].classes == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "parent", "usual_m"),
+    [
+        ("police car", "vehicle", (4.2, 1.8, 1.5)),
+        ("School-Bus", "vehicle", (12.0, 2.6, 3.2)),
+        ("vehicle", "vehicle", (4.2, 1.8, 1.5)),
+        ("Two Wheeler", "Two Wheeler", (1.8, 0.6, 1.1)),
+        ("pedestrian", "pedestrian", (0.8, 0.6, 1.7)),
+        ("carpet", "carpet", ()),
+        ("sofa", "sofa", ()),
+    ],
+)
+def test_a_class_of_a_known_kind_has_its_sizes(
+    name: str, parent: str, usual_m: tuple[float, ...]
+) -> None:
+    (entry,) = same_classes((name,), load_ontology())[0].classes
+    assert (entry.name, entry.parent, entry.usual_m) == (name, parent, usual_m)
+    assert bool(entry.most_m) == bool(usual_m)
+
+
+def test_what_is_usual_of_a_kind_is_within_its_bounds_and_those_hold_its_classes() -> None:
+    for usual_m, most_m in KIND_SIZES.values():
+        assert all(usual < most for usual, most in zip(usual_m, most_m, strict=True))
+    for entry in load_ontology().classes:
+        _, most_m = KIND_SIZES.get(entry.parent, ((), ()))
+        assert all(own <= most for own, most in zip(entry.most_m, most_m, strict=False)), entry.name
 
 
 def test_only_some_classes_are_kept_and_the_others_are_ignored_and_counted() -> None:

@@ -123,6 +123,15 @@ def test_a_folder_that_holds_something_is_refused(tmp_path: Path, caster: Caster
     (tmp_path / "note.txt").write_text("mine")
     with pytest.raises(RequestError, match=r"output\.exists"):
         synthesize(tmp_path, 1, 0, caster, _ignore)
+    with pytest.raises(RequestError, match=r"holds something else \(no truth\.json\)"):
+        synthesize(tmp_path, 1, 0, caster, _ignore, overwrite=True)
+    assert (tmp_path / "note.txt").read_text() == "mine"
+
+
+def test_overwrite_discards_a_drive(tmp_path: Path, caster: Caster) -> None:
+    synthesize(tmp_path / "drive", 2, 0, caster, _ignore)
+    synthesize(tmp_path / "drive", 1, 0, caster, _ignore, overwrite=True)
+    assert len([*(tmp_path / "drive" / "training" / "image_2").iterdir()]) == 1
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,7 @@ from perception.formats import (
     yolo,
 )
 from perception.io.buckets import is_bucket
+from perception.io.files import discard_made
 from perception.io.pictures import Pictures
 from perception.readers import sources
 from perception.runs import folder, store
@@ -101,6 +102,11 @@ class Exported:
             f"{self.out}: {written.samples} samples, {written.labels} labels, {written.ignored} "
             f"ignored{ignored_as}; read again: {back.labels} labels, {lost}"
         ]
+        if not written.labels:
+            lines.append(
+                "warning: it holds no label: none has a status that was asked for; "
+                "--status accepted,review takes more"
+            )
         if written.left_out:
             lines.append("left out: " + ", ".join(f"{name} {n}" for name, n in written.left_out))
         if self.quarantined:
@@ -257,6 +263,13 @@ FORMATS: dict[str, _Format] = {
 }
 
 
+# What tells an export, of one format or several, from other folders.
+CARDS = (
+    "card.md",
+    *(f"{name}.card.md" if form.ending else f"{name}/card.md" for name, form in FORMATS.items()),
+)
+
+
 @dataclass(frozen=True, eq=False)
 class _Source:
     """A run, or a drive, whose `spec` is None."""
@@ -277,41 +290,53 @@ def export(
     *,
     statuses: tuple[Status, ...] = (Status.ACCEPTED,),
     classes: str = "",
+    overwrite: bool = False,
 ) -> tuple[Exported, ...]:
     """Write a run's labels, or a synthetic drive's truth, in a format that others read.
 
     Args:
         run: The run folder, its address in a bucket, or a drive's.
-        to: One of `FORMATS`, or "all": each into a file or folder of its own below `out`.
+        to: One of `FORMATS`; several, separated by commas, or "all": each into a file or folder of
+            its own below `out`.
         out: A file (coco, coco-results), replaced if it is there, or a folder that holds nothing:
             files of another export would mix in.
         statuses: Which instances count as labels.
         classes: Class map to the format's names and ids; "" for the format's own.
+        overwrite: Discard a folder that an earlier export wrote: one with a card.
 
     Returns:
         What was written: one entry, or several for "all", which leaves out points where there is no
         sweep, and those of a drive, and what needs the images where these lie in a bucket.
 
     Raises:
-        RequestError: `export.unknown`, `export.images`, `export.occupied`, `id.overflow`,
-            `export.collision`, `run.incomplete`; `export.lossy` if reading it again does not give
-            back the labels, or polygons lose more than their bound.
+        RequestError: `export.unknown`, `export.empty` for points of a run without sweeps,
+            `export.images`, `export.occupied`, `id.overflow`, `export.collision`, `run.incomplete`,
+            `output.exists`; `export.lossy` if reading it again does not give back the labels, or
+            polygons lose more than their bound.
     """
-    if to not in FORMATS and to != ALL:
-        known = ", ".join((*FORMATS, ALL))
-        raise RequestError("export.unknown", f"--to {to}: expected one of {known}")
+    asked = tuple(dict.fromkeys(name.strip() for name in to.split(",")))
+    for name in asked:
+        if name not in FORMATS and asked != (ALL,):
+            known = ", ".join((*FORMATS, ALL))
+            raise RequestError("export.unknown", f"--to {name}: expected one of {known}")
     with store.reading(run, evidence=False) as path, alone_in(Path(out)):
-        return _export_all(path, to, Path(out), frozenset(statuses), classes)
+        return _export_all(path, asked, Path(out), frozenset(statuses), classes, overwrite)
 
 
 def _export_all(
-    path: Path, to: str, place: Path, chosen: frozenset[Status], classes: str
+    path: Path,
+    asked: tuple[str, ...],
+    place: Path,
+    chosen: frozenset[Status],
+    classes: str,
+    overwrite: bool,
 ) -> tuple[Exported, ...]:
-    if place.is_dir() and any(place.iterdir()):
+    if place.is_dir() and any(place.iterdir()) and not overwrite:
         raise RequestError(
             "export.occupied", f"{place}: is a folder that holds files; choose another --out"
         )
-    if to != ALL and FORMATS[to].points and is_drive(path):
+    named = () if asked == (ALL,) else asked
+    if is_drive(path) and any(FORMATS[to].points for to in named):
         raise RequestError(
             "export.unknown",
             f"{path}: is a drive, which holds the labels of its points: see training/labels, or "
@@ -319,23 +344,35 @@ def _export_all(
         )
     source = _open(path)
     away = source.refs[0].root if source.refs and is_bucket(source.refs[0].root) else ""
-    if away and to != ALL and to in NEED_IMAGES:
+    for to in NEED_IMAGES.intersection(named) if away else ():
         raise RequestError(
             "export.images",
             f"--to {to} needs the images, which lie in {away}: label a copy of them, or choose "
             "another format",
         )
-    if to != ALL:
-        return (_export(source, to, place, chosen, classes),)
-    if classes:
+    if len(named) != 1 and classes:
         raise RequestError(
-            "export.unknown", "--to all with --classes: formats have ids of their own; choose one"
+            "export.unknown",
+            f"--to {','.join(asked)} with --classes: formats have ids of their own; choose one",
         )
-    swept = source.spec is not None and any(len(sample.points) for sample in source.samples())
+    asks = source.spec is not None and any(FORMATS[to].points for to in named or FORMATS)
+    swept = asks and any(len(sample.points) for sample in source.samples())
+    for to in named:
+        if FORMATS[to].points and not swept:
+            raise RequestError(
+                "export.empty",
+                f"--to {to} writes labels of points, and no sample of the run has any; choose one "
+                f"of {', '.join(name for name, form in FORMATS.items() if not form.points)}",
+            )
+    if overwrite:  # now that nothing is refused any more
+        discard_made(place, CARDS)
+    if len(named) == 1:
+        return (_export(source, named[0], place, chosen, classes),)
     return tuple(
         _export(source, name, place / f"{name}{form.ending}", chosen, "")
         for name, form in FORMATS.items()
-        if (swept or not form.points) and not (away and name in NEED_IMAGES)
+        if name in named
+        or (not named and (swept or not form.points) and not (away and name in NEED_IMAGES))
     )
 
 
