@@ -11,6 +11,7 @@ from cyclopts.exceptions import CycloptsError, UnknownOptionError, UnusedCliToke
 from perception.cli import display, labels, tools
 from perception.cli.bench import bench_app
 from perception.cli.classes import classes_app
+from perception.cli.demo import demo
 from perception.cli.segment import segment
 from perception.cli.terminal import (
     FINE,
@@ -55,6 +56,7 @@ AROUND = Group("Models, machines, settings", sort_key=3)
 app.command(labels.label, group=FIRST)
 app.command(tools.show, group=FIRST)
 app.command(labels.export, group=FIRST)
+app.command(demo, group=FIRST)
 app.command(tools.doctor, group=FIRST)
 app.command(labels.relabel, group=RUNS)
 app.command(tools.status, group=RUNS)
@@ -85,7 +87,8 @@ perception labels driving data: YOLO boxes prompt SAM. What most people want:
   perception show runs/mine --out page             pictures, points and figures, opens from disk
   perception export runs/mine --to coco --out labels.json
 
-perception init PICTURES writes settings; perception weights list shows which models have a name
+perception demo shows all of it on a drive that it renders; perception init PICTURES writes settings
+perception weights list shows which models have a name
 perception --help                     every command; perception doctor looks at this machine
 """
 
