@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from perception.core.errors import RequestError
@@ -18,8 +19,12 @@ class Spent:
     peak_bytes: int
 
 
-def command(*tokens: object) -> Spent:
+def command(*tokens: object, environment: Mapping[str, str] | None = None) -> Spent:
     """Run `perception` with arguments and measure it.
+
+    Args:
+        tokens: The arguments.
+        environment: Of the process; that of this one by default.
 
     Raises:
         RequestError: `bench.failed`, with the last line that it wrote.
@@ -30,6 +35,7 @@ def command(*tokens: object) -> Spent:
             [sys.executable, "-m", "perception.cli", *map(str, tokens)],
             stdout=subprocess.DEVNULL,
             stderr=errors,
+            env=environment,
         )
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - started

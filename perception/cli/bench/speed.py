@@ -49,6 +49,34 @@ def bench_race(
     return finish(race.report(result), output)
 
 
+@bench_app.command(name="start")
+def bench_start(
+    *, images: str, detector: str, segmenter: str, rounds: int = 3, output: Shown = PLAIN
+) -> int:
+    """Time whole commands on photos of mixed sizes, beside auto_annotate on all cores.
+
+    perception bench start --images FOLDER --detector yolov8n.onnx --segmenter mobile_sam.pt
+
+    With an empty cache and with a kept one; on all, ten and one of the images; `status` and
+    `--help`.
+
+    Args:
+        images: Folder, glob or list file of more than ten images.
+        detector: YOLO weights (.onnx).
+        segmenter: A SAM checkpoint.
+        rounds: How often each command runs; they take turns.
+        output: Where figures go.
+    """
+    from perception.benchmarks import start
+    from perception.io import scratch
+
+    with scratch.folder("start") as place:
+        found = start.measure(
+            images, detector, segmenter, place, rounds=rounds, tell=show_steps(output.as_json)
+        )
+    return finish(found, output)
+
+
 @bench_app.command(name="memory")
 def bench_memory(
     *,
