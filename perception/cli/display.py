@@ -19,7 +19,7 @@ from typing import Any, Literal, Self
 from perception.core.progress import LOG, Pace, Step, clock, rate
 
 Form = Literal["terminal", "plain", "json", "quiet"]
-PATIENCE_S = 1.0  # before the first line on a terminal
+PATIENCE_S = 0.5  # before the first line on a terminal
 PLAIN_S = 5.0  # before the first plain line, and between two, at least
 HEARTBEAT_S = 8.0  # and at most
 TICK_S = 0.25

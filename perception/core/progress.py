@@ -52,6 +52,11 @@ def step(done: int, total: int, name: str = "") -> None:
 def each(items: Iterable[Item], total: int, doing: str) -> Iterator[Item]:
     """Yield things one by one, and say what is done with them and how many are done."""
     phase(doing)
+    yield from counted(items, total)
+
+
+def counted(items: Iterable[Item], total: int) -> Iterator[Item]:
+    """Yield things one by one, and say how many are done."""
     step(0, total)
     for number, item in enumerate(items, 1):
         yield item

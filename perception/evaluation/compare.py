@@ -13,6 +13,7 @@ import numpy as np
 
 from perception.core.errors import RequestError, SampleError
 from perception.core.ontology import ClassMap, load_class_map
+from perception.core.progress import each
 from perception.core.statistics import weights_of
 from perception.core.types import (
     Float32,
@@ -153,7 +154,8 @@ def _with_root(truth: str, refs: dict[str, SampleRef]) -> str:
 def _all_samples(
     run: Path, label_set: str, refs: dict[str, SampleRef], truth: Truth
 ) -> Iterator[SampleLabels]:
-    for outcome, labels in folder.read_labels(run, label_set):
+    found = folder.read_labels(run, label_set)
+    for outcome, labels in each(found, len(refs), "comparing with the truth"):
         if outcome.status == "quarantined":
             yield _without_labels(refs[outcome.sample_id], truth)
         else:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from perception.core.errors import RequestError, SampleError
+from perception.core.progress import each
 from perception.core.types import Sample, SampleLabels, SampleRef, Status, UInt8
 from perception.evaluation import evaluate
 from perception.io.files import write_bytes
@@ -117,7 +118,8 @@ def show(
         recorder = pkgutil.resolve_name(RECORDERS["rerun"])(recording, spec.ontology)
     folders.begin(out, WEB, keep=RECORDING if rerun else "")
     shown = []
-    for number, (ref, outcome, sample) in enumerate(_chosen(run, spec, plan, frames)):
+    chosen = each(_chosen(run, spec, plan, frames), min(frames, len(plan.samples)), "drawing")
+    for number, (ref, outcome, sample) in enumerate(chosen):
         shown.append(_frame(out, number, ref, outcome, sample, spec, recorder))
     if recorder is not None:
         recorder.close()

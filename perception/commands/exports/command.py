@@ -36,6 +36,7 @@ from perception.commands.exports.spatial import (
 from perception.commands.exports.turns import alone_in
 from perception.core.errors import PerceptionError, RequestError
 from perception.core.ontology import Ontology, load_class_map, load_ontology, target_of
+from perception.core.progress import counted, phase
 from perception.core.types import ExportSummary, SampleLabels, SampleRef, Status
 from perception.formats import (
     PLAIN,
@@ -398,7 +399,7 @@ def _open(path: Path) -> _Source:
         spec.ontology,
         pictures,
         refs,
-        lambda: folder.usable_labels(path),
+        lambda: counted(folder.usable_labels(path), len(refs)),
         dict(sorted(quarantined.items())),
     )
 
@@ -419,7 +420,9 @@ def _export(
         source.refs,
         source.quarantined,
     )
+    phase(f"writing {to}")
     written = form.write(job)
+    phase(f"reading {to} again")
     back = _read_again(form.check, job, written)
     if back.fault:
         raise RequestError(
