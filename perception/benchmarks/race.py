@@ -5,7 +5,6 @@ the two laps of one round, so that a machine that slows down slows both.
 """
 
 import os
-import shutil
 import statistics
 import sys
 from collections.abc import Callable, Mapping
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from perception.benchmarks.harness.measurement import Measurement, Row, rows_of
+from perception.benchmarks.harness.pictures import lay_out
 from perception.benchmarks.harness.timed_process import Lap, Task, call, cores, run_lap
 from perception.commands.exports import export
 from perception.commands.label import label
@@ -27,7 +27,6 @@ from perception.core.statistics import Figure
 from perception.core.text import text_table
 from perception.core.types import Float64, Masks
 from perception.models import registry
-from perception.readers import sources
 from perception.runs import evidence, folder
 
 MODES: tuple[Mode, ...] = ("fast", "exact", "detail")
@@ -193,26 +192,6 @@ def contenders_of(task: Task) -> tuple[Contender, ...]:
     return rivals + tuple(
         Contender(mode, LABEL, replace(task, extra={"mode": mode})) for mode in MODES
     )
-
-
-def lay_out(images: str, out: Path, repeat: int, limit: int = 0) -> int:
-    """Put images into one flat folder, as some contenders want them, and return how many.
-
-    A repeated image is another name of the same file. Names are those of the images, behind a
-    number where one name comes twice.
-    """
-    refs = sources.find(sources.parse_source(f"images:{images}"))[: limit or None]
-    files = [Path(ref.root) / picture.file_name for ref in refs for picture in ref.pictures]
-    unique = repeat == 1 and len({path.name for path in files}) == len(files)
-    out.mkdir(parents=True)
-    copies: list[Path] = []
-    for number, path in enumerate(files):
-        copies.append(out / (path.name if unique else f"{number:06d}-{path.name}"))
-        shutil.copyfile(path, copies[-1])
-    for turn in range(1, repeat):
-        for number, copy in enumerate(copies):
-            (out / f"{turn * len(files) + number:06d}{copy.name[6:]}").hardlink_to(copy)
-    return len(files) * repeat
 
 
 def label_lap(task: Task) -> None:

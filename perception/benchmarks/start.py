@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from perception.benchmarks.harness.measurement import Measurement, Row
+from perception.benchmarks.harness.pictures import lay_out
 from perception.benchmarks.harness.timed_command import command
 from perception.benchmarks.harness.timed_process import Task, call, cores
-from perception.benchmarks.race import lay_out
 from perception.core.errors import RequestError
 from perception.core.statistics import Figure
 from perception.models import registry

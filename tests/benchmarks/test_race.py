@@ -12,6 +12,7 @@ import pytest
 
 from perception import cli
 from perception.benchmarks import race
+from perception.benchmarks.harness import pictures as pictures_
 from perception.benchmarks.harness import timed_process
 from perception.benchmarks.harness.timed_process import Lap, Task
 from perception.benchmarks.race import Contender, Likeness, Result, Spread
@@ -92,23 +93,23 @@ def test_repeated_images_are_other_names_of_the_same_files(
     pictures: Callable[..., Path], tmp_path: Path
 ) -> None:
     source = pictures(tmp_path / "src", 3)
-    assert race.lay_out(str(source), tmp_path / "once", 1) == 3
+    assert pictures_.lay_out(str(source), tmp_path / "once", 1) == 3
     assert sorted(path.name for path in (tmp_path / "once").iterdir()) == [
         "000.png",
         "001.png",
         "002.png",
     ]
-    assert race.lay_out(str(source), tmp_path / "thrice", 3) == 9
+    assert pictures_.lay_out(str(source), tmp_path / "thrice", 3) == 9
     found = sorted((tmp_path / "thrice").iterdir())
     assert len(found) == 9
     assert [path.read_bytes() for path in found[3:6]] == [path.read_bytes() for path in found[:3]]
-    assert race.lay_out(str(source), tmp_path / "first", 1, limit=1) == 1
+    assert pictures_.lay_out(str(source), tmp_path / "first", 1, limit=1) == 1
 
 
 def test_images_of_one_name_are_told_apart(pictures: Callable[..., Path], tmp_path: Path) -> None:
     pictures(tmp_path / "src" / "a", 1)
     pictures(tmp_path / "src" / "b", 1)
-    assert race.lay_out(str(tmp_path / "src"), tmp_path / "flat", 1) == 2
+    assert pictures_.lay_out(str(tmp_path / "src"), tmp_path / "flat", 1) == 2
     names = sorted(path.name for path in (tmp_path / "flat").iterdir())
     assert names == ["000000-000.png", "000001-000.png"]
 
@@ -168,7 +169,7 @@ def test_both_rivals_label_the_same_objects(tmp_path: Path) -> None:
         assert callable(pkgutil.resolve_name(entry)), name
     images = tmp_path / "images"
     street = DATA / "kitti_object" / "training" / "image_2" / "000008.png"
-    race.lay_out(str(street), images, 1)
+    pictures_.lay_out(str(street), images, 1)
     task = Task(
         str(images),
         str(tmp_path / "plain"),
