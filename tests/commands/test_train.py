@@ -340,13 +340,15 @@ def test_a_student_that_segments_says_so_and_refuses_boxes(
     assert card["task"] == "segment"
     card = train(TrainRequest(data, tmp_path / "boxed", "yolo11n.yaml"))
     assert card["task"] == "detect"  # polygons give boxes
+    trainer.figures = {"metrics/mAP50(M)": 0.5}  # an architecture whose name does not say it
+    assert train(TrainRequest(data, tmp_path / "own", "own.yaml"))["task"] == "segment"
     for request in (
         TrainRequest(boxes, tmp_path / "none", "yolo11n-seg.yaml"),
         TrainRequest(data, tmp_path / "none", "yolo11n-seg.yaml", val=boxes),
     ):
         with pytest.raises(RequestError, match=r"data\.invalid.*0\.txt: holds boxes.*polygons"):
             train(request)
-    assert len(trainer.calls) == 2 and not (tmp_path / "none").exists()
+    assert len(trainer.calls) == 3 and not (tmp_path / "none").exists()
 
 
 @pytest.mark.parametrize(
