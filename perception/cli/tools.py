@@ -172,7 +172,7 @@ def show(
 
         with reading(run, evidence=False) as place:
             wanted = frozenset(parse_statuses(status))
-            done = write_review(place, out, statuses=wanted, overwrite=overwrite)
+            done = write_review(place, out, statuses=wanted, overwrite=overwrite, name=run)
         unreadable = f"; {done.unreadable} samples could not be read" if done.unreadable else ""
         lines = [f"{done.labels} labels to look at{unreadable}", f"open {done.page}"]
         say({**asdict(done), "page": str(done.page)}, as_json, lines)
