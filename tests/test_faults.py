@@ -190,7 +190,8 @@ def test_row_08_equal_names_give_two_records_and_two_outputs(
     export(folder.parent / "run", "png", tmp_path)
     for name in twins:
         assert (tmp_path / "class" / name).is_file()
-        assert (folder.parent / "run" / "preview" / f"{name}.jpg").is_file()
+        preview = Path(name).with_suffix(".jpg")
+        assert (folder.parent / "run" / "preview" / preview).is_file()
 
 
 def test_row_09_legal_odd_names_are_labelled(results: Results) -> None:

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
-from perception.cli.terminal import FINE, QUARANTINED, AsJson, Flag, say
+from perception.cli.terminal import FINE, QUARANTINED, AsJson, Flag, say, show_notice
 from perception.core.errors import RequestError
 from perception.core.progress import step
 
@@ -175,7 +175,7 @@ def show(
 
         with reading(run, evidence=False) as place:
             wanted = frozenset(parse_statuses(status))
-            done = write_review(place, out, statuses=wanted, overwrite=overwrite)
+            done = write_review(place, out, statuses=wanted, overwrite=overwrite, name=run)
         unreadable = f"; {done.unreadable} samples could not be read" if done.unreadable else ""
         lines = [f"{done.labels} labels to look at{unreadable}", f"open {done.page}"]
         say({**asdict(done), "page": str(done.page)}, as_json, lines)
@@ -205,6 +205,7 @@ def train(
     out: Path,
     model: str,
     val: Path | None = None,
+    split: float = 0,
     epochs: int = 40,
     image_px: int = 640,
     batch: int = 16,
@@ -212,24 +213,31 @@ def train(
     device: str = "cpu",
     threads: int = 2,
     trust_weights: Flag = False,
+    offline: Flag = False,
     as_json: AsJson = False,
 ) -> int:
     """Train a YOLO detector on a YOLO export; a card and a page beside the weights say what it is.
 
-    perception train exported/drive --out detector --model yolo11n.yaml
+    perception train exported/drive --out detector --model yolo11n.yaml --split 0.2
+    perception train exported/drive --out student --model yolo11n-seg.yaml --val exported/other
 
     Args:
         data: A YOLO export: `perception export RUN --to yolo`.
         out: Folder for best.pt, best.onnx, card.json, and index.html with curves and pictures.
-        model: An architecture that ultralytics ships, such as yolo11n.yaml, or .pt weights.
-        val: A YOLO export to measure on; the training data itself without it.
+        model: An architecture that ultralytics ships, such as yolo11n.yaml, or yolo11n-seg.yaml,
+            which learns masks from polygons; .pt weights to start from, or the name of known ones,
+            such as yolo11n, fetched once.
+        val: A YOLO export to measure on; the training data itself without it and --split.
+        split: Share of the data to hold out and measure on, such as 0.2: whole recordings where
+            file names tell them, else single pictures.
         epochs: Rounds over the data.
         image_px: Longest side that the network sees.
         batch: Images per step.
-        seed: Of the weights and the order.
+        seed: Of the weights, the order and the split.
         device: cpu, cuda:0, ...
         threads: Of the processor.
         trust_weights: Load pickled .pt weights whose hash is not known.
+        offline: Fetch nothing: weights by name must be in the cache.
         as_json: Print one JSON object for programs.
     """
     from perception.commands.train import TrainRequest
@@ -239,10 +247,11 @@ def train(
     config = TrainConfig(
         epochs=epochs, image_px=image_px, batch=batch, seed=seed, device=device, threads=threads
     )
-    card = run_training(TrainRequest(data, out, model, val, trust_weights, config))
+    request = TrainRequest(data, out, model, val, split, trust_weights, offline, config)
+    card = run_training(request, show_notice(as_json))
     lines = [f"{name} {value:.4f}" for name, value in sorted(card["figures"].items())]
-    measured = "the training data" if card["val_is_train"] else "held-out data"
-    say(card, as_json, [*lines, f"{out / 'best.onnx'}, measured on {measured}; see card.json"])
+    lines.append(f"{out / 'best.onnx'}, measured on {card['measured_on']}; see card.json")
+    say(card, as_json, lines)
     return FINE
 
 

@@ -2,20 +2,24 @@
 
 import codecs
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from perception.core.config import ObserveConfig, TrainConfig
 from perception.core.errors import RequestError, SampleError
+from perception.core.progress import phase
+from perception.core.split import Split, split
 from perception.core.types import Float32, Picture, UInt8
 from perception.core.version import __version__
 from perception.evaluation.training import SAMPLES, draw_sample, write_training_page
 from perception.formats import yolo
 from perception.formats.yolo_rows import Meaning, Row
+from perception.io import scratch
 from perception.io.files import refuse_occupied
 from perception.io.images import is_read, read_image
 from perception.models import given_boxes, weights
@@ -24,6 +28,7 @@ from perception.models.given_boxes.yolo_meaning import understand
 from perception.models.registry import DETECTORS, TRAINERS, choose_detector
 from perception.runs import folder, records
 
+Task = Literal["detect", "segment"]
 LICENCE = "AGPL-3.0-only"  # Ultralytics claims models trained with its code
 LIMITS = (
     "Figures hold for data like that of `val`; where `val` is the training data they say nothing "
@@ -38,9 +43,13 @@ class TrainRequest:
     Attributes:
         data: A YOLO export (`perception export RUN --to yolo`).
         out: Folder for best.pt, best.onnx, card.json and index.html; must not hold anything.
-        model: An architecture that ultralytics ships ("yolo11n.yaml") or weights to start from.
-        val: A YOLO export to measure on; the training data where None.
+        model: An architecture that ultralytics ships ("yolo11n.yaml"), weights to start from, or
+            the name of known ones ("yolo11n"), which are fetched.
+        val: A YOLO export to measure on.
+        split: Share of the data that is held out to measure on, whole recordings together where
+            names tell them; with 0 and no `val`, the training data are measured on.
         trust_weights: Load pickled weights whose hash is not known.
+        offline: Fetch nothing.
         config: Epochs, sizes, seed.
     """
 
@@ -48,54 +57,212 @@ class TrainRequest:
     out: Path
     model: str
     val: Path | None = None
+    split: float = 0.0
     trust_weights: bool = False
+    offline: bool = False
     config: TrainConfig = field(default_factory=TrainConfig)
 
 
-def train(request: TrainRequest) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Start:
+    """What a training starts from.
+
+    Attributes:
+        model: For the trainer: an architecture, or the path of weights.
+        name: For people.
+        task: Whether polygons train masks, or boxes are all.
+        sha256: Of the weights; "" for an architecture.
+        licence: Of the weights; "" for an architecture.
+    """
+
+    model: str
+    name: str
+    task: Task
+    sha256: str = ""
+    licence: str = ""
+
+
+def train(request: TrainRequest, tell: Callable[[str], None] = phase) -> dict[str, Any]:
     """Train, and return the card.
+
+    Args:
+        request: What is asked.
+        tell: Called with one sentence before weights are fetched.
 
     Raises:
         RequestError: before any work, for anything wrong with the request.
     """
-    data, val, out = request.data, request.val or request.data, request.out
+    data, out = request.data, request.out
     names = _names(data)
-    if _names(val) != names:
+    if request.val is not None and _names(request.val) != names:
         raise RequestError(
             "data.mismatch",
-            f"{val}: its class names {_names(val)} are not those of {data}: {names}",
+            f"{request.val}: its class names {_names(request.val)} are not those of {data}: "
+            f"{names}",
         )
+    apart = _split(request)
     refuse_occupied(out)
-    described, described_val = _described(data, names), _described(val, names)
-    start = ""
-    if not request.model.endswith(".yaml"):
-        start = weights.check(Path(request.model))
-        weights.require_trusted_pickle(Path(request.model), request.trust_weights)
-    out.mkdir(parents=True, exist_ok=True)
-    trainer = pkgutil.resolve_name(TRAINERS["yolo"])
-    figures = trainer(request.model, data, val, names, out, request.config)
-    card = {
-        "model": request.model if not start else Path(request.model).name,
-        "started_from_sha256": start,
-        "sha256": {name: weights.sha256_of(out / name) for name in ("best.pt", "best.onnx")},
-        "classes": list(names),
-        "data": described,
-        "val": described_val,
-        "val_is_train": val == data,
-        "settings": request.config.model_dump(mode="json"),
-        "figures": figures,
-        "limits": LIMITS,
-        "licence": LICENCE,
-        "code_version": __version__,
-        "libraries": folder.installed_libraries(),
-    }
-    records.write_json(out / "card.json", card)
-    measured = "the training data" if card["val_is_train"] else "data that it was not trained on"
-    lines = [
-        f"{name} {value:.4f}, measured on {measured}" for name, value in sorted(figures.items())
-    ]
-    write_training_page(out, f"Training of {card['model']}", lines, _samples(val, names, out))
+    described = _described(data, names)
+    with _sides(request, apart) as (trained, val):
+        described_val = _described(val, names)
+        start = _start(request, names, tell)
+        out.mkdir(parents=True, exist_ok=True)
+        trainer = pkgutil.resolve_name(TRAINERS["yolo"])
+        figures = trainer(start.model, trained, val, names, out, request.config)
+        measured = _measured(request, apart)
+        card = {
+            "model": start.name,
+            # An architecture of one's own may segment and not say so in its name.
+            "task": "segment" if any(name.endswith("(M)") for name in figures) else start.task,
+            "started_from_sha256": start.sha256,
+            "started_from_licence": start.licence,
+            "sha256": {name: weights.sha256_of(out / name) for name in ("best.pt", "best.onnx")},
+            "classes": list(names),
+            "data": described,
+            "val": described_val,
+            "val_is_train": request.val in (None, data) and apart is None,
+            "measured_on": measured,
+            "split": _stated(request, apart),
+            "settings": request.config.model_dump(mode="json"),
+            "figures": figures,
+            "limits": LIMITS,
+            "licence": LICENCE,
+            "code_version": __version__,
+            "libraries": folder.installed_libraries(),
+        }
+        records.write_json(out / "card.json", card)
+        lines = [
+            f"{name} {value:.4f}, measured on {measured}" for name, value in sorted(figures.items())
+        ]
+        write_training_page(out, f"Training of {start.name}", lines, _samples(val, names, out))
     return card
+
+
+def _split(request: TrainRequest) -> Split | None:
+    """Return which pictures are held out; None where none shall be."""
+    if not request.split:
+        return None
+    if request.val is not None:
+        raise RequestError(
+            "option.invalid", "--val and --split both say what to measure on: give one"
+        )
+    if not 0 < request.split < 1:
+        raise RequestError(
+            "option.invalid", f"--split {request.split:g}: expected a share between 0 and 1"
+        )
+    images = request.data / "images"
+    found = split(
+        (path.relative_to(images).as_posix() for path in images.rglob("*") if is_read(path.name)),
+        request.split,
+        request.config.seed,
+    )
+    if not found.held_out:
+        raise RequestError(
+            "data.invalid",
+            f"{request.data}: has {len(found.trained)} pictures of one moment, so none can be held "
+            "out; drop --split",
+        )
+    return found
+
+
+@contextmanager
+def _sides(request: TrainRequest, apart: Split | None) -> Iterator[tuple[Path, Path]]:
+    """Give the folders to train and to measure on; those of a split lead to its pictures."""
+    if apart is None:
+        yield request.data, request.val or request.data
+        return
+    data = request.data.resolve()
+    with scratch.folder("split") as place:
+        for side, names in (("trained", apart.trained), ("held_out", apart.held_out)):
+            for part in ("images", "labels"):
+                (place / side / part).mkdir(parents=True)
+            (place / side / "data.yaml").symlink_to(data / "data.yaml")
+            for name in names:
+                image, label = Path("images", name), Path("labels", name).with_suffix(".txt")
+                for one in (image, label):
+                    link = place / side / one
+                    link.parent.mkdir(parents=True, exist_ok=True)
+                    # a label once more, for a picture of the same stem, is the same label
+                    if (data / one).is_file() and not link.is_symlink():
+                        link.symlink_to(data / one)
+        yield place / "trained", place / "held_out"
+
+
+def _stated(request: TrainRequest, apart: Split | None) -> dict[str, Any] | None:
+    if apart is None:
+        return None
+    return {
+        "share": request.split,
+        "seed": request.config.seed,
+        "by": apart.by,
+        "groups": apart.groups,
+        "trained": len(apart.trained),
+        "held_out": list(apart.held_out),
+    }
+
+
+def _measured(request: TrainRequest, apart: Split | None) -> str:
+    """Say what the figures hold for."""
+    if apart is None:
+        same = request.val in (None, request.data)
+        return "the training data" if same else "data that it was not trained on"
+    count = f"{len(apart.held_out)} of {len(apart.held_out) + len(apart.trained)} pictures held out"
+    if apart.by == "recording":
+        return f"{count}, whole recordings of {apart.groups} (seed {request.config.seed})"
+    return (
+        f"{count} one by one (seed {request.config.seed}): names tell no recordings, so neighbours "
+        "in time may be among those trained on"
+    )
+
+
+def _start(request: TrainRequest, names: tuple[str, ...], tell: Callable[[str], None]) -> _Start:
+    """Check what the training starts from, and fetch it if it is known weights by name.
+
+    Raises:
+        RequestError: `weights.*`; `data.invalid` where masks shall be trained on boxes.
+    """
+    model = request.model
+    if model.endswith(".yaml"):
+        start = _Start(model, model, "segment" if Path(model).stem.endswith("-seg") else "detect")
+        _require_shapes(request, names, start)
+        return start
+    known = [one.name for one in weights.KNOWN if one.kind == "detector"]
+    if not Path(model).exists() and "/" not in model and not Path(model).suffix:
+        if model not in known:
+            raise RequestError(
+                "weights.unknown",
+                f"no known detector {model!r} to start from; there are {', '.join(known)}. An "
+                f"architecture that starts from nothing ends with .yaml: {model}.yaml",
+            )
+        model = weights.path_of(model, tell, offline=request.offline)
+    path = Path(model)
+    sha256 = weights.check(path)
+    weights.require_trusted_pickle(path, request.trust_weights)
+    network = (weights.network_class(path) or "").rpartition(".")[2]
+    if network in {"PoseModel", "OBBModel", "ClassificationModel"}:
+        raise RequestError(
+            "weights.invalid", f"{path}: is a {network}, expected one that detects or segments"
+        )
+    task: Task = "segment" if network == "SegmentationModel" else "detect"
+    licence = weights.licence_of(path, sha256)
+    start = _Start(model, path.name, task, sha256, licence)
+    _require_shapes(request, names, start)
+    return start
+
+
+def _require_shapes(request: TrainRequest, names: tuple[str, ...], start: _Start) -> None:
+    """Refuse boxes where masks are trained: ultralytics would leave their pictures out."""
+    if start.task == "detect":
+        return
+    for folder_ in filter(None, (request.data, request.val)):
+        for path in sorted((folder_ / "labels").rglob("*.txt")):
+            if any(len(values) == 4 for _, _, values in yolo.read_rows(path, len(names))):
+                raise RequestError(
+                    "data.invalid",
+                    f"{path}: holds boxes, and {start.name} learns masks from polygons; start from "
+                    "a detector, such as yolo11n.yaml, or export polygons: perception export RUN "
+                    "--to yolo",
+                )
 
 
 def _samples(val: Path, names: tuple[str, ...], out: Path) -> Iterator[tuple[str, UInt8]]:

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from threading import Event
 from types import MappingProxyType
 
@@ -19,6 +19,7 @@ from perception.execution.ahead import Readers
 from perception.execution.effort import Meter
 from perception.execution.job import NO_SAMPLE, PREVIEW_SAMPLES, Job, load_models, rules_of
 from perception.execution.memory import KEPT_BYTES
+from perception.execution.previews import preview_stems
 from perception.io.files import is_storage_fault, refuse_link_out, write_bytes
 from perception.labeling import pipeline
 from perception.labeling.pipeline import AT_ONCE, Models
@@ -213,7 +214,8 @@ class Worker:
         decide_shard(self._run, self._spec, self._plan, index, begin, pictures)
         first = self._plan.first(index)
         drawn = self._plan.shard(index)[: max(0, PREVIEW_SAMPLES - first)]
-        self._store.put_previews(str(_file_stem(ref.id)) for ref in drawn)
+        stems = _stems(self._plan)
+        self._store.put_previews(stems[ref.id] for ref in drawn)
         self._store.put_shard(folders[1], index)
         for folder in folders:
             self._store.drop_copy(folder, index)
@@ -311,11 +313,12 @@ def _draw(
     pictures: Mapping[str, Pictures] = NOTHING_READ,
     scenes: Mapping[str, Scene] = MappingProxyType({}),
 ) -> None:
-    names, first = _names(spec), plan.first(index)
+    names, first, stems = _names(spec), plan.first(index), _stems(plan)
     drawings = [
         partial(
             write_preview,
-            *(run, ref, sample_labels, names, pictures.get(ref.id), scenes.get(ref.id)),
+            *(run, ref, sample_labels, names, stems[ref.id]),
+            *(pictures.get(ref.id), scenes.get(ref.id)),
         )
         for place, (ref, (_, sample_labels)) in enumerate(
             zip(plan.shard(index), decided, strict=True), start=first
@@ -352,6 +355,7 @@ def write_preview(
     ref: SampleRef,
     sample_labels: SampleLabels,
     names: dict[int, str],
+    stem: str,
     pictures: Pictures | None = None,
     scene: Scene | None = None,
 ) -> None:
@@ -362,6 +366,7 @@ def write_preview(
         ref: The sample.
         sample_labels: Its labels.
         names: Class id to name.
+        stem: How the names of its files begin.
         pictures: Its pictures, if they were read already.
         scene: Its scene, likewise.
     """
@@ -379,9 +384,9 @@ def write_preview(
         return
     several = len(pictures) > 1
     for picture, picture_labels in zip(pictures, sample_labels.pictures, strict=True):
-        stem = f"{ref.id}-{picture.camera}" if several else ref.id
+        name = f"{stem}-{picture.camera}.jpg" if several else f"{stem}.jpg"
         overlay = drawing.overlay(picture.image_rgb, picture_labels, names)
-        _write_drawing(run, f"{_file_stem(stem)}.jpg", drawing.to_jpeg(overlay))
+        _write_drawing(run, name, drawing.to_jpeg(overlay))
     if has_sweep:
         view = drawing.birds_eye(
             scene.points_drawn,
@@ -391,7 +396,7 @@ def write_preview(
             ahead=scene.ahead,
             all_round=several,
         )
-        _write_drawing(run, f"{_file_stem(ref.id)}.birds-eye.png", drawing.to_png(view))
+        _write_drawing(run, f"{stem}.birds-eye.png", drawing.to_png(view))
 
 
 def _write_drawing(run: Path, name: str, data: bytes) -> None:
@@ -400,7 +405,5 @@ def _write_drawing(run: Path, name: str, data: bytes) -> None:
     write_bytes(path, data)
 
 
-def _file_stem(sample_id: str) -> PurePosixPath:
-    """Return the preview's name: of "a/b.jpg" it is "a/b", any other ending stays in the name."""
-    path = PurePosixPath(sample_id)
-    return path.with_suffix("") if path.suffix == ".jpg" else path
+def _stems(plan: Plan) -> dict[str, str]:
+    return preview_stems(ref.id for ref in plan.samples[:PREVIEW_SAMPLES])

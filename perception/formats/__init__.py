@@ -4,8 +4,10 @@ Here stands only what every writer needs: where it may write, how a file appears
 all, and which instances become labels.
 """
 
+import filecmp
 import itertools
 import math
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -34,7 +36,7 @@ from perception.core.types import (
     SampleLabels,
     Status,
 )
-from perception.io.files import opened
+from perception.io.files import opened, replacing
 
 MAX_TEXT_BYTES = 1 << 24  # a label file of one picture
 MAX_INDEX_BYTES = 1 << 29  # a file about all pictures of an export
@@ -251,6 +253,27 @@ def link_to(link: Path, source: Path, owner: str) -> None:
     link.parent.mkdir(parents=True, exist_ok=True)
     link.unlink(missing_ok=True)
     link.symlink_to(source)
+
+
+def copy_to(path: Path, source: Path, owner: str) -> None:
+    """Put the bytes of a picture of the dataset at `path`.
+
+    Raises:
+        RequestError: `io.*`; `export.collision` if another file is there; `disk.*`.
+    """
+    try:
+        with opened(source) as stream:
+            if path.is_file() and not path.is_symlink():
+                if filecmp.cmp(source, path, shallow=False):
+                    return
+                raise RequestError(
+                    "export.collision",
+                    f"{path}: is another file than {source}; use an empty folder",
+                )
+            with replacing(path, source.stat().st_size) as target:
+                shutil.copyfileobj(stream, target)
+    except SampleError as error:
+        raise RequestError(error.code, f"{owner}: {error.message}; check the image root") from error
 
 
 def read_bytes(path: Path, limit: int) -> bytes:

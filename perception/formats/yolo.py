@@ -14,7 +14,7 @@ Source: https://docs.ultralytics.com/datasets/segment; ultralytics/data/{utils,c
 - Whatever has no row is background to the trainer. So what may be an object and is no label is
   painted over, in the grey that ultralytics pads pictures with, in a PNG that takes the picture's
   place. So do pictures that a tool may open otherwise than they were labelled: with an Orientation,
-  16 bit, or in a format that ultralytics does not read. All others are links.
+  16 bit, or in a format that ultralytics does not read. All others are copied byte for byte.
 - Two pictures of one stem would share a label file: see `Stems`.
 
 From mask to ring and back: ultralytics rounds vertices down to pixels and fills with cv2.fillPoly,
@@ -54,8 +54,8 @@ from perception.formats import (
     Outputs,
     Stems,
     Tally,
+    copy_to,
     fates,
-    link_to,
     parse_number,
     read_lines,
 )
@@ -91,7 +91,10 @@ def write(
     pictures: Pictures,
     stems: Stems | None = None,
 ) -> ExportSummary:
-    """Write OUT/labels/*.txt, OUT/data.yaml, and OUT/images/*: links, or pictures painted over.
+    """Write OUT/labels/*.txt, OUT/data.yaml, and OUT/images/*.
+
+    A picture is a copy of its file, byte for byte; where pixels change, since what is no label is
+    painted over or an Orientation turns it, a PNG.
 
     Args:
         samples: Labels.
@@ -128,8 +131,8 @@ def write(
                 write_bytes(outputs.claim(name, owner), encode_png(painted))
             else:
                 ending = PurePosixPath(picture.file_name).suffix
-                link = outputs.claim(image.with_name(image.name + ending), owner)
-                link_to(link, pictures.place(picture, owner), owner)
+                copy = outputs.claim(image.with_name(image.name + ending), owner)
+                copy_to(copy, pictures.place(picture, owner), owner)
             rows = [row for row, fate in known if fate == LABEL]
             write_bytes(outputs.claim(label, owner), _text(picture, rows, index))
             tally.labels += len(rows)

@@ -6,6 +6,7 @@ page makes a file of decisions for `perception corrections apply`.
 """
 
 import json
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
@@ -49,6 +50,7 @@ def review(
     *,
     statuses: frozenset[Status] = REVIEWED,
     overwrite: bool = False,
+    name: str = "",
 ) -> Reviewed:
     """Write index.html, data.js, crops/ and points/ into a folder.
 
@@ -57,6 +59,7 @@ def review(
         out: A folder that does not exist or is empty.
         statuses: Which labels are listed.
         overwrite: Remove a page that `out` holds.
+        name: The run as a command names it, where `run` is a copy of it.
 
     Raises:
         RequestError: `output.exists`, `run.incomplete`, `run.damaged`.
@@ -86,6 +89,7 @@ def review(
         "run": spec.evidence_fingerprint(),
         "label_set": spec.label_set(),
         "source": spec.source,
+        "folder": shlex.quote(name or str(run)),
         "classes": [entry.name for entry in spec.ontology.classes],
         "has_trust": doubts.has_trust([queued.candidate for queued in order]),
         "palette": crops.PALETTE,
@@ -207,7 +211,9 @@ def _html(source: str) -> str:
 <div id="filters">{selects}</div>
 <p><span id="progress"></span> <progress id="bar" max="1" value="0"></progress>
 <button id="download">Download decisions</button></p>
-<p id="estimate" class="dim"></p></header>
+<p id="estimate" class="dim"></p>
+<p id="next" hidden>Next: download the decisions, and apply the file: <code id="command"></code></p>
+</header>
 <main id="label">
 <h2><span id="name"></span> <small id="where"></small> <b id="decided"></b></h2>
 <div id="strip">

@@ -53,7 +53,7 @@ def test_pictures_are_all_that_has_to_be_said(
     said = capsys.readouterr()
     assert said.err.count("fetching ") == 2 and "AGPL-3.0-only" in said.err
     assert "/runs/photos, pictures in" in said.out
-    assert (tmp_path / "runs" / "photos" / "preview" / "a.png.jpg").is_file()
+    assert (tmp_path / "runs" / "photos" / "preview" / "a.jpg").is_file()
     spec = folder.read_spec(tmp_path / "runs" / "photos")
     assert (spec.detector.file_name, spec.segmenter.file_name) == ("pocket.onnx", "mobile_sam.pt")
     for file in mirror.iterdir():

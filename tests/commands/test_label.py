@@ -261,7 +261,7 @@ def test_relabelling_back_returns_to_the_first_run(run: Path, snapshot: Snapshot
     relabel(run, overrides=STRICT)
     changed = snapshot(run)
     assert changed["run.json"] != before["run.json"]
-    assert changed["preview/002.png.jpg"] != before["preview/002.png.jpg"]
+    assert changed["preview/002.jpg"] != before["preview/002.jpg"]
     relabel(run, overrides={"decide": {"judge": {"min_score": 0.25}}})
     back = snapshot(run)
     assert {name: back[name] for name in before} == before

@@ -133,9 +133,9 @@ def test_only_the_first_samples_have_a_preview(
     monkeypatch.setattr(worker, "PREVIEW_SAMPLES", 3)
     relabel(tmp_path / "run", overrides={"decide": {"judge": {"min_score": 0.9}}})
     assert sorted(path.name for path in (tmp_path / "run" / "preview").iterdir()) == [
-        "000.png.jpg",
-        "001.png.jpg",
-        "002.png.jpg",
+        "000.jpg",
+        "001.jpg",
+        "002.jpg",
     ]
 
 
@@ -157,7 +157,7 @@ def test_samples_that_fit_are_kept_for_their_previews_and_not_read_again(
         (tmp_path / "src" / kept).unlink()
     working.finish(0, seen)
     drawn = sorted(path.name for path in (tmp_path / "run" / "preview").iterdir())
-    assert drawn == ["0.png.jpg", "1.png.jpg", "2.png.jpg"]
+    assert drawn == ["0.jpg", "1.jpg", "2.jpg"]
 
 
 @pytest.mark.parametrize("lanes", [0, 2])
@@ -207,9 +207,9 @@ def test_a_picture_that_changed_its_size_since_has_no_preview(
     (ref,) = folder.read_plan(tmp_path / "run", folder.read_spec(tmp_path / "run")).samples
     for size_hw in ((20, 32), (96, 128)):
         draw(image, size_hw=size_hw)
-        write_preview(tmp_path / "again", ref, labels, NAMES)
+        write_preview(tmp_path / "again", ref, labels, NAMES, "again")
         assert not (tmp_path / "again").exists()
     image.unlink()
-    write_preview(tmp_path / "again", ref, labels, NAMES)
-    write_preview(tmp_path / "again", replace(ref, root="/nowhere"), labels, NAMES)
+    write_preview(tmp_path / "again", ref, labels, NAMES, "again")
+    write_preview(tmp_path / "again", replace(ref, root="/nowhere"), labels, NAMES, "again")
     assert not (tmp_path / "again").exists()

@@ -167,6 +167,23 @@ def test_our_own_yolo_export_is_a_source_with_its_boxes(
     assert list(again.labels.values()) == [BOTH]
 
 
+def test_a_turned_jpeg_is_exported_upright_and_another_as_the_file_it_is(
+    tmp_path: Path, street: Path, label_here: LabelHere
+) -> None:
+    # What ignores the Orientation would see the picture lie beside its labels.
+    root = tmp_path / "images"
+    root.mkdir()
+    turned(root / "turned.jpg", street)
+    plain = cv2.imencode(".jpg", cv2.imread(str(street)))[1].tobytes()
+    (root / "plain.jpg").write_bytes(plain)
+    run = label_here(root, boxes=str(yolo(tmp_path / "labels", "turned", "plain"))).run
+    exports.export(run, "yolo", tmp_path / "yolo")
+    images = tmp_path / "yolo" / "images"
+    assert sorted(path.name for path in images.iterdir()) == ["plain.jpg", "turned.png"]
+    assert (images / "plain.jpg").read_bytes() == plain
+    assert cv2.imread(str(images / "turned.png")).shape[:2] == (HEIGHT, WIDTH)
+
+
 @pytest.mark.parametrize("source", ["photos [v2]", "photos [v2]/*.png"])
 def test_brackets_in_the_name_of_a_folder_are_brackets(
     tmp_path: Path, draw_street: Draw, label_here: LabelHere, source: str

@@ -42,7 +42,7 @@ def _disc(radius: float, size: int = 32) -> np.ndarray:
     return x**2 + y**2 <= radius**2
 
 
-def test_labels_names_and_links_stand_where_ultralytics_looks(
+def test_labels_names_and_pictures_stand_where_ultralytics_looks(
     tmp_path: Path, picture: Picture, sample: Sample, block: Block, target: Target
 ) -> None:
     front = picture(
@@ -64,8 +64,9 @@ def test_labels_names_and_links_stand_where_ultralytics_looks(
     assert row[0] == "1"
     corners = {tuple(row[i : i + 2]) for i in range(1, len(row), 2)}
     assert corners == {(x, y) for x in ("0.103333", "0.296667") for y in ("0.255000", "0.495000")}
-    link = tmp_path / "out/images/cam/a.b.png"
-    assert link.is_symlink() and link.resolve() == (root / "cam/a.b.png").resolve()
+    copy = tmp_path / "out/images/cam/a.b.png"
+    assert not copy.is_symlink() and not copy.samefile(root / "cam/a.b.png")
+    assert copy.read_bytes() == (root / "cam/a.b.png").read_bytes()
     assert yaml.safe_load((tmp_path / "out/data.yaml").read_text()) == {
         "path": str((tmp_path / "out").resolve()),
         "train": "images",
@@ -184,24 +185,48 @@ def test_many_specks_do_not_stop_the_export() -> None:
     assert len(ring_around(noise)) >= 3
 
 
+@pytest.mark.parametrize("hidden", [False, True], ids=["same-jpeg", "painted-png"])
 def test_reading_gives_back_what_was_written_and_the_loss_is_measured(
-    tmp_path: Path, picture: Picture, sample: Sample, target: Target
+    tmp_path: Path, picture: Picture, sample: Sample, target: Target, hidden: bool
 ) -> None:
     size_hw = (40, 96)
-    bitmaps = np.zeros((3, *size_hw), bool)
+    bitmaps = np.zeros((4, *size_hw), bool)
     bitmaps[0, 4:36, 2:34] = _disc(15.5)
     bitmaps[1, 4:36, 34:66] = _disc(14) & ~_disc(6)
     bitmaps[2, 4:36, 66:72] = bitmaps[2, 4:36, 75:90] = True  # two parts
-    front = picture(list(bitmaps), [6, 1, 7], size_hw=size_hw)
-    root = _images(tmp_path / "data", front)
-    out = tmp_path / "out"
+    bitmaps[3, 4:36, 92:94] = True
+    statuses = [*[Status.ACCEPTED] * 3, Status.REJECTED]
+    count = 4 if hidden else 3
+    front = picture(
+        list(bitmaps[:count]),
+        [6, 1, 7, 6][:count],
+        statuses[:count],
+        size_hw=size_hw,
+        file_name="a.JPEG",
+    )
+    root = tmp_path / "data"
+    root.mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (*size_hw, 3), np.uint8)
+    (root / "a.JPEG").write_bytes(cv2.imencode(".jpg", noise)[1].tobytes())
+    before, out = (root / "a.JPEG").read_bytes(), tmp_path / "out"
 
     summary = yolo.write([sample(front)], out, target, statuses=ACCEPTED, pictures=Pictures(root))
 
-    found = yolo.read(out, {"a.png": size_hw})["a.png"]
+    assert [path.name for path in root.iterdir()] == ["a.JPEG"]
+    assert (root / "a.JPEG").read_bytes() == before
+    (image,) = (out / "images").iterdir()
+    if hidden:  # a second JPEG would change all other pixels too
+        shown = cv2.imread(str(root / "a.JPEG"))
+        shown[bitmaps[3]] = 114
+        assert image.name == "a.png"
+        np.testing.assert_array_equal(cv2.imread(str(image)), shown)
+    else:
+        assert image.name == "a.JPEG" and not image.is_symlink()
+        assert image.read_bytes() == before
+    found = yolo.read(out, {"a.JPEG": size_hw})["a.JPEG"]
     assert found.class_ids.tolist() == [1, 0, 1]
     again = rle.decode(found.masks)
-    ious = (again & bitmaps).sum(axis=(1, 2)) / (again | bitmaps).sum(axis=(1, 2))
+    ious = (again & bitmaps[:3]).sum(axis=(1, 2)) / (again | bitmaps[:3]).sum(axis=(1, 2))
     assert ious[:2].tolist() == [1, 1]
     assert 0.97 < ious[2] < 1
     assert summary.labels == 3
@@ -282,18 +307,23 @@ def test_ultralytics_own_loader_finds_the_same_objects_classes_and_pixels(
     assert len(by_name[str(out / "images/a.png")]["masks"][0]) == 600
 
 
-def test_an_export_can_be_repeated_and_never_replaces_a_file_by_a_link(
+def test_an_export_can_be_repeated_and_never_replaces_a_picture_by_another(
     tmp_path: Path, picture: Picture, sample: Sample, block: Block, target: Target
 ) -> None:
     front = picture([block(3, 5, 9, 10)])
     root, out = _images(tmp_path / "data", front), tmp_path / "out"
+    source, copy = root / "a.png", out / "images/a.png"
+    before = source.read_bytes()
+    copy.parent.mkdir(parents=True)
+    copy.symlink_to(source)  # exports of before were links: nothing is written through one
     for _ in range(2):
         yolo.write([sample(front)], out, target, statuses=ACCEPTED, pictures=Pictures(root))
-    (out / "images/a.png").unlink()
-    (out / "images/a.png").write_bytes(b"precious")
-    with pytest.raises(RequestError, match=r"export\.collision.*not a link"):
+        assert not copy.is_symlink() and copy.read_bytes() == before
+    copy.write_bytes(b"precious")
+    with pytest.raises(RequestError, match=r"export\.collision.*another file"):
         yolo.write([sample(front)], out, target, statuses=ACCEPTED, pictures=Pictures(root))
-    assert (out / "images/a.png").read_bytes() == b"precious"
+    assert copy.read_bytes() == b"precious"
+    assert source.read_bytes() == before
 
 
 def test_the_dataset_itself_and_missing_pictures_are_refused(

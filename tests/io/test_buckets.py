@@ -288,7 +288,7 @@ def test_a_run_in_a_bucket_says_why_samples_are_missing_and_is_begun_anew(
     label(f"images:{source}", out, overwrite=True)
     assert cli.run(["status", out]) == cli.FINE
     assert "finished: 3 of 3 samples, 2 ok, 1 empty, 0 quarantined" in capsys.readouterr().out
-    assert "preview/zzz.png.jpg" not in files_there(out) and "lock.json" not in files_there(out)
+    assert "preview/zzz.jpg" not in files_there(out) and "lock.json" not in files_there(out)
 
 
 @pytest.mark.slow

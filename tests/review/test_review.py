@@ -142,7 +142,7 @@ def test_chromium_filters_decides_and_downloads(
     page: Any, tmp_path: Path, draw: Callable[..., Path], crowd: Callable[..., Path]
 ) -> None:
     run = crowd(tmp_path, 2, 12, draw)
-    review(run, tmp_path / "out")
+    review(run, tmp_path / "out", name="runs/my drive")  # from a bucket `run` is a copy
     page.goto((tmp_path / "out" / "index.html").as_uri())
     held = data(tmp_path / "out")["labels"]
     assert page.inner_text("#progress") == "0 of 24 checked, 0 wrong"
@@ -171,8 +171,11 @@ def test_chromium_filters_decides_and_downloads(
     page.keyboard.press("u")
     assert page.inner_text("#decided") == "accept" and "5 of 24" in page.inner_text("#where")
 
+    assert not page.is_visible("#next")
     with page.expect_download() as caught:
         page.click("#download")
+    name = caught.value.suggested_filename
+    assert page.inner_text("#command") == f"perception corrections apply 'runs/my drive' {name}"
     stated = json.loads(Path(caught.value.path()).read_text())
     assert stated["run"] == folder.read_spec(run).evidence_fingerprint()
     assert stated["label_set"] == folder.read_spec(run).label_set()
@@ -200,6 +203,10 @@ def test_chromium_filters_decides_and_downloads(
 
     page.reload()  # what was decided is still there
     assert page.inner_text("#progress") == "5 of 24 checked, 3 wrong"
+    assert not page.is_visible("#next")
+    for _ in range(24):
+        page.keyboard.press("a")
+    assert "corrections apply" in page.inner_text("#next")  # every label was looked at
 
 
 @pytest.mark.slow

@@ -61,7 +61,7 @@ from perception.runs.folder import RunSpec
 from perception.synthetic.read import is_drive, read_truth_labels
 
 ALL = "all"
-# They link to the images, or cut out of them: these must be local.
+# They link to the images, copy them or cut out of them: these must be local.
 NEED_IMAGES = frozenset({"cityscapes", "cutouts", "labelme", "yolo"})
 
 

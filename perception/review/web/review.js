@@ -4,6 +4,7 @@
 const $ = (id) => document.getElementById(id);
 const labels = REVIEW.labels;
 const STORE = `review ${REVIEW.run} ${REVIEW.label_set}`;
+const FILE = `decisions-${REVIEW.run.slice(0, 12)}.json`; // as it is downloaded
 const WRONG = ["reject", "wrong_class", "bad_edge"];
 const PICK = "123456789abcdefghijklmnopqrstuvwxyz"; // keys of the classes
 const decided = new Map(); // place in labels: {decision, class?}
@@ -177,6 +178,13 @@ function progress() {
   $("bar").max = Math.max(queue.length, 1);
   $("bar").value = checked.length;
   $("estimate").textContent = estimate(checked);
+  if (labels.length && decided.size === labels.length) sayNext();
+}
+
+// What comes after: decisions are in this browser alone until they are downloaded and applied.
+function sayNext() {
+  $("next").hidden = false;
+  $("command").textContent = `perception corrections apply ${REVIEW.folder} ${FILE}`;
 }
 
 // What is left: only labels that were drawn at random say something of those not looked at.
@@ -269,8 +277,9 @@ function download() {
   const text = JSON.stringify({ run: REVIEW.run, label_set: REVIEW.label_set, decisions }, null, 1);
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([text], { type: "application/json" }));
-  link.download = `decisions-${REVIEW.run.slice(0, 12)}.json`;
+  link.download = FILE;
   link.click();
+  sayNext();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
