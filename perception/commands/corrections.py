@@ -121,8 +121,9 @@ def apply(
             return _summary(_read(place, path, terms), folder.read_spec(place), terms)
     with store.changing(run) as opened:
         applied = _apply(opened.place, path, terms, progress)
-    decided = applied.run and replace(applied.run, address=str(opened.address))
-    return replace(applied, run=decided)
+    if applied.run is None:
+        return applied
+    return replace(applied, run=replace(applied.run, address=str(opened.address)))
 
 
 def _read(place: Path, path: Path, terms: Terms) -> Changes:

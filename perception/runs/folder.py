@@ -202,6 +202,13 @@ def _refuse_version(path: Path) -> None:
         )
 
 
+def evidence_fingerprints(run: Path, spec: RunSpec) -> Iterator[str]:
+    """Yield the fingerprint of a run's evidence, then those that it had before it grew."""
+    yield spec.evidence_fingerprint()
+    for sha256 in plan_.earlier(read_plan(run, spec)):
+        yield spec.model_copy(update={"plan_sha256": sha256}).evidence_fingerprint()
+
+
 def read_spec(run: Path) -> RunSpec:
     """Read the settings of a run from its `run.json`; raises as `read_summary`."""
     return read_summary(run).spec

@@ -8,6 +8,7 @@ when they are opened (see `links`): one that leads out costs its own sample.
 import hashlib
 import json
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from itertools import pairwise
@@ -204,6 +205,16 @@ def read(path: Path, sha256: str, shard_size: int) -> Plan:
     if not samples:
         raise records.damaged(path, "samples", 0, "one or more", records.AGAIN)
     return Plan(tuple(samples), shard_size, tuple(grown_at))
+
+
+def earlier(plan: Plan) -> Iterator[str]:
+    """Yield the sha256 of each plan that this one may have grown from, the longest first.
+
+    A run grows where a shard ends.
+    """
+    lines = plan.to_bytes().splitlines(keepends=True)
+    for index in reversed(range(1, len(plan))):
+        yield records.sha256(b"".join(lines[: plan.first(index)]))
 
 
 def _beginning(data: bytes, sha256: str) -> bytes | None:

@@ -1,11 +1,13 @@
 """A run that grows: what is there stays as it is, only what is new is seen."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from perception.commands import corrections
 from perception.commands.label import label as label_source
 from perception.commands.label import plan
 from perception.commands.relabel import relabel
@@ -175,3 +177,33 @@ def test_another_source_is_no_growth(tmp_path: Path, pictures: Draw) -> None:
     with pytest.raises(RequestError, match=r"run\.mismatch"):
         label(other, run)
     assert len(list(labels.folder_of(run, folder.read_spec(run).label_set()).glob("*.json"))) == 1
+
+
+@pytest.mark.slow
+def test_decisions_that_were_made_before_a_run_grew_are_taken(
+    tmp_path: Path, pictures: Draw, shown: Shown
+) -> None:
+    source, run = pictures(tmp_path / "src", 6), tmp_path / "run"
+    label(source, run)
+    spec = folder.read_spec(run)
+    head = {"run": spec.evidence_fingerprint(), "label_set": spec.label_set()}
+    decisions = [{"sample": "001.png", "instance": 1, "decision": "reject"}]
+    file = tmp_path / "decisions.json"
+    file.write_text(json.dumps(head | {"decisions": decisions}))
+    add(source, pictures, 3, "x")
+    label(source, run)
+    shown()
+    assert corrections.apply(run, file).corrections == 1
+    new = add(source, pictures, 3, "y")
+    done = label(source, run)
+    assert shown() == new and not verify(run).faults
+    by_human = [
+        sample.id
+        for sample in done.labels()
+        for picture in sample.pictures
+        if picture.instances.by_human.any()
+    ]
+    assert by_human == ["001.png"]
+    file.write_text(json.dumps(head | {"run": "0" * 64, "decisions": decisions}))
+    with pytest.raises(RequestError, match="another run"):
+        corrections.apply(run, file)
