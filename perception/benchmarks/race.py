@@ -21,7 +21,7 @@ from perception.commands.exports import export
 from perception.commands.label import label
 from perception.commands.request import LabelRequest
 from perception.core import masks as masks_
-from perception.core.config import Mode
+from perception.core.choices import Mode
 from perception.core.errors import RequestError
 from perception.core.statistics import Figure
 from perception.core.text import text_table

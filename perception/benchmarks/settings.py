@@ -20,7 +20,8 @@ from perception.benchmarks.harness.measurement import Row as KeptRow
 from perception.benchmarks.harness.streets import Streets, open_streets
 from perception.benchmarks.harness.timed_process import Task
 from perception.core import masks
-from perception.core.config import Mode, ObserveConfig
+from perception.core.choices import Mode
+from perception.core.config import ObserveConfig
 from perception.core.errors import RequestError
 from perception.core.ontology import load_ontology
 from perception.core.sizes import SIZES_PX

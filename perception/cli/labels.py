@@ -17,7 +17,7 @@ from perception.cli.terminal import (
     show_notice,
     stopping_between_samples,
 )
-from perception.core.config import Backend, Mode, Precision
+from perception.core.choices import Backend, Mode, Precision
 from perception.core.progress import step
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from perception.cli.terminal import FINE, AsJson, Flag, say
-from perception.core.config import Backend
+from perception.core.choices import Backend
 
 
 def segment(

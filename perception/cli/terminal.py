@@ -18,7 +18,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from perception.cli import display
-from perception.core.config import nested as nested  # options to settings
+from perception.core.choices import nested as nested  # options to settings
 from perception.core.errors import Interrupted
 from perception.core.progress import Progress, phase
 

@@ -12,7 +12,8 @@ from perception.commands import notebook
 from perception.commands.label import label as label_request
 from perception.commands.request import LabelRequest
 from perception.commands.results import Progress, Run, Tell, no_progress, tell_nobody
-from perception.core.config import Backend, Mode, Precision, merge, nested
+from perception.core.choices import Backend, Mode, Precision, nested
+from perception.core.config import merge
 from perception.core.errors import RequestError
 from perception.core.presets import with_preset
 

@@ -4,7 +4,6 @@
 can be changed at any time with `perception relabel`.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
@@ -19,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from perception.core.choices import Backend, Mode, Precision
 from perception.core.errors import RequestError
 from perception.core.limits import MAX_MEGAPIXELS, MOST_MEGAPIXELS
 from perception.core.text import text_of
@@ -32,11 +32,6 @@ _OPENING = (
     yaml.FlowSequenceStartToken,
 )
 _CLOSING = (yaml.BlockEndToken, yaml.FlowMappingEndToken, yaml.FlowSequenceEndToken)
-
-
-Mode = Literal["detail", "exact", "fast"]
-Backend = Literal["auto", "openvino", "torch"]
-Precision = Literal["auto", "fp32", "mixed", "bf16"]
 
 
 class Settings(BaseModel):
@@ -396,17 +391,3 @@ def load_config(path: Path | None, overrides: dict[str, Any]) -> Config:
     """Resolve the settings: defaults, then the YAML file, then `overrides` (nested values)."""
     values = merge(read_overrides(path), overrides)
     return parse_config(values, str(path) if path else "options")
-
-
-def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn {"a.b": 1, "a.c": None} into {"a": {"b": 1}}."""
-    nested: dict[str, Any] = {}
-    for dotted, value in values.items():
-        *parents, last = dotted.split(".")
-        if value is None:
-            continue
-        place = nested
-        for parent in parents:
-            place = place.setdefault(parent, {})
-        place[last] = value
-    return nested

@@ -12,7 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from perception.core.config import Mode, ObserveConfig, Precision
+from perception.core.choices import Mode, Precision
+from perception.core.config import ObserveConfig
 from perception.core.errors import RequestError
 from perception.io.files import TEMPORARY, write_bytes
 from perception.models.capabilities import Capabilities

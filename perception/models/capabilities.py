@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from perception.core.config import Precision
+from perception.core.choices import Precision
 
 NO_CHOICE: Mapping[str, tuple[Precision, ...]] = MappingProxyType({})
 

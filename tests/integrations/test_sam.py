@@ -17,7 +17,8 @@ torch = pytest.importorskip("torch")
 from perception.benchmarks.harness.segmenting import segment_memory
 from perception.core import masks as masks_
 from perception.core.boxes import paired_ious
-from perception.core.config import Mode, ObserveConfig
+from perception.core.choices import Mode
+from perception.core.config import ObserveConfig
 from perception.core.errors import RequestError
 from perception.core.types import Bool, Float32, Float64, UInt8
 from perception.models import registry

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 
 from perception.benchmarks.harness.measurement import Row
-from perception.core.config import Mode, ObserveConfig
+from perception.core.choices import Mode
+from perception.core.config import ObserveConfig
 from perception.core.errors import RequestError
 from perception.core.statistics import Figure
 from perception.models import registry

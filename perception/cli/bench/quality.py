@@ -6,7 +6,7 @@ from pathlib import Path
 
 from perception.cli.bench.app import PLAIN, Shown, bench_app, finish
 from perception.cli.terminal import Flag, show_steps
-from perception.core.config import Mode
+from perception.core.choices import Mode
 from perception.core.progress import step
 
 

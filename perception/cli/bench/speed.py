@@ -5,7 +5,7 @@ from typing import Literal
 
 from perception.cli.bench.app import PLAIN, Shown, bench_app, finish
 from perception.cli.terminal import show_steps
-from perception.core.config import Mode
+from perception.core.choices import Mode
 
 
 @bench_app.default
