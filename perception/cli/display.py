@@ -16,7 +16,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
-from perception.core.progress import LOG, Pace, Step, clock, rate
+from perception.core.progress import LOG, Pace, Step, clock, told
 
 Form = Literal["terminal", "plain", "json", "quiet"]
 PATIENCE_S = 0.5  # before the first line on a terminal
@@ -48,10 +48,7 @@ def line_of(state: State, pace: Pace, now_s: float) -> str:
     step, waited = state.step, clock(now_s - state.since_s)
     if step is None or not step.total:
         return f"{state.phase or 'starting'} · {waited}"
-    parts = [f"{step.done}/{step.total}"]
-    per_s, left_s = pace.per_s(now_s), pace.left_s(now_s, step.total)
-    if per_s is not None and left_s is not None and step.done < step.total:
-        parts += [rate(per_s), f"{clock(left_s)} left"]
+    parts = told(step, pace, now_s)
     name = step.name if len(step.name) <= NAME_LENGTH else f"...{step.name[3 - NAME_LENGTH :]}"
     parts.append(f"{state.now} · {waited}" if state.now else name)
     return " · ".join(part for part in parts if part)

@@ -7,7 +7,7 @@ import sys
 import time
 from typing import Any, Self
 
-from perception.core.progress import LOG, Pace, Step, clock, rate
+from perception.core.progress import LOG, Pace, Step, told
 
 REFRESH_S = 0.3
 
@@ -23,10 +23,7 @@ def bar_html(phase: str, step: Step | None, pace: Pace, now_s: float) -> str:
     """Return the bar: what is done now; where things are counted how many, how fast, how long."""
     if step is None or not step.total:
         return f"<div>{html.escape(phase or 'starting')}</div>"
-    said = [f"{step.done}/{step.total}"]
-    per_s, left_s = pace.per_s(now_s), pace.left_s(now_s, step.total)
-    if per_s is not None and left_s is not None and step.done < step.total:
-        said += [rate(per_s), f"{clock(left_s)} left"]
+    said = told(step, pace, now_s)
     said.append(phase if step.done >= step.total else step.name)
     text = html.escape(" · ".join(part for part in said if part))
     return f'<div><progress value="{step.done}" max="{step.total}"></progress> {text}</div>'

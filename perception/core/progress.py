@@ -97,6 +97,15 @@ class Pace:
         return None if per_s is None else (total - self._seen[-1][1]) / per_s
 
 
+def told(step: Step, pace: Pace, now_s: float) -> list[str]:
+    """Return how many things are done, how fast, and how long the others take: "12/40", ..."""
+    parts = [f"{step.done}/{step.total}"]
+    per_s, left_s = pace.per_s(now_s), pace.left_s(now_s, step.total)
+    if per_s is not None and left_s is not None and step.done < step.total:
+        parts += [rate(per_s), f"{clock(left_s)} left"]
+    return parts
+
+
 def clock(seconds: float) -> str:
     """Return a duration as a clock shows it: 0:35, 12:07, 1:02:03."""
     whole = round(seconds)

@@ -76,11 +76,13 @@ def retry_mended(store: RunStore, spec: RunSpec, plan: Plan) -> int:
     """
     run = store.place
     since_s = timings.read(run).started_unix_s
+    if not since_s:  # nobody has looked yet
+        return 0
     decided = labels.folder_of(run, spec.label_set())
     count = 0
     for index in range(len(plan)):
         found = shards.stated(decided, index)
-        if found is None or not found.samples.quarantined or not since_s:
+        if found is None or not found.samples.quarantined:
             continue
         store.bring_shard(decided, index)
         refs = plan.shard(index)
@@ -120,9 +122,9 @@ def _unsee(store: RunStore, plan: Plan, index: int, places: set[int]) -> None:
 
 def _changed_since(ref: SampleRef, since_s: float) -> bool:
     """Tell whether a file of a sample was written, or put there, after a time."""
-    names = (*(picture.file_name for picture in ref.pictures), ref.sweep_file, *ref.calib_files)
     if is_bucket(ref.root):
         return False
+    names = (*(picture.file_name for picture in ref.pictures), ref.sweep_file, *ref.calib_files)
     return any(_written_s(Path(ref.root, name)) > since_s for name in names if name)
 
 

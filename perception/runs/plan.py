@@ -208,13 +208,13 @@ def read(path: Path, sha256: str, shard_size: int) -> Plan:
 
 
 def earlier(plan: Plan) -> Iterator[str]:
-    """Yield the sha256 of each plan that this one may have grown from, the longest first.
-
-    A run grows where a shard ends.
-    """
-    lines = plan.to_bytes().splitlines(keepends=True)
-    for index in reversed(range(1, len(plan))):
-        yield records.sha256(b"".join(lines[: plan.first(index)]))
+    """Yield the sha256 of each plan that this one may have grown from: a shard ended there."""
+    digest = hashlib.sha256()
+    ends = {plan.first(index) for index in range(1, len(plan))}
+    for number, line in enumerate(plan.to_bytes().splitlines(keepends=True), 1):
+        digest.update(line)
+        if number in ends:
+            yield digest.hexdigest()
 
 
 def _beginning(data: bytes, sha256: str) -> bytes | None:

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from perception.core.progress import clock
 from perception.runs import labels, lock, shards, timings
 from perception.runs.folder import quarantined_in, read_plan, read_summary
 from perception.runs.shards import Tallies
@@ -49,7 +50,7 @@ class RunStatus:
         if self.images_per_s:
             speed.append(f"{self.images_per_s:.3g} images/s")
         if self.seconds_left is not None:
-            speed.append(f"{_duration(self.seconds_left)} left")
+            speed.append(f"{clock(self.seconds_left)} left")
         if self.busy_share is not None:
             speed.append(f"models busy {self.busy_share:.0%}")
         if self.worker_peak_bytes:
@@ -70,13 +71,6 @@ class RunStatus:
 def _listed(title: str, counts: dict[str, int]) -> str:
     listed = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
     return f"{title}: {listed}" if listed else ""
-
-
-def _duration(seconds: float) -> str:
-    minutes, hours = round(seconds / 60), seconds / 3600
-    return (
-        f"{seconds:.0f} s" if minutes < 2 else f"{minutes} min" if hours < 3 else f"{hours:.1f} h"
-    )
 
 
 def read_status(run: Path) -> RunStatus:
